@@ -1,0 +1,81 @@
+"""The one form in which an image and its labels travel. Shapes: B images, N boxes, M most boxes of the batch.
+
+Boxes are float32 xyxy in pixels, x right, y down, 0-based, x2 and y2 exclusive: VOC's 1-based inclusive
+(xmin, ymin, xmax, ymax) is (xmin - 1, ymin - 1, xmax, ymax) here, so width = x2 - x1 as in the devkit.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """How an original image lies in the network input: x' = x * scale_x + offset_x, likewise y."""
+
+    scale_x: float = 1.0
+    scale_y: float = 1.0
+    offset_x: float = 0.0
+    offset_y: float = 0.0
+    flipped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One image with its labels, in the frame of `image_CHW` (original, or network input after transforms)."""
+
+    image_CHW: Tensor  # uint8, RGB
+    boxes_N4: Tensor
+    labels_N: Tensor  # int64, 0..K-1
+    ignore_N: Tensor  # bool; VOC "difficult" and COCO crowds: neither rewarded nor punished
+    image_id: str  # VOC: file stem; COCO: decimal id
+    index: int  # position in its data set
+    original_hw: tuple[int, int]
+    placement: Placement = Placement()
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Samples padded to one size. Only rows with `valid_BM` are boxes; the rest is zero."""
+
+    images_BCHW: Tensor  # uint8, RGB; zero below and right of content_B2
+    content_B2: Tensor  # int64 (height, width) of each image's own pixels, top left
+    boxes_BM4: Tensor
+    labels_BM: Tensor
+    ignore_BM: Tensor
+    valid_BM: Tensor
+    image_ids: tuple[str, ...]
+    original_hw: tuple[tuple[int, int], ...]
+    placements: tuple[Placement, ...]
+
+
+def collate(samples: Sequence[Sample], *, multiple: int = 1) -> Batch:
+    """Stack samples, padding height and width to the largest, rounded up to `multiple` pixels."""
+    sizes = [sample.image_CHW.shape[1:] for sample in samples]
+    height, width = (-(-max(size[axis] for size in sizes) // multiple) * multiple for axis in (0, 1))
+    most = max(1, max(len(sample.boxes_N4) for sample in samples))
+    count = len(samples)
+    images = torch.zeros(count, samples[0].image_CHW.shape[0], height, width, dtype=torch.uint8)
+    boxes = torch.zeros(count, most, 4)
+    labels = torch.zeros(count, most, dtype=torch.int64)
+    ignore, valid = (torch.zeros(count, most, dtype=torch.bool) for _ in range(2))
+    for row, sample in enumerate(samples):
+        boxes_here = len(sample.boxes_N4)
+        images[row, :, : sizes[row][0], : sizes[row][1]] = sample.image_CHW
+        boxes[row, :boxes_here] = sample.boxes_N4
+        labels[row, :boxes_here] = sample.labels_N
+        ignore[row, :boxes_here] = sample.ignore_N
+        valid[row, :boxes_here] = True
+    return Batch(
+        images_BCHW=images,
+        content_B2=torch.tensor([list(size) for size in sizes]),
+        boxes_BM4=boxes,
+        labels_BM=labels,
+        ignore_BM=ignore,
+        valid_BM=valid,
+        image_ids=tuple(sample.image_id for sample in samples),
+        original_hw=tuple(sample.original_hw for sample in samples),
+        placements=tuple(sample.placement for sample in samples),
+    )
