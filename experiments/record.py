@@ -1,0 +1,360 @@
+"""The record of a run: all that a report needs, in one folder, readable while the run is going.
+
+    record.json         written whole at the start ("running") and again at the end
+    curves.jsonl        appended while running: points of the curves, and validations, a line each
+    detections.parquet, truth.parquet, images.parquet    the dump of the test split
+
+Percentages are 0..100, times are seconds, None is "undefined", never 0. No torch is imported here.
+"""
+
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self, cast
+
+from experiments import provenance
+from experiments.atomic import write_text
+from experiments.errors import ConfigError
+from experiments.json_lines import Appender, BrokenLineError, read_lines
+from experiments.provenance import config_hash, file_hash
+from experiments.strict import Reader, Where
+
+FORMAT = 1
+RECORD_FILE = "record.json"
+CURVES_FILE = "curves.jsonl"
+
+Status = Literal["running", "finished", "failed", "interrupted"]
+Point = dict[str, float | None]  # one point of the curves; "iteration" is always there
+
+
+class RecordError(ValueError):
+    """A record that cannot be read; says which file and key, what was found and what is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seconds:
+    """Wall-clock time spent."""
+
+    train: float = 0.0
+    evaluate: float = 0.0
+    total: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """The machine of a run; `gpus` are the devices it used, by name."""
+
+    cpu: str
+    cores: int
+    memory_gib: float | None
+    gpus: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """One split's size; `ignored` objects (difficult, crowds) are not among `objects`."""
+
+    images: int
+    objects: int
+    ignored: int
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """What was trained and measured on; `problems` are the flaws found while reading labels."""
+
+    classes: tuple[str, ...]
+    train: Split | None = None
+    val: Split | None = None
+    test: Split | None = None
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ClassMetrics:
+    """Average precisions of one class in percent; `difficult` objects are not among `objects`."""
+
+    voc07_ap: float | None
+    voc_area_ap: float | None
+    coco_ap: float | None
+    coco_ap50: float | None
+    objects: int
+    difficult: int
+    detections: int
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """All numbers of one evaluation, in percent."""
+
+    split: str
+    voc07_map: float | None
+    voc_area_map: float | None
+    coco_ap: float | None
+    coco_ap50: float | None
+    coco_ap75: float | None
+    coco_ap_small: float | None
+    coco_ap_medium: float | None
+    coco_ap_large: float | None
+    per_class: dict[str, ClassMetrics]
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """The numbers measured at one iteration of training."""
+
+    iteration: int
+    metrics: Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file beside the record, and the SHA-256 of its bytes."""
+
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a run did not finish; `where` is file:line of the innermost frame."""
+
+    type: str
+    message: str
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One run. `arm` names what is compared; its runs differ in seed and share `config_hash`."""
+
+    id: str
+    arm: str
+    status: Status
+    started: str
+    config: dict[str, Any]
+    config_hash: str
+    seed: int
+    versions: dict[str, str]
+    hardware: Hardware
+    finished: str | None = None
+    seconds: Seconds = Seconds()
+    overrides: dict[str, Any] = field(default_factory=dict)
+    commit: str | None = None
+    dirty: bool = False
+    data: Data | None = None
+    curves: tuple[Point, ...] = ()
+    validations: tuple[Validation, ...] = ()
+    metrics: Metrics | None = None
+    files: dict[str, File] = field(default_factory=dict)
+    error: Failure | None = None
+    format: int = FORMAT
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; numbers that JSON cannot hold (NaN, infinity) become None."""
+        return cast(dict[str, Any], _plain(dataclasses.asdict(self)))
+
+
+def start_record(
+    *,
+    id: str,
+    arm: str,
+    config: Mapping[str, Any],
+    seed: int,
+    overrides: Mapping[str, Any] | None = None,
+    checkout: Path | None = None,
+    gpus: Sequence[str] | None = None,
+    data: Data | None = None,
+) -> RunRecord:
+    """A "running" record of now and this machine; `checkout` defaults to the one this file is in.
+
+    `gpus` are the devices the run uses; None lists all that the driver knows.
+    """
+    commit, dirty = provenance.commit_of(checkout or Path(__file__).parent)
+    return RunRecord(
+        id=id,
+        arm=arm,
+        status="running",
+        started=timestamp(),
+        config=dict(config),
+        config_hash=config_hash(config),
+        seed=seed,
+        versions=provenance.versions(),
+        hardware=Hardware(
+            cpu=provenance.cpu_name(),
+            cores=provenance.core_count(),
+            memory_gib=provenance.memory_gib(),
+            gpus=provenance.gpu_names() if gpus is None else tuple(gpus),
+        ),
+        overrides=dict(overrides or {}),
+        commit=commit,
+        dirty=dirty,
+        data=data,
+    )
+
+
+def timestamp() -> str:
+    """Now, in UTC, as ISO 8601 to the second."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
+
+
+def describe_file(path: Path) -> File:
+    """The entry of `RunRecord.files` for a file of the run's folder."""
+    return File(path=path.name, sha256=file_hash(path))
+
+
+def changed_files(folder: Path, record: RunRecord) -> list[str]:
+    """The names of the record's files that are gone or whose bytes are not the recorded ones."""
+    paths = {name: folder / entry.path for name, entry in record.files.items()}
+    return [
+        name
+        for name, path in paths.items()
+        if not path.is_file() or file_hash(path) != record.files[name].sha256
+    ]
+
+
+def write_record(folder: Path, record: RunRecord) -> Path:
+    """Write `record.json` whole or not at all; returns its path."""
+    path = folder / RECORD_FILE
+    write_text(path, json.dumps(record.to_json(), indent=1, allow_nan=False) + "\n")
+    return path
+
+
+def load_record(folder: Path) -> RunRecord:
+    """Read and check a run's record; of a run that is going or was cut off, with its curves so far.
+
+    Raises RecordError: no record, broken JSON, another format, a key or type that does not fit, or
+    a config that is not the one `config_hash` was taken of.
+    """
+    path = folder / RECORD_FILE
+    values = _read_json(path)
+    if not isinstance(values, dict):
+        raise RecordError(f"{path}: expected an object, found {type(values).__name__}")
+    if values.get("format") != FORMAT:
+        raise RecordError(f"{path}: format: found {values.get('format')!r}, allowed: {FORMAT}")
+    record: RunRecord = _read(RunRecord, values, str(path))
+    if config_hash(record.config) != record.config_hash:
+        raise RecordError(f"{path}: config_hash: the config is not the one that was run")
+    complete = record.status != "running" and (record.curves or record.validations)
+    if complete or not (folder / CURVES_FILE).exists():
+        return record
+    points, validations = read_curves(folder / CURVES_FILE)
+    return dataclasses.replace(record, curves=points, validations=validations)
+
+
+def find_records(folder: Path) -> list[Path]:
+    """All run folders at or below `folder`, sorted by path."""
+    return sorted(path.parent for path in folder.rglob(RECORD_FILE))
+
+
+class CurveWriter:
+    """Appends points and validations to `curves.jsonl`; use as a context manager, or `close`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._log = Appender(folder / CURVES_FILE)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def point(self, values: Mapping[str, float | None]) -> None:
+        """Append one point; `iteration` is needed, NaN and infinity are kept as None."""
+        if not isinstance(values.get("iteration"), int):
+            raise ValueError(f"iteration: a point needs one, found {sorted(values)}")
+        self._log.append(_plain(dict(values)))
+
+    def validation(self, iteration: int, metrics: Metrics | Mapping[str, Any]) -> None:
+        """Append the numbers measured at `iteration`; they are on the disk when this returns."""
+        if not isinstance(metrics, Metrics):
+            metrics = read_metrics(metrics)
+        self._log.append(_plain({"iteration": iteration, "metrics": dataclasses.asdict(metrics)}))
+        self._log.sync()
+
+    def close(self) -> None:
+        """Sync and close; a second call does nothing."""
+        self._log.close()
+
+
+def read_curves(path: Path) -> tuple[tuple[Point, ...], tuple[Validation, ...]]:
+    """Read `curves.jsonl`: points and validations, each in order of iteration.
+
+    A torn last line is left out. Where a resumed run went back to an earlier iteration, what came
+    after it there replaces what was written before. Raises RecordError for a line that is no entry.
+    """
+    points: list[Point] = []
+    validations: list[Validation] = []
+    try:
+        for place, values in read_lines(path):
+            if "metrics" in values:
+                validation: Validation = _read(Validation, values, place)
+                validations = _before(validation.iteration, validations) + [validation]
+                continue
+            point: Point = _read(dict[str, float | int | None], values, place)
+            iteration = point.get("iteration")
+            if iteration is None:
+                raise RecordError(f"{place}: missing 'iteration'")
+            if points and cast(float, points[-1]["iteration"]) >= iteration:
+                points = [old for old in points if cast(float, old["iteration"]) < iteration]
+                validations = _before(iteration, validations)
+            points.append(point)
+    except BrokenLineError as error:
+        raise RecordError(str(error)) from error
+    return tuple(points), tuple(validations)
+
+
+def _before(iteration: float, validations: list[Validation]) -> list[Validation]:
+    return [validation for validation in validations if validation.iteration < iteration]
+
+
+def read_metrics(values: Mapping[str, Any]) -> Metrics:
+    """Metrics from the dictionary that `evaluation.evaluate` returns; raises RecordError."""
+    metrics: Metrics = _read(Metrics, values, "metrics")
+    return metrics
+
+
+class _JsonReader(Reader):
+    """The strict reader of settings; parts without a declared shape pass as they are."""
+
+    def read(self, kind: Any, value: Any, where: Where, key: str = "") -> Any:
+        return value if kind is Any else super().read(kind, value, where, key)
+
+
+def _read(kind: Any, value: Any, place: str) -> Any:
+    try:
+        return _JsonReader(()).read(kind, value, lambda key: place)
+    except ConfigError as error:
+        raise RecordError(str(error)) from error
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RecordError(f"{path}: no such file; a run's folder holds one") from error
+    except UnicodeDecodeError as error:
+        raise RecordError(f"{path}: not UTF-8 text ({error.reason})") from error
+    except json.JSONDecodeError as error:
+        raise RecordError(f"{path}:{error.lineno}: broken JSON: {error.msg}") from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

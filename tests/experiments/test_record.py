@@ -1,0 +1,262 @@
+import dataclasses
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments import record as record_module
+from experiments.json_lines import Appender, read_lines
+from experiments.provenance import commit_of, config_hash, file_hash, versions
+from experiments.record import (
+    ClassMetrics,
+    CurveWriter,
+    Data,
+    Failure,
+    Metrics,
+    RecordError,
+    RunRecord,
+    Split,
+    Validation,
+    changed_files,
+    describe_file,
+    find_records,
+    load_record,
+    read_curves,
+    start_record,
+    write_record,
+)
+
+ROOT = Path(__file__).parents[2]
+
+
+def metrics(voc07: float | None = 71.5) -> Metrics:
+    one = ClassMetrics(voc07, 72.0, 40.0, 70.0, objects=3, difficult=1, detections=9)
+    return Metrics("test", voc07, 72.0, 40.0, 70.0, 41.0, None, 38.0, 44.0, {"cat": one})
+
+
+def finished() -> RunRecord:
+    config = {"loss": {"name": "focal", "gamma": 2.0}, "seed": 3, "sizes": (64, 96)}
+    started = start_record(id="r1", arm="focal gamma 2", config=config, seed=3, gpus=())
+    return dataclasses.replace(
+        started,
+        status="finished",
+        finished=started.started,
+        data=Data(("cat",), train=Split(2, 3, 0, "ab"), problems=("1.xml: empty box",)),
+        curves=({"iteration": 1, "loss": 0.5}, {"iteration": 2, "loss": None}),
+        validations=(Validation(2, metrics()),),
+        metrics=metrics(),
+    )
+
+
+def edit(folder: Path, change: Any) -> None:
+    path = folder / "record.json"
+    values = json.loads(path.read_text())
+    change(values)
+    path.write_text(json.dumps(values))
+
+
+def test_a_written_record_is_read_back_equal(tmp_path: Path) -> None:
+    record = finished()
+    write_record(tmp_path, record)
+    loaded = load_record(tmp_path)
+    assert loaded == dataclasses.replace(record, config={**record.config, "sizes": [64, 96]})
+    assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
+
+
+def test_nan_becomes_null_and_the_file_stays_json(tmp_path: Path) -> None:
+    diverged = dataclasses.replace(finished(), metrics=metrics(math.nan))
+    text = write_record(tmp_path, diverged).read_text()
+    assert "NaN" not in text
+    loaded = load_record(tmp_path)
+    assert loaded.metrics is not None and loaded.metrics.voc07_map is None
+
+
+def test_a_running_run_is_read_with_its_curves_so_far(tmp_path: Path) -> None:
+    write_record(tmp_path, start_record(id="r", arm="a", config={}, seed=0, gpus=()))
+    writer = CurveWriter(tmp_path)
+    writer.point({"iteration": 10, "loss": 1.5, "gamma": 0.5})
+    writer.validation(10, dataclasses.asdict(metrics()))
+    writer.point({"iteration": 20, "loss": math.inf})
+    loaded = load_record(tmp_path)  # the writer is still open
+    writer.close()
+    assert loaded.status == "running"
+    assert loaded.curves == (
+        {"iteration": 10, "loss": 1.5, "gamma": 0.5},
+        {"iteration": 20, "loss": None},
+    )
+    assert loaded.validations == (Validation(10, metrics()),)
+
+
+@pytest.mark.parametrize("cut", range(1, 28))
+def test_a_log_cut_at_any_byte_of_its_last_line_reads_and_goes_on(tmp_path: Path, cut: int) -> None:
+    with CurveWriter(tmp_path) as writer:
+        writer.point({"iteration": 1, "loss": 1.0})
+        writer.point({"iteration": 2, "loss": 0.5})
+    path = tmp_path / "curves.jsonl"
+    whole = path.read_bytes()
+    assert len(whole.splitlines()[1]) == 29
+    path.write_bytes(whole[:-cut])
+    kept = 2 if cut == 1 else 1  # without its line end the object is still whole
+    assert len(read_curves(path)[0]) == kept
+    with CurveWriter(tmp_path) as writer:
+        writer.point({"iteration": 3, "loss": 0.25})
+    assert [point["iteration"] for point in read_curves(path)[0]] == [*range(1, kept + 1), 3]
+
+
+def test_a_first_line_cut_off_is_taken_off(tmp_path: Path) -> None:
+    (tmp_path / "curves.jsonl").write_text('{"iterat')
+    with CurveWriter(tmp_path) as writer:
+        writer.point({"iteration": 1})
+    assert read_curves(tmp_path / "curves.jsonl")[0] == ({"iteration": 1},)
+
+
+def test_a_resumed_run_replaces_what_it_trained_again(tmp_path: Path) -> None:
+    with CurveWriter(tmp_path) as writer:
+        for iteration in (10, 20, 30):
+            writer.point({"iteration": iteration, "loss": 1.0})
+            writer.validation(iteration, metrics(1.0))
+    with CurveWriter(tmp_path) as writer:  # resumed from a checkpoint of iteration 10
+        writer.point({"iteration": 20, "loss": 2.0})
+        writer.validation(20, metrics(2.0))
+    points, validations = read_curves(tmp_path / "curves.jsonl")
+    assert [(point["iteration"], point["loss"]) for point in points] == [(10, 1.0), (20, 2.0)]
+    assert [entry.metrics.voc07_map for entry in validations] == [1.0, 2.0]
+
+
+def test_a_broken_line_in_the_middle_is_an_error_with_its_number(tmp_path: Path) -> None:
+    path = tmp_path / "curves.jsonl"
+    path.write_text('{"iteration": 1}\n{"iteration": \n{"iteration": 3}\n')
+    with pytest.raises(RecordError, match=r"curves.jsonl:2: expected a JSON object"):
+        read_curves(path)
+
+
+def test_a_point_without_iteration_is_refused(tmp_path: Path) -> None:
+    with CurveWriter(tmp_path) as writer, pytest.raises(ValueError, match="iteration"):
+        writer.point({"loss": 1.0})
+    (tmp_path / "curves.jsonl").write_text('{"loss": 1.0}\n')
+    with pytest.raises(RecordError, match=r":1: missing 'iteration'"):
+        read_curves(tmp_path / "curves.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda v: v.update(sead=1), "unknown key; did you mean 'seed'"),
+        (lambda v: v.update(seed="three"), "seed: expected a whole number"),
+        (lambda v: v.update(status="done"), "allowed: running, finished, failed, interrupted"),
+        (lambda v: v.update(format=2), "format: found 2, allowed: 1"),
+        (lambda v: v.pop("hardware"), "missing hardware"),
+        (lambda v: v["metrics"]["per_class"]["cat"].pop("objects"), "metrics.per_class.cat"),
+        (lambda v: v["config"]["loss"].update(gamma=5.0), "not the one that was run"),
+    ],
+)
+def test_a_record_that_does_not_fit_names_the_key(
+    tmp_path: Path, change: Any, message: str
+) -> None:
+    write_record(tmp_path, finished())
+    edit(tmp_path, change)
+    with pytest.raises(RecordError, match=message) as caught:
+        load_record(tmp_path)
+    assert str(tmp_path / "record.json") in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ['{"format": 1, "id"', "[]", "\xff"])
+def test_a_file_that_is_no_record_is_a_named_error(tmp_path: Path, text: str) -> None:
+    (tmp_path / "record.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(RecordError, match=r"record.json"):
+        load_record(tmp_path)
+    with pytest.raises(RecordError, match="no such file"):
+        load_record(tmp_path / "absent")
+
+
+def test_a_failed_write_leaves_the_old_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_record(tmp_path, finished())
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(record_module.Path, "write_text", full)
+    failed = dataclasses.replace(
+        finished(), status="failed", error=Failure("OSError", "full", "a.py:3")
+    )
+    with pytest.raises(OSError, match="no space"):
+        write_record(tmp_path, failed)
+    monkeypatch.undo()
+    assert load_record(tmp_path).status == "finished"
+    assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
+
+
+def test_the_hash_knows_the_config_and_not_its_seed_or_order() -> None:
+    base = {"seed": 1, "loss": {"gamma": 2.0, "alpha": None}, "sizes": (1, 2), "map": {2: 1, 10: 0}}
+    same = {"loss": {"alpha": None, "gamma": 2.0}, "sizes": [1, 2], "map": {"10": 0, "2": 1}}
+    assert config_hash(base) == config_hash(same)
+    assert config_hash(base) != config_hash({**base, "sizes": (1, 3)})
+    inner = {"data": {"seed": 1}}  # the seed of generated data is part of what was run
+    assert config_hash(inner) != config_hash({"data": {"seed": 2}})
+    with pytest.raises(ValueError, match="Out of range"):
+        config_hash({"gamma": math.nan})
+
+
+def test_an_altered_dump_is_found_by_its_hash(tmp_path: Path) -> None:
+    path = tmp_path / "detections.parquet"
+    path.write_bytes(b"abc")
+    assert file_hash(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    record = dataclasses.replace(finished(), files={"detections": describe_file(path)})
+    assert changed_files(tmp_path, record) == []
+    path.write_bytes(b"abd")
+    assert changed_files(tmp_path, record) == ["detections"]
+    path.unlink()
+    assert changed_files(tmp_path, record) == ["detections"]
+
+
+def test_records_are_found_below_a_folder(tmp_path: Path) -> None:
+    for name in ("b", "a/deep"):
+        write_record(tmp_path / name, finished())
+    assert find_records(tmp_path) == [tmp_path / "a" / "deep", tmp_path / "b"]
+
+
+def test_a_checkout_without_git_has_no_commit(tmp_path: Path) -> None:
+    assert commit_of(tmp_path) == (None, False)
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    (tmp_path / "a").write_text("1")
+    git = ["git", "-C", str(tmp_path), *identity]
+    subprocess.run([*git, "add", "a"], check=True)
+    subprocess.run([*git, "commit", "-qm", "one"], check=True)
+    commit, dirty = commit_of(tmp_path)
+    assert commit is not None and len(commit) == 40 and not dirty
+    (tmp_path / "a").write_text("2")
+    assert commit_of(tmp_path) == (commit, True)
+
+
+def test_versions_are_those_that_would_be_imported() -> None:
+    import numpy
+
+    assert versions()["numpy"] == numpy.__version__
+    assert "no-such-package" not in versions(["no-such-package"])
+
+
+def test_reading_records_imports_no_torch() -> None:
+    code = (
+        "import sys, experiments.record; print('torch' in sys.modules, 'mmengine' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["False", "False"]
+
+
+def test_lines_are_whole_objects_with_their_place(tmp_path: Path) -> None:
+    log = Appender(tmp_path / "deep" / "log.jsonl")
+    log.append({"a": 1})
+    log.append({"b": "line\nend"})
+    log.close()
+    log.close()
+    places = [place.rpartition(":")[2] for place, _ in read_lines(tmp_path / "deep" / "log.jsonl")]
+    assert places == ["1", "2"]
