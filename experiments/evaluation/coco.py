@@ -1,0 +1,151 @@
+"""COCO's average precision and recall from a dump, through hotcoco or pycocotools.
+
+Letters: T 10 overlap thresholds, R 101 recall levels, K classes, A area ranges (all, small, medium,
+large), M limits of detections an image (1, 10, 100). Values are fractions 0..1, NaN where COCO says
+-1.
+"""
+
+import contextlib
+import io
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.evaluation.tables import Dump, Floats
+
+Backend = Literal["hotcoco", "pycocotools"]
+STATS = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large") + (
+    *("ar1", "ar10", "ar100", "ar_small", "ar_medium", "ar_large"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CocoResult:
+    """The 12 numbers by name (`STATS`), and what they are means of."""
+
+    stats: dict[str, float]
+    precision_TRKAM: Floats
+    recall_TKAM: Floats
+
+    @property
+    def ap_K(self) -> Floats:
+        """AP of each class over all thresholds; NaN for a class without objects."""
+        return _mean_per_class(self.precision_TRKAM[:, :, :, 0, -1])
+
+    @property
+    def ap50_K(self) -> Floats:
+        """AP of each class at an overlap of 0.5."""
+        return _mean_per_class(self.precision_TRKAM[:1, :, :, 0, -1])
+
+
+def coco_average_precision(
+    dump: Dump,
+    *,
+    backend: Backend = "hotcoco",
+    difficult: Literal["ignore", "count", "drop"] = "ignore",
+) -> CocoResult:
+    """COCO's numbers for boxes.
+
+    VOC's difficult objects are handed over as crowds when ignored: it is the only way that COCO's
+    evaluator has to ignore an object, and how VOC is commonly converted; any number of detections
+    inside it is then forgiven. Both backends give the same bits.
+    """
+    kept_N = ~dump.difficult_N if difficult == "drop" else np.ones(len(dump.label_N), dtype=bool)
+    crowd_N = dump.crowd_N | (dump.difficult_N & (difficult == "ignore"))
+    run = _with_hotcoco if backend == "hotcoco" else _with_pycocotools
+    evaluator = run(dump, kept_N, crowd_N)
+    return CocoResult(
+        stats=dict(zip(STATS, _defined(evaluator.stats).tolist(), strict=True)),
+        precision_TRKAM=_defined(evaluator.eval["precision"]),
+        recall_TKAM=_defined(evaluator.eval["recall"]),
+    )
+
+
+def _with_hotcoco(dump: Dump, kept_N: NDArray[np.bool_], crowd_N: NDArray[np.bool_]) -> Any:
+    from hotcoco import COCO, COCOeval
+
+    truth = COCO.from_arrays(
+        _images(dump),
+        _categories(dump),
+        dump.image_N[kept_N] + 1,
+        dump.label_N[kept_N] + 1,
+        _xywh(dump.box_N4[kept_N]),
+        area=dump.area_N[kept_N],
+        iscrowd=crowd_N[kept_N],
+    )
+    evaluator = COCOeval(truth, truth.load_res(_detection_rows(dump)), "bbox")
+    evaluator.evaluate()
+    evaluator.accumulate()
+    evaluator.summary_lines()
+    return evaluator
+
+
+def _with_pycocotools(dump: Dump, kept_N: NDArray[np.bool_], crowd_N: NDArray[np.bool_]) -> Any:
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    box_N4 = _xywh(dump.box_N4)
+    annotations = [
+        {
+            "id": int(row) + 1,
+            "image_id": int(dump.image_N[row]) + 1,
+            "category_id": int(dump.label_N[row]) + 1,
+            "bbox": box_N4[row].tolist(),
+            "area": float(dump.area_N[row]),
+            "iscrowd": int(crowd_N[row]),
+        }
+        for row in np.flatnonzero(kept_N)
+    ]
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO()
+        truth.dataset = {
+            "images": _images(dump),
+            "categories": _categories(dump),
+            "annotations": annotations,
+        }
+        truth.createIndex()
+        rows = _detection_rows(dump)
+        found = truth.loadRes(rows) if len(rows) else COCO()
+        evaluator = COCOeval(truth, found, "bbox")
+        evaluator.evaluate()
+        evaluator.accumulate()
+        evaluator.summarize()
+    return evaluator
+
+
+def _images(dump: Dump) -> list[dict[str, Any]]:
+    return [
+        {"id": i, "file_name": name, "width": int(width), "height": int(height)}
+        for i, (name, (width, height)) in enumerate(
+            zip(dump.image_ids, dump.size_I2, strict=True), start=1
+        )
+    ]
+
+
+def _categories(dump: Dump) -> list[dict[str, Any]]:
+    return [{"id": i, "name": name} for i, name in enumerate(dump.classes, start=1)]
+
+
+def _detection_rows(dump: Dump) -> Floats:
+    columns = (dump.image_D + 1, _xywh(dump.box_D4), dump.score_D, dump.label_D + 1)
+    return np.column_stack(columns).astype(np.float64)
+
+
+def _xywh(box_R4: Floats) -> Floats:
+    return np.column_stack((box_R4[:, :2], box_R4[:, 2:] - box_R4[:, :2]))
+
+
+def _defined(values: Any) -> Floats:
+    array = np.array(values, dtype=np.float64)
+    array[array == -1] = np.nan
+    return array
+
+
+def _mean_per_class(precision_TRK: Floats) -> Floats:
+    flat = precision_TRK.reshape(-1, precision_TRK.shape[-1])
+    defined = ~np.isnan(flat).all(0)
+    mean_K = np.full(flat.shape[1], np.nan)
+    mean_K[defined] = np.nanmean(flat[:, defined], axis=0)
+    return mean_K

@@ -1,0 +1,146 @@
+"""The three tables of a dump and their checks. Letters: D detections, N objects, I images.
+
+Boxes are xyxy in pixels of the original image: x right, y down, 0-based, x2 and y2 exclusive. The
+files hold float32; tables read from text formats may hold float64, and all computing is done in
+float64.
+
+    detections  image_id, label, score, x1, y1, x2, y2
+    truth       image_id, label, x1, y1, x2, y2, difficult, crowd, area
+    images      image_id, width, height, path
+
+What is allowed though it may look odd: no detections (AP 0 where there are objects), no objects (AP
+undefined), boxes without area (they overlap nothing), boxes that reach out of the image.
+"""
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+CORNERS = ["x1", "y1", "x2", "y2"]
+DETECTION_TYPES = {"image_id": "str", "label": "int16", "score": "float32"} | dict.fromkeys(
+    CORNERS, "float32"
+)
+TRUTH_TYPES = (
+    {"image_id": "str", "label": "int16"}
+    | dict.fromkeys(CORNERS, "float32")
+    | {"difficult": "bool", "crowd": "bool", "area": "float32"}
+)
+IMAGE_TYPES = {"image_id": "str", "width": "int32", "height": "int32", "path": "str"}
+
+
+class EvaluationError(ValueError):
+    """A table or file that cannot be evaluated; says where, what was found and what is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dump:
+    """Checked tables as arrays; an image is told by its position in `image_ids`."""
+
+    classes: tuple[str, ...]
+    image_ids: tuple[str, ...]
+    size_I2: Ints  # width, height
+    image_D: Ints
+    label_D: Ints
+    score_D: Floats
+    box_D4: Floats
+    image_N: Ints
+    label_N: Ints
+    box_N4: Floats
+    difficult_N: Bools
+    crowd_N: Bools
+    area_N: Floats
+
+
+def check(
+    detections: pd.DataFrame, truth: pd.DataFrame, images: pd.DataFrame, classes: tuple[str, ...]
+) -> Dump:
+    """Check three tables against each other and give them as arrays; raises EvaluationError."""
+    for name, table, types in (
+        ("detections", detections, DETECTION_TYPES),
+        ("truth", truth, TRUTH_TYPES),
+        ("images", images, IMAGE_TYPES),
+    ):
+        require_columns(table, types, name)
+    ids = pd.Index(images["image_id"])
+    if not ids.is_unique:
+        twice = ids[ids.duplicated()][0]
+        raise EvaluationError(f"images: image_id {twice!r} occurs more than once")
+    if len(set(classes)) != len(classes):
+        raise EvaluationError(f"classes: a name occurs more than once: {', '.join(classes)}")
+    score_D = detections["score"].to_numpy(np.float64)
+    _refuse(~np.isfinite(score_D), "detections", "score", score_D, "a finite number")
+    return Dump(
+        classes=tuple(classes),
+        image_ids=tuple(ids),
+        size_I2=images[["width", "height"]].to_numpy(np.int64),
+        image_D=_positions(detections, ids, "detections"),
+        label_D=_labels(detections, classes, "detections"),
+        score_D=score_D,
+        box_D4=_boxes(detections, "detections"),
+        image_N=_positions(truth, ids, "truth"),
+        label_N=_labels(truth, classes, "truth"),
+        box_N4=_boxes(truth, "truth"),
+        difficult_N=truth["difficult"].to_numpy(np.bool_),
+        crowd_N=truth["crowd"].to_numpy(np.bool_),
+        area_N=truth["area"].to_numpy(np.float64),
+    )
+
+
+def require_columns(table: pd.DataFrame, wanted: dict[str, str], name: str) -> None:
+    """Raise EvaluationError where a column is missing, with the nearest one that is there."""
+    for column in wanted:
+        if column not in table.columns:
+            near = get_close_matches(column, map(str, table.columns), n=1)
+            hint = f"; there is {near[0]!r}" if near else ""
+            raise EvaluationError(
+                f"{name}: no column {column!r}{hint} (needed: {', '.join(wanted)})"
+            )
+
+
+def empty_table(types: dict[str, str]) -> pd.DataFrame:
+    """A table without rows, of the right column types."""
+    return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in types.items()})
+
+
+def _positions(table: pd.DataFrame, ids: "pd.Index[Any]", name: str) -> Ints:
+    image_R: Ints = ids.get_indexer(pd.Index(table["image_id"])).astype(np.int64)
+    if (image_R < 0).any():
+        row = int(np.flatnonzero(image_R < 0)[0])
+        found = table["image_id"].iloc[row]
+        near = get_close_matches(str(found), map(str, ids), n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise EvaluationError(
+            f"{name} row {row}: unknown image_id {found!r}{hint} (the images table has {len(ids)})"
+        )
+    return image_R
+
+
+def _labels(table: pd.DataFrame, classes: tuple[str, ...], name: str) -> Ints:
+    label_R: Ints = table["label"].to_numpy(np.int64)
+    allowed = f"0..{len(classes) - 1} ({', '.join(classes)})"
+    _refuse((label_R < 0) | (label_R >= len(classes)), name, "label", label_R, allowed)
+    return label_R
+
+
+def _boxes(table: pd.DataFrame, name: str) -> Floats:
+    box_R4: Floats = table[CORNERS].to_numpy(np.float64)
+    endless_R: Bools = ~np.isfinite(box_R4.sum(axis=1))
+    _refuse(endless_R, name, "box", box_R4, "finite numbers")
+    inverted_R = (box_R4[:, 2] < box_R4[:, 0]) | (box_R4[:, 3] < box_R4[:, 1])
+    _refuse(inverted_R, name, "box", box_R4, "x1 <= x2 and y1 <= y2")
+    return box_R4
+
+
+def _refuse(bad_R: Bools, name: str, column: str, values: NDArray[Any], allowed: str) -> None:
+    if bad_R.any():
+        row = int(np.flatnonzero(bad_R)[0])
+        found = values[row].tolist()
+        raise EvaluationError(f"{name} row {row}: {column}: found {found}, allowed: {allowed}")
