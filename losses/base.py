@@ -12,16 +12,23 @@ from torch import Tensor
 class ClassificationLoss(Protocol):
     """A classification loss whose parameters are plain values, fixed at one moment of training.
 
-    Both forms return the loss in nats, unreduced: dividing and summing is the caller's, in one place
-    (`losses/normalise.py`).
+    Both forms return the loss in nats, unreduced: dividing and summing is the caller's, in
+    one place (`losses/normalise.py`). Half-precision logits give a float32 loss.
     """
 
-    def sigmoid(self, logits_K: Tensor, targets_K: Tensor) -> Tensor:
-        """Element-wise form: logits [.., K] and targets [.., K] in [0, 1] give a loss [.., K]."""
+    def sigmoid(self, logits_K: Tensor, targets_K: Tensor, ignore: Tensor | None = None) -> Tensor:
+        """Element-wise form: logits [.., K] and targets [.., K] in [0, 1] give a loss [.., K].
+
+        `ignore` (bool, [..] or [.., K]) marks what is neither rewarded nor punished: loss and
+        gradient are 0.
+        """
         ...
 
-    def softmax(self, logits_K: Tensor, labels: Tensor) -> Tensor:
-        """Categorical form: logits [.., K] and class indices [..] (int64) give a loss [..]."""
+    def softmax(self, logits_K: Tensor, labels: Tensor, ignore: Tensor | None = None) -> Tensor:
+        """Categorical form: logits [.., K] and class indices [..] (int64) give a loss [..].
+
+        `ignore` (bool, [..]) as above; the label of an ignored row may be any number.
+        """
         ...
 
 
@@ -33,7 +40,7 @@ class ScheduledLoss(Protocol):
         ...
 
     def values(self, progress: float) -> dict[str, float]:
-        """The scalar parameters in force, by name (`gamma`, `alpha`), for the log and the record."""
+        """The scalar parameters in force, by name (`gamma`, `alpha`), for log and record."""
         ...
 
 

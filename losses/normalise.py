@@ -1,0 +1,160 @@
+"""What a sum of losses is divided by. Shapes: B images of one rank's batch.
+
+Every normaliser maps the positives of each image, foreground_B, to divisor_B, and a term is
+`total = (loss_B / divisor_B).sum()` with loss_B the plain sum over the anchors of each image.
+alpha, gamma and the learning rate tuned under one normaliser do not carry over to another. Divisors
+carry no gradient.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, distributed, nn
+
+
+class PerImage(nn.Module):
+    """See `Image`."""
+
+    def forward(self, foreground_B: Tensor) -> Tensor:
+        """Positives [B] to divisors [B]."""
+        return foreground_B.detach().clamp(min=1) * len(foreground_B)
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """Each image by its own positives, then the mean over images, as torchvision's RetinaNet does.
+
+    >>> Image().build()(torch.tensor([4.0, 0.0]))
+    tensor([8., 2.])
+    """
+
+    def build(self) -> nn.Module:
+        """The module positives [B] -> divisors [B]."""
+        return PerImage()
+
+
+class PerBatch(nn.Module):
+    """See `Batch` and `AllReduced`."""
+
+    def __init__(self, all_ranks: bool) -> None:
+        super().__init__()
+        self.all_ranks = all_ranks
+
+    def forward(self, foreground_B: Tensor) -> Tensor:
+        """Positives [B] to divisors [B], all equal."""
+        total = foreground_B.detach().sum()
+        ranks = 1
+        if self.all_ranks and distributed.is_available() and distributed.is_initialized():
+            distributed.all_reduce(total)
+            ranks = distributed.get_world_size()
+        return (total.clamp(min=1) / ranks).expand(len(foreground_B))
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """All images of the rank's batch by their positives together, as mmdet's RetinaNet does.
+
+    >>> Batch().build()(torch.tensor([4.0, 0.0]))
+    tensor([4., 4.])
+    """
+
+    def build(self) -> nn.Module:
+        """The module positives [B] -> divisors [B]."""
+        return PerBatch(all_ranks=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AllReduced:
+    """The positives of all ranks together, over the number of ranks because their gradients are
+    averaged.
+
+    The step then equals that of one process with the whole batch, which `Batch` does only if ranks
+    hold equally many.
+
+    >>> AllReduced().build()(torch.tensor([4.0, 0.0]))
+    tensor([4., 4.])
+    """
+
+    def build(self) -> nn.Module:
+        """The module positives [B] -> divisors [B]."""
+        return PerBatch(all_ranks=True)
+
+
+class MovingAverage(nn.Module):
+    """See `EMA`. The average is a buffer of the state dict, so a resumed run goes on with it."""
+
+    average: Tensor
+
+    def __init__(self, start: float, momentum: float) -> None:
+        super().__init__()
+        self.momentum = momentum
+        self.register_buffer("average", torch.tensor(float(start)))
+
+    def forward(self, foreground_B: Tensor) -> Tensor:
+        """Positives [B] to divisors [B], all equal; the average moves in training mode only."""
+        if self.training:
+            total = foreground_B.detach().sum().clamp(min=1).to(self.average.dtype)
+            self.average = self.momentum * self.average + (1 - self.momentum) * total
+        return self.average.to(foreground_B.dtype).expand(len(foreground_B))
+
+
+@dataclass(frozen=True, slots=True)
+class EMA:
+    """The moving average of the rank's positives per batch, as Detectron2's RetinaNet does: steady
+    where objects are few.
+
+    >>> EMA(start=100.0, momentum=0.9).build()(torch.tensor([4.0, 6.0]))
+    tensor([91., 91.])
+    """
+
+    start: float = 100.0
+    momentum: float = 0.9
+
+    def __post_init__(self) -> None:
+        if not self.start > 0:
+            raise ValueError(f"start: must be > 0, found {self.start}")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum: must be in [0, 1), found {self.momentum}")
+
+    def build(self) -> nn.Module:
+        """The module positives [B] -> divisors [B]."""
+        return MovingAverage(self.start, self.momentum)
+
+
+class Constant(nn.Module):
+    """See `Fixed`."""
+
+    def __init__(self, value: float, per: Literal["image", "batch"]) -> None:
+        super().__init__()
+        self.value, self.per = value, per
+
+    def forward(self, foreground_B: Tensor) -> Tensor:
+        """Positives [B] to divisors [B], whatever the positives are."""
+        images = len(foreground_B) if self.per == "image" else 1
+        return torch.full_like(foreground_B, self.value * images).detach()
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """A constant, for each image of the batch or for the batch as a whole.
+
+    The default is the mean over images of the plain sum, as darknet's YOLOv2 has it.
+
+    >>> Fixed().build()(torch.tensor([4.0, 0.0]))
+    tensor([2., 2.])
+    """
+
+    value: float = 1.0
+    per: Literal["image", "batch"] = "image"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.value < float("inf"):
+            raise ValueError(f"value: must be > 0, found {self.value}")
+
+    def build(self) -> nn.Module:
+        """The module positives [B] -> divisors [B]."""
+        return Constant(self.value, self.per)
+
+
+Normaliser = Image | Batch | AllReduced | EMA | Fixed
