@@ -1,7 +1,10 @@
-"""The one form in which an image and its labels travel. Shapes: B images, N boxes, M most boxes of the batch.
+"""The one form in which an image and its labels travel.
 
-Boxes are float32 xyxy in pixels, x right, y down, 0-based, x2 and y2 exclusive: VOC's 1-based inclusive
-(xmin, ymin, xmax, ymax) is (xmin - 1, ymin - 1, xmax, ymax) here, so width = x2 - x1 as in the devkit.
+Shapes: B images, N boxes, M most boxes of the batch.
+
+Boxes are float32 xyxy in pixels, x right, y down, 0-based, x2 and y2 exclusive: VOC's 1-based
+inclusive (xmin, ymin, xmax, ymax) is (xmin - 1, ymin - 1, xmax, ymax) here, so width = x2 - x1 as
+in the devkit.
 """
 
 from collections.abc import Sequence
@@ -24,7 +27,7 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One image with its labels, in the frame of `image_CHW` (original, or network input after transforms)."""
+    """One image with its labels, in the frame of `image_CHW`: original, or network input."""
 
     image_CHW: Tensor  # uint8, RGB
     boxes_N4: Tensor
@@ -54,7 +57,9 @@ class Batch:
 def collate(samples: Sequence[Sample], *, multiple: int = 1) -> Batch:
     """Stack samples, padding height and width to the largest, rounded up to `multiple` pixels."""
     sizes = [sample.image_CHW.shape[1:] for sample in samples]
-    height, width = (-(-max(size[axis] for size in sizes) // multiple) * multiple for axis in (0, 1))
+    height, width = (
+        -(-max(size[axis] for size in sizes) // multiple) * multiple for axis in (0, 1)
+    )
     most = max(1, max(len(sample.boxes_N4) for sample in samples))
     count = len(samples)
     images = torch.zeros(count, samples[0].image_CHW.shape[0], height, width, dtype=torch.uint8)

@@ -1,0 +1,105 @@
+"""A data set as opened: labels from mapped columns, pixels from disk.
+
+Shapes: N boxes of one image, I images.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from datasets.annotation import Annotation
+from datasets.columns import Array, Columns, text_at
+from datasets.decoding import decode
+from datasets.errors import Finding
+from datasets.index import digest
+from datasets.sample import Sample
+
+
+class Dataset:
+    """Images and labels of one split; cheap to pickle, safe to share between processes.
+
+    `problems` are the bad labels met while reading; `unknown` counts the objects of classes nobody
+    asked for.
+    """
+
+    def __init__(self, root: Path, columns: Columns) -> None:
+        self.root = root
+        self._columns = columns
+        self.classes: tuple[str, ...] = tuple(columns.meta["classes"])
+
+    def __len__(self) -> int:
+        return len(self._columns["first"]) - 1
+
+    def __getitem__(self, index: int) -> Sample:
+        """The original image and its labels; DataError names the file when it can't be decoded."""
+        labels = self.annotation(index)
+        image_CHW = decode(Path(labels.path))
+        return Sample(
+            image_CHW=image_CHW,
+            boxes_N4=torch.from_numpy(labels.boxes_N4),
+            labels_N=torch.from_numpy(labels.labels_N),
+            ignore_N=torch.from_numpy(labels.ignore_N),
+            image_id=labels.image_id,
+            index=index,
+            original_hw=(image_CHW.shape[1], image_CHW.shape[2]),
+        )
+
+    def annotation(self, index: int) -> Annotation:
+        """Labels of one image, no pixels read; IndexError outside 0..len-1."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"image {index} of {len(self)}")
+        columns = self._columns
+        rows = slice(int(columns["first"][index]), int(columns["first"][index + 1]))
+        height, width = columns["size_hw"][index].tolist()
+        return Annotation(
+            image_id=text_at(columns, "image_id", index),
+            path=str(self.root / text_at(columns, "image", index)),
+            size_hw=(height, width),
+            boxes_N4=columns["boxes"][rows].copy(),
+            labels_N=columns["label"][rows].astype(np.int64),
+            difficult_N=columns["difficult"][rows].astype(np.bool_),
+            crowd_N=columns["crowd"][rows].astype(np.bool_),
+            area_N=columns["area"][rows].copy(),
+            object_N=columns["object"][rows].copy(),
+        )
+
+    @property
+    def problems(self) -> list[Finding]:
+        """Bad labels met while reading, in order of the images."""
+        return [Finding(*fields) for fields in self._columns.meta["findings"]]
+
+    @property
+    def unknown(self) -> dict[str, int]:
+        """Objects of classes nobody asked for, by name."""
+        return dict(self._columns.meta["unknown"])
+
+    @property
+    def sizes_I2(self) -> Array:
+        """(height, width) of all images, as the labels say; mapped, read-only."""
+        return self._columns["size_hw"]
+
+    @property
+    def columns(self) -> Columns:
+        """All labels at once, for statistics: `boxes`, `label`, `difficult`, `crowd`, `area`,
+        `first`.
+        """
+        return self._columns
+
+    def content_hash(self) -> str:
+        """SHA-256 of ids, labels and classes as used, and of the images' sizes in bytes.
+
+        The same on every machine.
+        """
+        columns = self._columns
+        labels = [columns[name].tobytes() for name in sorted(columns.arrays) if name != "image"]
+        images = (self.root / text_at(columns, "image", index) for index in range(len(self)))
+        return digest(list(self.classes), *labels, [_bytes_of(path) for path in images])
+
+
+def _bytes_of(path: Path) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return -1

@@ -1,0 +1,44 @@
+"""The class names of PASCAL VOC and COCO, and COCO's sparse category ids."""
+
+VOC_CLASSES: tuple[str, ...] = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train",
+    "tvmonitor",
+)  # fmt: skip
+
+# Category id 1..90 -> name; ten ids of the original 91 were never used for boxes, and 91 (hair
+# brush) neither.
+_COCO_BY_ID: dict[int, str] = {
+    1: "person", 2: "bicycle", 3: "car", 4: "motorcycle", 5: "airplane", 6: "bus", 7: "train",
+    8: "truck", 9: "boat", 10: "traffic light", 11: "fire hydrant", 13: "stop sign",
+    14: "parking meter", 15: "bench", 16: "bird", 17: "cat", 18: "dog", 19: "horse", 20: "sheep",
+    21: "cow", 22: "elephant", 23: "bear", 24: "zebra", 25: "giraffe", 27: "backpack",
+    28: "umbrella", 31: "handbag", 32: "tie", 33: "suitcase", 34: "frisbee", 35: "skis",
+    36: "snowboard", 37: "sports ball", 38: "kite", 39: "baseball bat", 40: "baseball glove",
+    41: "skateboard", 42: "surfboard", 43: "tennis racket", 44: "bottle", 46: "wine glass",
+    47: "cup", 48: "fork", 49: "knife", 50: "spoon", 51: "bowl", 52: "banana", 53: "apple",
+    54: "sandwich", 55: "orange", 56: "broccoli", 57: "carrot", 58: "hot dog", 59: "pizza",
+    60: "donut", 61: "cake", 62: "chair", 63: "couch", 64: "potted plant", 65: "bed",
+    67: "dining table", 70: "toilet", 72: "tv", 73: "laptop", 74: "mouse", 75: "remote",
+    76: "keyboard", 77: "cell phone", 78: "microwave", 79: "oven", 80: "toaster", 81: "sink",
+    82: "refrigerator", 84: "book", 85: "clock", 86: "vase", 87: "scissors", 88: "teddy bear",
+    89: "hair drier", 90: "toothbrush",
+}  # fmt: skip
+
+COCO_CATEGORY_IDS: tuple[int, ...] = tuple(_COCO_BY_ID)
+COCO_CLASSES: tuple[str, ...] = tuple(_COCO_BY_ID.values())
+
+
+def coco_category_id(label: int) -> int:
+    """Contiguous label 0..79 to COCO's category id 1..90; IndexError outside."""
+    if label < 0:
+        raise IndexError(f"label: must be 0..{len(COCO_CATEGORY_IDS) - 1}, found {label}")
+    return COCO_CATEGORY_IDS[label]
+
+
+def coco_label(category_id: int) -> int:
+    """COCO's category id to the contiguous label 0..79; KeyError for an id that COCO never used."""
+    try:
+        return COCO_CATEGORY_IDS.index(category_id)
+    except ValueError:
+        raise KeyError(f"category id {category_id} is not one of COCO's 80") from None

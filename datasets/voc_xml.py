@@ -1,0 +1,117 @@
+"""One VOC annotation file, read fast and safely.
+
+Coordinates stay as written in the file: 1-based, inclusive.
+
+Expat's C reader takes some 0.1 ms a file. It is handed only bytes that can't declare an entity:
+plain UTF-8, ASCII or Latin-1 without a `<!` other than a comment. Whatever else comes goes through
+defusedxml, which refuses entities.
+"""
+
+import math
+import re
+import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass
+from pathlib import Path
+
+import defusedxml.ElementTree
+from defusedxml.common import DefusedXmlException
+
+from datasets.errors import DataError
+
+MOST_BYTES = 4 * 2**20  # a VOC file is 15 kB at most; 4 MiB holds some 10,000 objects
+_MARKUP = re.compile(rb"<!(?!--)")
+_ENCODING = re.compile(rb"""^\s*<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]+)["']""")
+_PLAIN_ENCODINGS = (b"utf-8", b"utf8", b"us-ascii", b"ascii", b"iso-8859-1", b"latin-1")
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """The labels of one file as written; a number that is missing or no number is NaN."""
+
+    width: int  # 0 where the file doesn't say
+    height: int
+    names: list[str]
+    corners: list[tuple[float, float, float, float]]  # xmin, ymin, xmax, ymax
+    difficult: list[int]  # 0, 1, or 2 where the file doesn't say
+
+
+def read_bytes(path: Path) -> bytes:
+    """The file's bytes; DataError when it is missing or larger than any honest annotation."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such annotation, but a split names it") from None
+    except OSError as error:
+        raise DataError(f"{path}: can't be read: {error.strerror}") from None
+    if len(data) > MOST_BYTES:
+        raise DataError(f"{path}: larger than {MOST_BYTES:,} bytes: not a VOC annotation")
+    return data
+
+
+def parse(data: bytes, path: Path) -> Raw:
+    """Labels of one annotation file.
+
+    DataError names file and line when it isn't well-formed or not a VOC annotation.
+    """
+    root = _element(data, path)
+    if root.tag != "annotation":
+        raise DataError(f"{path}: the root is <{root.tag}>, expected <annotation>")
+    names: list[str] = []
+    corners: list[tuple[float, float, float, float]] = []
+    difficult: list[int] = []
+    for thing in root.iterfind("object"):
+        names.append((thing.findtext("name") or "").strip())
+        box = thing.find("bndbox")
+        corners.append(
+            (math.nan,) * 4
+            if box is None
+            else (
+                _number(box, "xmin"),
+                _number(box, "ymin"),
+                _number(box, "xmax"),
+                _number(box, "ymax"),
+            )
+        )
+        difficult.append(_flag(thing.findtext("difficult")))
+    return Raw(_pixels(root, "size/width"), _pixels(root, "size/height"), names, corners, difficult)
+
+
+def _element(data: bytes, path: Path) -> ElementTree.Element:
+    encoding = _ENCODING.match(data[:200].removeprefix(b"\xef\xbb\xbf"))
+    plain = encoding is None or encoding[1].lower() in _PLAIN_ENCODINGS
+    try:
+        if plain and b"\0" not in data and not _MARKUP.search(data):
+            return ElementTree.fromstring(data)
+        root: ElementTree.Element = defusedxml.ElementTree.fromstring(data)
+        return root
+    except DefusedXmlException as error:
+        raise DataError(
+            f"{path}: declares an entity or refers outside; refused ({error})"
+        ) from None
+    except ElementTree.ParseError as error:
+        raise DataError(f"{path}: line {error.position[0]}: broken XML ({error})") from None
+    except (ValueError, LookupError) as error:  # an encoding that doesn't exist or doesn't fit
+        raise DataError(f"{path}: unreadable XML ({error})") from None
+
+
+def _number(parent: ElementTree.Element, tag: str) -> float:
+    try:
+        number = float(parent.findtext(tag) or "nan")
+    except ValueError:
+        return math.nan
+    return number if abs(number) < 1e9 else math.nan
+
+
+def _flag(text: str | None) -> int:
+    if text is None or not text.strip():
+        return 2
+    return 0 if text.strip().lower() in ("0", "false", "no") else 1
+
+
+def _pixels(root: ElementTree.Element, path: str) -> int:
+    try:
+        size = float(root.findtext(path) or "0")
+    except ValueError:
+        return 0
+    return int(size) if 0 < size < 1e6 else 0
