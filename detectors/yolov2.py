@@ -1,0 +1,246 @@
+"""YOLOv2 (Redmon & Farhadi 2016, arXiv:1612.08242): Darknet's by default, with its choices open.
+
+Shapes: B images, H x W cells, A anchors, F = 5 + K fields (x, y, w, h, objectness, K classes), M truths, D detections.
+Boxes at the border of this file are xyxy in pixels of the network input; inside the region layer they are in cells.
+"""
+
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torchvision.ops import batched_nms
+
+from detectors.backbones import TimmBackbone, TorchvisionBackbone
+from detectors.base import Backbone, Detections, Detector, Truth
+from detectors.convolution import ConvBlock, set_batch_norm
+from detectors.darknet19 import Darknet19
+from detectors.passthrough import PassthroughHead
+from detectors.region import RegionLosses, RegionTruth, Site, region_loss
+from detectors.region_boxes import decode_cells, to_centres, to_corners
+from detectors.region_settings import Darknet, Region
+from detectors.region_targets import limit
+from detectors.weights import load_darknet
+from losses.base import ClassificationLoss, LossTerms
+from losses.cross_entropy import CrossEntropy
+from losses.normalise import Fixed, Normaliser
+
+AnchorSet = tuple[tuple[float, float], ...]
+
+# Widths and heights in cells of 32 px, from Darknet's yolov2-voc.cfg and yolov2.cfg.
+ANCHORS: dict[str, AnchorSet] = {
+    "voc": (
+        (1.3221, 1.73145),
+        (3.19275, 4.00944),
+        (5.05587, 8.09892),
+        (9.47112, 4.84053),
+        (11.2364, 10.0071),
+    ),
+    "coco": (
+        (0.57273, 0.677385),
+        (1.87446, 2.06253),
+        (3.33843, 5.47434),
+        (7.88282, 3.52778),
+        (9.77052, 9.16828),
+    ),
+}
+ANCHOR_CELL = 32  # pixels, whatever the output stride
+
+
+@dataclass(frozen=True, slots=True)
+class YOLOv2:
+    """Settings; the defaults are yolov2-voc.cfg.
+
+    `anchors`: `voc`, `coco` or widths and heights, in units of `anchor_unit` (cells of 32 px, or pixels).
+    `output_stride` 16 predicts on the finer grid, for objects smaller than a 32-pixel cell.
+    `sites`: where the configured classification loss acts; plain cross-entropy (or the squared error) elsewhere.
+    `objectness_prior` starts objectness at that probability, which cross-entropy over thousands of idle cells needs.
+    `candidates` bounds what enters NMS (best first), `max_detections` what leaves it; null bounds neither.
+    `weights`: a Darknet .weights file of the whole network.
+    """
+
+    backbone: Darknet19 | TorchvisionBackbone | TimmBackbone = field(default_factory=Darknet19)
+    anchors: Literal["voc", "coco"] | AnchorSet = "voc"
+    anchor_unit: Literal["cells", "pixels"] = "cells"
+    output_stride: Literal[32, 16] = 32
+    head_width: int = 1024
+    head_depth: int = 2
+    passthrough: int = 64
+    batch_norm_momentum: float = 0.01
+    batch_norm_epsilon: float = 1e-5
+    objectness_prior: float | None = None
+    region: Region = field(default_factory=Darknet)
+    sites: tuple[Site, ...] = ("class_softmax",)
+    normaliser: Normaliser = field(default_factory=Fixed)
+    score_threshold: float = 0.005
+    nms_iou: float = 0.45
+    candidates: int | None = 2000
+    max_detections: int | None = 300
+    weights: str | None = None
+
+    def __post_init__(self) -> None:
+        for pair in (("class_softmax", "class_sigmoid"), ("objectness", "objectness_quality")):
+            if set(pair) <= set(self.sites):
+                raise ValueError(f"sites: {pair[0]} and {pair[1]} exclude each other")
+        if self.passthrough < 4 or self.passthrough % 4:
+            raise ValueError(f"passthrough: must be a multiple of 4, found {self.passthrough}")
+        if self.head_width < 8 or self.head_depth < 0:
+            name = "head_width" if self.head_width < 8 else "head_depth"
+            raise ValueError(f"{name}: too small, found {getattr(self, name)}")
+        if not isinstance(self.anchors, str) and not _positive(self.anchors):
+            raise ValueError(f"anchors: widths and heights must be > 0, found {self.anchors}")
+        for name in ("score_threshold", "nms_iou", "objectness_prior"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise ValueError(f"{name}: must be in [0, 1], found {value}")
+        for name in ("candidates", "max_detections"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name}: must be >= 1 or null, found {value}")
+
+    def build(self, classes: int) -> "YOLOv2Detector":
+        """The detector, with the weights that its settings name; raises DetectorError."""
+        return YOLOv2Detector(self, classes)
+
+    def anchor_pixels(self) -> AnchorSet:
+        """Anchors as (width, height) in pixels."""
+        anchors = ANCHORS[self.anchors] if isinstance(self.anchors, str) else self.anchors
+        unit = ANCHOR_CELL if self.anchor_unit == "cells" or isinstance(self.anchors, str) else 1
+        return tuple((width * unit, height * unit) for width, height in anchors)
+
+
+def _positive(anchors: AnchorSet) -> bool:
+    return bool(anchors) and all(side > 0 for pair in anchors for side in pair)
+
+
+@dataclass(frozen=True, slots=True)
+class RegionOutput:
+    """Raw predictions, before any activation, and the pixels a cell spans."""
+
+    fields_BHWAF: Tensor
+    stride: int
+
+
+class YOLOv2Detector(Detector[RegionOutput]):
+    """Backbone, passthrough head and region layer."""
+
+    size_multiple = 32
+    anchors_A2: Tensor  # in output cells
+
+    def __init__(self, settings: YOLOv2, classes: int) -> None:
+        super().__init__()
+        if classes < 1:
+            raise ValueError(f"classes: must be >= 1, found {classes}")
+        self.settings = settings
+        self.classes = classes
+        self.backbone: Backbone = settings.backbone.build((16, 32))
+        anchors = torch.tensor(settings.anchor_pixels()) / settings.output_stride
+        self.register_buffer("anchors_A2", anchors, persistent=False)
+        fine, coarse = self.backbone.channels
+        self.head = PassthroughHead(
+            (fine, coarse),
+            width=settings.head_width,
+            depth=settings.head_depth,
+            passthrough=settings.passthrough,
+            outputs=len(anchors) * (5 + classes),
+            stride=settings.output_stride,
+        )
+        self.normaliser = settings.normaliser.build()
+        self._cross_entropy: ClassificationLoss = CrossEntropy().at(0.0)
+        self.classification_loss = self._cross_entropy
+        self.set_pixel_statistics(self.backbone.pixel_mean, self.backbone.pixel_std)
+        set_batch_norm(self, settings.batch_norm_momentum, settings.batch_norm_epsilon)
+        if settings.objectness_prior is not None:
+            self._set_objectness(settings.objectness_prior)
+        if settings.weights is not None:
+            load_darknet(self, settings.weights)
+
+    def forward(self, images_BCHW: Tensor) -> RegionOutput:
+        """Normalised images, sides multiples of 32, to raw predictions."""
+        fine, coarse = self.backbone(images_BCHW)
+        head_BCHW = self.head(fine, coarse)
+        images, _, height, width = head_BCHW.shape
+        fields = head_BCHW.permute(0, 2, 3, 1).reshape(
+            images, height, width, len(self.anchors_A2), 5 + self.classes
+        )
+        return RegionOutput(fields, self.settings.output_stride)
+
+    def loss(self, output: RegionOutput, truth: Truth, images_seen: int) -> LossTerms:
+        """The region loss in float32, whatever precision the network ran in."""
+        settings = self.settings.region
+        fields_BHWAF = output.fields_BHWAF.float()
+        images, height, width = fields_BHWAF.shape[:3]
+        size = (height * output.stride, width * output.stride)
+        boxes_BM4, valid_BM = limit(truth.boxes_BM4, truth.valid_BM, settings, size)
+        cells = RegionTruth(
+            to_centres(boxes_BM4) / output.stride, truth.labels_BM, valid_BM, truth.ignore_BM
+        )
+        losses = RegionLosses(self.classification_loss, self._cross_entropy, self.settings.sites)
+        # Darknet counts a batch as seen before it runs it.
+        pull = images_seen + images < settings.prior_images
+        with torch.autocast(fields_BHWAF.device.type, enabled=False):
+            sums = region_loss(
+                fields_BHWAF, cells, self.anchors_A2, settings, losses, pull_priors=pull
+            )
+            divisor_B = self.normaliser(sums.foreground_B)
+        return LossTerms(
+            classification=(sums.classification_B / divisor_B).sum(),
+            box=(sums.box_B / divisor_B).sum(),
+            objectness=(sums.objectness_B / divisor_B).sum(),
+            foreground=sums.foreground_B.sum(),
+        )
+
+    @torch.no_grad()
+    def decode(self, output: RegionOutput, content_B2: Tensor) -> list[Detections]:
+        """Objectness times class probability above the threshold, NMS per class, clipped to the content."""
+        fields_BHWAF = output.fields_BHWAF.float()
+        reach = self.settings.region.centre_reach
+        boxes = decode_cells(fields_BHWAF, self.anchors_A2, reach) * output.stride
+        scores = fields_BHWAF[..., 4:5].sigmoid() * self._class_probabilities(fields_BHWAF[..., 5:])
+        images = len(fields_BHWAF)
+        corners_BN4 = to_corners(boxes).reshape(images, -1, 4)
+        scores_BNK = scores.reshape(images, -1, self.classes)
+        return [
+            self._select(corners_BN4[image], scores_BNK[image], content_B2[image])
+            for image in range(images)
+        ]
+
+    def fuse(self, *, channels_last: bool = True) -> "YOLOv2Detector":
+        """A copy for inference with batch norms folded into the convolutions before them."""
+        copy = deepcopy(self).eval().requires_grad_(False)
+        for part in copy.modules():
+            if isinstance(part, ConvBlock):
+                part.fuse()
+        if channels_last:
+            copy.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return copy
+
+    def _class_probabilities(self, logits_K: Tensor) -> Tensor:
+        sites, form = self.settings.sites, self.settings.region.class_form
+        if "class_sigmoid" in sites or ("class_softmax" not in sites and form == "sigmoid"):
+            return logits_K.sigmoid()
+        return logits_K.softmax(-1)
+
+    def _select(self, boxes_N4: Tensor, scores_NK: Tensor, content_2: Tensor) -> Detections:
+        place, label = (scores_NK > self.settings.score_threshold).nonzero(as_tuple=True)
+        score = scores_NK[place, label]
+        if self.settings.candidates is not None and len(score) > self.settings.candidates:
+            best = score.topk(self.settings.candidates).indices
+            score, place, label = score[best], place[best], label[best]
+        keep = batched_nms(boxes_N4[place], score, label, self.settings.nms_iou)
+        height, width = content_2.tolist()
+        limits = boxes_N4.new_tensor([width, height, width, height])
+        clipped = torch.minimum(boxes_N4[place[keep]].clamp(min=0), limits)
+        visible = (clipped[:, 2:] > clipped[:, :2]).all(-1).nonzero().flatten()
+        visible = visible[: self.settings.max_detections]
+        return Detections(clipped[visible], score[keep][visible], label[keep][visible])
+
+    @torch.no_grad()
+    def _set_objectness(self, prior: float) -> None:
+        """Small output weights and an objectness bias of logit(prior), as RetinaNet starts its classes."""
+        output = self.head.output
+        nn.init.normal_(output.weight, std=0.01)
+        if output.bias is not None:
+            bias_AF = output.bias.view(len(self.anchors_A2), 5 + self.classes)
+            bias_AF[:, 4] = torch.tensor(prior).logit()
