@@ -1,0 +1,131 @@
+"""The command line of a trial: W&B's `command` macros filled in.
+
+Values are written so that YAML reads them back as they were: mappings and lists as JSON, true and
+null in YAML's spelling, small numbers with a dot (1.0e-05, since YAML 1.1 takes 1e-05 for text).
+"""
+
+import json
+import math
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import yaml
+
+from experiments.sweep.located import nearest
+
+DEFAULT_COMMAND = ("${env}", "${interpreter}", "${program}", "${args}")
+MACRO = re.compile(r"\$\{([^}]*)\}")
+ARGUMENTS = (
+    "args",
+    "args_no_hyphens",
+    "args_no_boolean_flags",
+    "args_no_equals",
+    "args_append_hydra",
+    "args_override_hydra",
+    "args_json",
+    "args_json_file",
+)
+MACROS = ("env", "interpreter", "program", *ARGUMENTS, "envvar:NAME")
+JSON_FILE = "parameters.json"
+
+
+def check_macros(words: Sequence[str], program: str | None) -> None:
+    """Refuse macros that are unknown, lack their program or variable, or stand inside a word."""
+    for word in words:
+        for name in MACRO.findall(word):
+            if name.startswith("envvar:"):
+                variable = name.removeprefix("envvar:")
+                if variable not in os.environ:
+                    raise ValueError(f"${{{name}}}: the environment has no variable {variable}")
+            elif name not in MACROS:
+                raise ValueError(f"unknown macro ${{{name}}}{nearest(name, MACROS)}")
+            elif name == "program" and program is None:
+                raise ValueError("${program} is used, but the file gives no 'program'")
+            elif word != f"${{{name}}}":
+                raise ValueError(f"${{{name}}} must be a word of its own, found {word!r}")
+    if not any(word == f"${{{name}}}" for word in words for name in ARGUMENTS):
+        raise ValueError("no macro hands the parameters over; end it with ${args_no_hyphens}")
+
+
+def expand(
+    words: Sequence[str], program: str | None, parameters: Mapping[str, object], folder: Path
+) -> list[str]:
+    """The words of one trial's command; ${args_json_file} is written into `folder`."""
+    line: list[str] = []
+    for word in words:
+        macro = MACRO.fullmatch(word)
+        name = macro.group(1) if macro else ""
+        if name in ARGUMENTS:
+            line += _arguments(name, parameters, folder)
+        elif name == "env":
+            line += ["/usr/bin/env"]
+        elif name == "interpreter":
+            line += [sys.executable]
+        elif name == "program":
+            line += [program or ""]
+        else:
+            line += [MACRO.sub(lambda found: os.environ[found.group(1)[7:]], word)]
+    return line
+
+
+def written(value: object) -> str:
+    """A value as one command-line word that YAML reads back equal."""
+    if isinstance(value, str):
+        try:
+            plain = yaml.safe_load(value) == value
+        except yaml.YAMLError:
+            plain = False
+        return value if plain else json.dumps(value)
+    return _flow(value)
+
+
+def fixed_arguments(words: Sequence[str]) -> dict[str, object]:
+    """The `key=value` and `--config FILE` words that a command gives to every trial."""
+    fixed: dict[str, object] = {}
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        key, equals, text = word.lstrip("-").partition("=")
+        if equals and re.fullmatch(r"[A-Za-z_][\w.]*", key) and "${" not in text:
+            fixed[key] = yaml.safe_load(text)
+        elif word == "--config" and following and "${" not in following:
+            fixed["config"] = following
+    return fixed
+
+
+def _flow(value: object) -> str:
+    if isinstance(value, Mapping):
+        pairs = (f"{json.dumps(str(key))}: {_flow(item)}" for key, item in value.items())
+        return f"{{{', '.join(pairs)}}}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(_flow(item) for item in value)}]"
+    if isinstance(value, float) and not math.isfinite(value):
+        return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
+    text = json.dumps(value)
+    if isinstance(value, float) and "e" in text and "." not in text:
+        text = text.replace("e", ".0e")
+    return text
+
+
+def _arguments(name: str, parameters: Mapping[str, object], folder: Path) -> list[str]:
+    pairs = {key: f"{key}={written(value)}" for key, value in parameters.items()}
+    if name == "args":
+        return [f"--{pair}" for pair in pairs.values()]
+    if name == "args_no_hyphens":
+        return list(pairs.values())
+    if name == "args_append_hydra":
+        return [f"+{pair}" for pair in pairs.values()]
+    if name == "args_override_hydra":
+        return [f"++{pair}" for pair in pairs.values()]
+    if name == "args_no_equals":
+        return [part for key, value in parameters.items() for part in (f"--{key}", written(value))]
+    if name == "args_no_boolean_flags":
+        flags = {key: f"--{pair}" for key, pair in pairs.items() if parameters[key] is not False}
+        return [f"--{key}" if parameters[key] is True else flag for key, flag in flags.items()]
+    text = json.dumps(dict(parameters))
+    if name == "args_json":
+        return [text]
+    path = folder / JSON_FILE
+    path.write_text(text, encoding="utf-8")
+    return [str(path)]

@@ -1,0 +1,352 @@
+"""The one process that owns a sweep: who runs next, what an end means, and what is remembered.
+
+Every decision is in the ledger before it takes effect, so that the coordinator may be killed at
+any moment: a restart ends orphans, believes finished records, and lets half-trained trials go on
+in their own folders.
+"""
+
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+from experiments.errors import UsageError
+from experiments.sweep.command import expand, fixed_arguments
+from experiments.sweep.executors import Ended, Executor, Task
+from experiments.sweep.ledger import Ledger
+from experiments.sweep.processes import RUN_DIR, end_orphan
+from experiments.sweep.progress import Progress, final_metric, log_tail, number, read_record
+from experiments.sweep.space import Check, Sweep, check_point, point_key, random_point
+from experiments.sweep.trials import State, Trial
+
+INTERRUPTED = 75  # a trial's exit status after saving its state on SIGTERM (EX_TEMPFAIL)
+TICK_SECONDS = 0.5
+ERROR_LETTERS = 1200  # of a crashed trial's words that the ledger keeps; the log has them all
+MOST_REPEATS = 1000  # random draws in a row that were there before: the space is used up
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to run a sweep; `limit` is how many trials may end in this call."""
+
+    retries: int = 1
+    limit: int | None = None
+    orphan_seconds: float = 60.0
+
+
+class Watcher(Protocol):
+    """Who is told what happens, for the eye only."""
+
+    def said(self, text: str) -> None:
+        """One line about one event."""
+        ...
+
+    def ticked(self, coordinator: "Coordinator") -> None:
+        """Called about twice a second."""
+        ...
+
+
+class Coordinator:
+    """Runs one sweep to its end, or until it is asked to stop."""
+
+    def __init__(
+        self,
+        sweep: Sweep,
+        folder: Path,
+        ledger: Ledger,
+        state: State,
+        executor: Executor,
+        watcher: Watcher,
+        options: Options | None = None,
+        check: Check | None = None,
+    ) -> None:
+        self.sweep, self.folder, self.state, self.executor = sweep, folder, state, executor
+        self.options = options or Options()
+        self.running: dict[int, Progress] = {}
+        self.began: dict[int, float] = {}
+        self.interrupted = False
+        self.ends = 0
+        self._ledger, self._watcher, self._check = ledger, watcher, check
+        self._stopping_early: set[int] = set()
+        self._histories: dict[int, list[float]] = {}
+        self._signals = 0
+        self._reached = False
+        self._ticked = 0.0
+        self._pending: deque[int] = deque()
+        self._metric_key = sweep.metric.name if sweep.metric else None
+
+    def run(self) -> None:
+        """Run until every point has ended, the limit is reached, or a signal asks for the end.
+
+        A ledger that cannot be written (a full disk) stops the trials and raises UsageError.
+        """
+        with _signals_to(self._on_signal):
+            try:
+                self._recover()
+                self._pending = deque(t.n for t in self.state.with_status("pending"))
+                self._loop()
+            except OSError as error:
+                self._end_trials_unrecorded()
+                raise UsageError(
+                    f"{self.folder}: {error}; trials were asked to save and end. Mend this (free "
+                    "some space, say) and give the same command: finished trials are kept"
+                ) from error
+            except BaseException:
+                self._end_trials_unrecorded()
+                raise
+        self._watcher.ticked(self)
+
+    def _loop(self) -> None:
+        while True:
+            if not self._signals:
+                self._fill()
+            if not self.running:
+                return
+            if self._signals:
+                for n in self.running:
+                    self.executor.stop(n)
+            self._take(self.executor.wait(TICK_SECONDS / 2))
+            self._tick()
+
+    # -- starting ---------------------------------------------------------------------------------
+
+    def _fill(self) -> None:
+        while len(self.running) < self.executor.slots and not self._signals:
+            if self._reached or self._at_limit():
+                return
+            trial = self._next()
+            if trial is None:
+                return
+            self._start(trial)
+
+    def _at_limit(self) -> bool:
+        limit = self.options.limit
+        return limit is not None and self.ends + len(self.running) >= limit
+
+    def _next(self) -> Trial | None:
+        if self._pending:
+            return self.state.trials[self._pending.popleft()]
+        if self.sweep.method != "random":
+            return None
+        cap = self.sweep.run_cap
+        if cap is not None and len(self.state.trials) >= cap:
+            return None
+        return self._draw()
+
+    def _draw(self) -> Trial | None:
+        known = self.state.keys
+        first = self.state.draws
+        for draw in range(first, first + MOST_REPEATS):
+            parameters = random_point(self.sweep, draw)
+            key = point_key(parameters)
+            if key not in known:
+                if self._check is not None:
+                    overrides = fixed_arguments(self.sweep.command) | parameters
+                    check_point(self.sweep, overrides, self._check)
+                n = len(self.state.trials)
+                point = {"event": "point", "n": n, "key": key, "parameters": parameters}
+                self._note(point | {"draw": draw})
+                return self.state.trials[n]
+        return None
+
+    def _start(self, trial: Trial) -> None:
+        folder = trial.folder(self.folder).absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        command = expand(self.sweep.command, self.sweep.program, trial.parameters, folder)
+        task = Task(trial.n, command, folder, self._environment(trial, folder))
+        started = self.executor.start(task)
+        self.running[trial.n] = Progress(folder, self._metric_key)
+        self.began[trial.n] = time.monotonic()
+        process = {"pid": started.pid, "mark": started.mark, "host": started.host}
+        self._note({"event": "start", "n": trial.n, **process})
+        self.executor.release(trial.n)
+        again = f", attempt {trial.attempts + 1}" if trial.attempts else ""
+        self._watcher.said(f"trial {trial.n} started{again}: {shown(trial.parameters)}")
+
+    def _environment(self, trial: Trial, folder: Path) -> dict[str, str]:
+        wanted = {
+            "WANDB_MODE": "offline",
+            "WANDB_RUN_GROUP": self.sweep.name,
+            "PYTHONUNBUFFERED": "1",
+            **({"WANDB_PROJECT": self.sweep.project} if self.sweep.project else {}),
+        }
+        unset = {name: value for name, value in wanted.items() if name not in os.environ}
+        return unset | {
+            RUN_DIR: str(folder),
+            "WANDB_DIR": str(folder),
+            "SOFTGAMMA_SWEEP": self.sweep.name,
+            "SOFTGAMMA_TRIAL": f"{trial.n:04d}-{trial.key}",
+        }
+
+    # -- ending -----------------------------------------------------------------------------------
+
+    def _take(self, ends: list[Ended]) -> None:
+        events = [self._judged(end) for end in ends]
+        if events:
+            self._note(*events)
+        for end, event in zip(ends, events, strict=True):
+            self._histories[end.n] = self.running.pop(end.n).history
+            del self.began[end.n]
+            self._stopping_early.discard(end.n)
+            self._follow_up(end, event)
+
+    def _judged(self, end: Ended) -> dict[str, Any]:
+        """What the end of a process means for its trial."""
+        progress = self.running[end.n]
+        progress.update()
+        seconds = round(time.monotonic() - self.began[end.n], 3)
+        told = {"n": end.n, "exit": end.exit_code, "seconds": seconds}
+        record = read_record(progress.folder) or {}
+        if record.get("status") == "finished":
+            metric = final_metric(record, progress.metric)
+            return {"event": "end", "status": "finished", "metric": metric, **told}
+        if end.n in self._stopping_early and not self._signals:
+            metric = progress.history[-1] if progress.history else None
+            return {"event": "end", "status": "stopped", "metric": metric, **told}
+        trial = self.state.trials[end.n]
+        moved_on = end.exit_code == INTERRUPTED and progress.iteration > trial.iteration
+        if self._signals or moved_on:
+            return {"event": "interruption", "iteration": progress.iteration, **told}
+        error = failure_text(end.exit_code, record, progress.folder)
+        if trial.failures < self.options.retries:
+            return {"event": "failure", "error": error, **told}
+        return {"event": "end", "status": "failed", "metric": None, "error": error, **told}
+
+    def _follow_up(self, end: Ended, event: Mapping[str, Any]) -> None:
+        trial = self.state.trials[end.n]
+        if trial.ended:
+            self.ends += 1
+            value = "" if trial.metric is None else f", {self.metric_name} {trial.metric:.4g}"
+            self._watcher.said(f"trial {trial.n} {trial.status} in {trial.seconds:.0f} s{value}")
+            metric = self.sweep.metric
+            if metric and trial.metric is not None and metric.reached(trial.metric):
+                self._reached = True
+                self._watcher.said(f"trial {trial.n} reached the target {metric.target}: no more")
+        elif not self._signals:
+            self._pending.appendleft(trial.n)
+        if event["event"] == "failure" or trial.status == "failed":
+            log = self.running_log(trial)
+            self._watcher.said(f"trial {trial.n} crashed; its log is {log}\n{trial.error}")
+
+    @property
+    def metric_name(self) -> str:
+        """The sweep's metric, for people."""
+        return self.sweep.metric.name if self.sweep.metric else "metric"
+
+    def running_log(self, trial: Trial) -> Path:
+        """Where a trial's output goes."""
+        return trial.folder(self.folder) / "trial.log"
+
+    # -- watching ---------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        if now - self._ticked < TICK_SECONDS:
+            return
+        self._ticked = now
+        news = [progress.update() for progress in self.running.values()]
+        if self.sweep.early_stop is not None and any(news):
+            self._stop_the_worse()
+        self._watcher.ticked(self)
+
+    def _stop_the_worse(self) -> None:
+        rule, metric = self.sweep.early_stop, self.sweep.metric
+        assert rule is not None and metric is not None
+        histories = self._histories | {n: p.history for n, p in self.running.items()}
+        candidates = [n for n in self.running if n not in self._stopping_early]
+        for n in rule.stops(histories, candidates, maximize=metric.goal == "maximize"):
+            self._stopping_early.add(n)
+            self._watcher.said(f"trial {n} is worse than its peers: stopped early")
+            self.executor.stop(n)
+
+    # -- beginnings and ends of the process --------------------------------------------------------
+
+    def _recover(self) -> None:
+        """Settle what an earlier coordinator left: orphans, and ends that it did not write down."""
+        for trial in self.state.with_status("running", "pending"):
+            folder = trial.folder(self.folder).absolute()
+            if not folder.is_dir():
+                continue
+            if trial.status == "running" and trial.pid and trial.host == os.uname().nodename:
+                if end_orphan(trial.pid, trial.mark, folder, self.options.orphan_seconds):
+                    self._watcher.said(f"trial {trial.n} was left running by a killed sweep: ended")
+            record = read_record(folder) or {}
+            if record.get("status") == "finished":
+                metric = final_metric(record, self._metric_key)
+                end = {"event": "end", "n": trial.n, "status": "finished", "metric": metric}
+                self._note({**end, "exit": 0, "seconds": _total_seconds(record)})
+            elif trial.status == "running":
+                self._note({"event": "interruption", "n": trial.n})
+        for trial in self.state.with_status("finished", "stopped"):
+            if self.sweep.early_stop is not None:
+                progress = Progress(trial.folder(self.folder), self.metric_name)
+                progress.update()
+                self._histories[trial.n] = progress.history
+
+    def _note(self, *events: dict[str, Any]) -> None:
+        for event in self._ledger.append(*events):
+            self.state.apply(event)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._signals += 1
+        self.interrupted = True
+        if self._signals == 1:
+            self._watcher.said("stopping: trials save their state (once more to kill them)")
+        else:
+            self.executor.kill()
+
+    def _end_trials_unrecorded(self) -> None:
+        for n in self.running:
+            self.executor.stop(n)
+        left = set(self.running)
+        while left:
+            left -= {end.n for end in self.executor.wait(TICK_SECONDS)}
+
+
+def failure_text(exit_code: int, record: Mapping[str, Any], folder: Path) -> str:
+    """Why a trial counts as crashed, in its own words where it left some."""
+    if exit_code < 0:
+        head = f"ended by {signal.Signals(-exit_code).name}"
+    elif exit_code == 0:
+        head = "exit status 0, but no finished record.json"
+    else:
+        head = f"exit status {exit_code}"
+    error = record.get("error")
+    if isinstance(error, Mapping):
+        head += f": {error.get('type')}: {error.get('message')}"
+    return f"{head}\n{log_tail(folder)[-ERROR_LETTERS:]}"
+
+
+def shown(parameters: Mapping[str, object]) -> str:
+    """Parameters on one line, for people."""
+    return " ".join(f"{name}={short(value)}" for name, value in parameters.items())
+
+
+def short(value: object) -> str:
+    """A value for a table's cell: a file by its stem, a mapping by its values."""
+    if isinstance(value, Mapping):
+        return "/".join(short(item) for item in value.values())
+    if isinstance(value, str) and value.endswith((".yaml", ".yml")):
+        return Path(value).stem
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _total_seconds(record: Mapping[str, Any]) -> float:
+    seconds = record.get("seconds")
+    return (number(seconds.get("total")) or 0.0) if isinstance(seconds, Mapping) else 0.0
+
+
+@contextmanager
+def _signals_to(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)

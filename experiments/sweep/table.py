@@ -1,0 +1,200 @@
+"""A sweep for the eye: a live table on a terminal, plain lines elsewhere, `status` of a folder."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from experiments.sweep.coordinator import Coordinator, short
+from experiments.sweep.progress import Progress
+from experiments.sweep.trials import State, Trial
+
+ROWS = 24  # of a live table; the rest is counted in its caption
+REFRESHES = 2  # a second
+STYLES = {"finished": "green", "failed": "bold red", "stopped": "yellow", "running": "cyan"}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table; `progress` is a fraction, `seconds_left` None where unknown."""
+
+    trial: Trial
+    progress: float
+    metric: float | None
+    seconds: float
+    seconds_left: float | None
+
+
+def live_rows(coordinator: Coordinator) -> list[Row]:
+    """Trials that run or have ended, as they stand now."""
+    rows = []
+    now = time.monotonic()
+    for trial in coordinator.state.trials.values():
+        if trial.status == "pending":
+            continue
+        running = coordinator.running.get(trial.n)
+        seconds = trial.seconds + (now - coordinator.began[trial.n] if running else 0.0)
+        rows.append(row(trial, running, seconds))
+    return rows
+
+
+def row(trial: Trial, running: Progress | None, seconds: float) -> Row:
+    """One trial's line; a running one is judged by its own curves."""
+    if running is None:
+        return Row(trial, 1.0 if trial.status == "finished" else 0.0, trial.metric, seconds, None)
+    done = running.progress
+    left = seconds * (1 - done) / done if done > 0 else None
+    metric = running.history[-1] if running.history else None
+    return Row(trial, done, metric, seconds, left)
+
+
+def seconds_to_go(rows: Sequence[Row], waiting: int | None, slots: int) -> float | None:
+    """Time left: what running trials need and a mean trial for each waiting point, over slots."""
+    ended = [row.seconds for row in rows if row.trial.status in ("finished", "stopped")]
+    expected = [row.seconds + row.seconds_left for row in rows if row.seconds_left is not None]
+    basis = ended or expected
+    if not basis or waiting is None:
+        return None
+    mean = sum(basis) / len(basis)
+    running = [row for row in rows if row.trial.status == "running"]
+    left = [
+        max(0.0, mean - r.seconds) if r.seconds_left is None else r.seconds_left for r in running
+    ]
+    spread = (sum(left) + waiting * mean) / max(1, slots)
+    return max([spread, *left])
+
+
+def rendered(
+    state: State, rows: Sequence[Row], metric: str, varying: Sequence[str], caption: str
+) -> Table:
+    """The table of `rows`: trial, the parameters that vary, state, progress, metric, time, ETA."""
+    table = Table(caption=caption, caption_justify="left", expand=False)
+    table.add_column("trial", justify="right")
+    for name in varying:
+        table.add_column(name.rpartition(".")[2] if _alone(name, varying) else name)
+    for heading in ("state", "done", metric, "time", "left"):
+        table.add_column(heading, justify="left" if heading == "state" else "right")
+    for item in rows:
+        status = item.trial.status
+        cells = [short(item.trial.parameters.get(name, "")) for name in varying]
+        value = "" if item.metric is None else f"{item.metric:.2f}"
+        left = "" if item.seconds_left is None else clock(item.seconds_left)
+        done = f"{item.progress:.0%}"
+        told = [status, done, value, clock(item.seconds), left]
+        table.add_row(str(item.trial.n), *cells, *told, style=STYLES.get(status, "dim"))
+    return table
+
+
+def varying_names(state: State) -> list[str]:
+    """Parameters that take more than one value among the sweep's points."""
+    values: dict[str, set[str]] = {}
+    for trial in state.trials.values():
+        for name, value in trial.parameters.items():
+            values.setdefault(name, set()).add(repr(value))
+    return [name for name, seen in values.items() if len(seen) > 1]
+
+
+def counts(state: State) -> str:
+    """`3 finished, 1 running, 8 pending of 12`."""
+    found: Counter[str] = Counter(trial.status for trial in state.trials.values())
+    order = ("finished", "stopped", "failed", "running", "pending")
+    told = ", ".join(f"{found[status]} {status}" for status in order if found[status])
+    return f"{told or 'no trials'} of {len(state.trials)}"
+
+
+def clock(seconds: float) -> str:
+    """`1:05` or `2:03:04`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+class PlainLines:
+    """One line an event, for logs and pipes."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def said(self, text: str) -> None:
+        """Print the line."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def ticked(self, coordinator: Coordinator) -> None:
+        """Nothing: lines say it all."""
+
+    def __enter__(self) -> "PlainLines":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to close."""
+
+
+class LiveTable(PlainLines):
+    """A table that is redrawn in place, with events scrolling by above it."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._live = Live(console=console, refresh_per_second=REFRESHES, transient=False)
+
+    def ticked(self, coordinator: Coordinator) -> None:
+        """Redraw."""
+        rows = live_rows(coordinator)
+        state = coordinator.state
+        waiting = len(state.with_status("pending"))
+        size = coordinator.sweep.size()
+        unseen = 0 if size is None else max(0, size - len(state.trials))
+        left = seconds_to_go(rows, waiting + unseen, coordinator.executor.slots)
+        eta = "" if left is None else f"; about {clock(left)} to go"
+        best = best_of(rows, maximize=_maximizes(coordinator))
+        caption = f"{coordinator.sweep.name}: {counts(state)}{eta}{best}"
+        rows = sorted(rows, key=lambda item: item.trial.status == "running")[-ROWS:]
+        names = varying_names(state)
+        self._live.update(rendered(state, rows, coordinator.metric_name, names, caption))
+
+    def __enter__(self) -> "LiveTable":
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+
+def best_of(rows: Sequence[Row], *, maximize: bool) -> str:
+    """`; best so far: trial 3 (51.20)` over finished trials, or nothing."""
+    finished = [r for r in rows if r.trial.status == "finished" and r.metric is not None]
+    if not finished:
+        return ""
+    best = (max if maximize else min)(finished, key=lambda item: item.metric or 0.0)
+    return f"; best so far: trial {best.trial.n} ({best.metric:.2f})"
+
+
+def _maximizes(coordinator: Coordinator) -> bool:
+    metric = coordinator.sweep.metric
+    return metric is not None and metric.goal == "maximize"
+
+
+def _alone(name: str, names: Sequence[str]) -> bool:
+    last = name.rpartition(".")[2]
+    return sum(other.rpartition(".")[2] == last for other in names) == 1
+
+
+def status_json(state: State, folder_name: str) -> Mapping[str, object]:
+    """The state for programs: one object, trials by number."""
+    trials = [
+        {
+            "n": trial.n,
+            "key": trial.key,
+            "status": trial.status,
+            "parameters": trial.parameters,
+            "attempts": trial.attempts,
+            "seconds": round(trial.seconds, 3),
+            "metric": trial.metric,
+            "error": trial.error,
+        }
+        for trial in state.trials.values()
+    ]
+    return {"folder": folder_name, "opened": state.opened, "trials": trials}

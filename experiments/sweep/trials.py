@@ -1,0 +1,114 @@
+"""Trials and their state: a pure fold over the ledger's events.
+
+pending -> running -> finished | failed | stopped; running -> pending again after a failed attempt
+that will be retried, or after an interruption, in the same folder.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from experiments.errors import UsageError
+from experiments.sweep.ledger import Event
+
+FORMAT = 1
+Status = Literal["pending", "running", "finished", "failed", "stopped"]
+ENDED = ("finished", "failed", "stopped")
+TRIALS = "trials"
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One point and what has become of it so far."""
+
+    n: int
+    key: str
+    parameters: dict[str, Any]
+    status: Status = "pending"
+    attempts: int = 0  # times it was started
+    failures: int = 0  # failed attempts since it was first started, or last asked for by `retry`
+    pid: int | None = None
+    mark: str | None = None  # when that process started, so that a reused id is not mistaken for it
+    host: str | None = None
+    started: float | None = None  # seconds since the epoch, of the last start
+    seconds: float = 0.0  # over all attempts
+    metric: float | None = None
+    iteration: int = 0  # the last one seen when it was interrupted
+    error: str | None = None
+
+    def folder(self, sweep_folder: Path) -> Path:
+        """Where the trial keeps its record, its checkpoints and its log."""
+        return sweep_folder / TRIALS / f"{self.n:04d}-{self.key}"
+
+    @property
+    def ended(self) -> bool:
+        """Whether it will not run again by itself."""
+        return self.status in ENDED
+
+
+@dataclass(slots=True)
+class State:
+    """All trials by number, and what the last `open` event said of the sweep."""
+
+    trials: dict[int, Trial] = field(default_factory=dict)
+    opened: Event | None = None
+    keys: set[str] = field(default_factory=set)
+    draws: int = 0  # how far the random draws have come
+
+    def apply(self, event: Event) -> None:
+        """Take one event in; raises UsageError on an event no version of this program writes."""
+        kind = event["event"]
+        if kind == "open":
+            if event["format"] != FORMAT:
+                raise UsageError(
+                    f"the ledger has format {event['format']}; this one reads {FORMAT}"
+                )
+            self.opened = event
+        elif kind == "point":
+            n = event["n"]
+            self.trials[n] = Trial(n, event["key"], event["parameters"])
+            self.keys.add(event["key"])
+            self.draws = max(self.draws, event.get("draw", -1) + 1)
+        else:
+            self.trials[event["n"]] = _changed(self.trials[event["n"]], event)
+
+    def with_status(self, *statuses: Status) -> list[Trial]:
+        """Trials in any of the given states, by number."""
+        return [trial for trial in self.trials.values() if trial.status in statuses]
+
+
+def fold(events: Iterable[Event]) -> State:
+    """The state that a ledger's events lead to."""
+    state = State()
+    for event in events:
+        state.apply(event)
+    return state
+
+
+def _changed(trial: Trial, event: Event) -> Trial:
+    kind = event["event"]
+    seconds = trial.seconds + event.get("seconds", 0.0)
+    error = event.get("error")
+    if kind == "start":
+        return replace(
+            trial,
+            status="running",
+            attempts=trial.attempts + 1,
+            pid=event["pid"],
+            mark=event["mark"],
+            host=event["host"],
+            started=event.get("time"),
+        )
+    if kind == "end":
+        metric = event.get("metric")
+        return replace(trial, status=event["status"], seconds=seconds, metric=metric, error=error)
+    if kind == "failure":
+        failures = trial.failures + 1
+        return replace(trial, status="pending", failures=failures, seconds=seconds, error=error)
+    if kind == "interruption":
+        iteration = event.get("iteration", trial.iteration)
+        return replace(trial, status="pending", seconds=seconds, iteration=iteration)
+    if kind == "retry":
+        return replace(trial, status="pending", failures=0, error=None)
+    raise UsageError(f"the ledger holds an event this program does not know: {kind!r}")
