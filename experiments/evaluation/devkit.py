@@ -112,11 +112,13 @@ def _read_text(path: Path) -> pd.DataFrame:
 
 def _parse(path: Path) -> Element:
     try:
-        top: Element = ElementTree.parse(path).getroot()
+        top: Element | None = ElementTree.parse(path).getroot()
     except FileNotFoundError as error:
         raise EvaluationError(f"{path}: no such file") from error
     except ParseError as error:
         raise EvaluationError(f"{path}: broken XML: {error}") from error
+    if top is None:
+        raise EvaluationError(f"{path}: an XML file without elements")
     return top
 
 
