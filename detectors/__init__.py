@@ -1,13 +1,25 @@
 """Detectors: networks and the geometry they need. RULE of this room: it may import losses and no
 other room.
 
-`DETECTORS` is the table of choices: the name in a config to the settings that build the detector.
+Tables of choices, from the name in a config to the settings that build it: `DETECTORS`, their
+`BACKBONES`, and `REGIONS`, the region losses of YOLOv2.
 """
 
+from detectors.backbones import TimmBackbone, TorchvisionBackbone
+from detectors.darknet19 import Darknet19
+from detectors.region_settings import REGIONS
 from detectors.retinanet import RetinaNet
 from detectors.yolov2 import YOLOv2
 
-DETECTORS = {
+__all__ = ["BACKBONES", "DETECTORS", "REGIONS"]
+
+BACKBONES: dict[str, type[Darknet19] | type[TimmBackbone] | type[TorchvisionBackbone]] = {
+    "darknet19": Darknet19,
+    "timm": TimmBackbone,
+    "torchvision": TorchvisionBackbone,
+}
+
+DETECTORS: dict[str, type[RetinaNet] | type[YOLOv2]] = {
     "retinanet": RetinaNet,
     "yolov2": YOLOv2,
 }

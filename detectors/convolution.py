@@ -1,6 +1,7 @@
 """Darknet's building blocks. Shapes: B images, C channels, H x W cells.
 
-Source: Redmon & Farhadi 2016 (arXiv:1612.08242) and Darknet's convolutional, batch-norm and reorg layers.
+Source: Redmon & Farhadi 2016 (arXiv:1612.08242) and Darknet's convolutional, batch-norm and reorg
+layers.
 """
 
 import math
@@ -15,7 +16,8 @@ LEAK = 0.1
 class DarknetBatchNorm(nn.BatchNorm2d):
     """Batch norm that divides by the unbiased standard deviation while training, as Darknet does.
 
-    The difference to torch is a factor sqrt((n - 1) / n) over n = B * H * W values: .7 % at 75 values.
+    The difference to torch is a factor sqrt((n - 1) / n) over n = B * H * W values: .7 % at 75
+    values.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -68,14 +70,14 @@ def initialise(convolution: nn.Conv2d) -> None:
 def reorg(maps_BCHW: Tensor) -> Tensor:
     """Darknet's stride-2 reorg: [B, C, H, W] to [B, 4C, H/2, W/2]; C a multiple of 4, H and W even.
 
-    This is not a pixel unshuffle. Darknet reads the map as [C/4, 2H, 2W], takes every second row and
-    column of that, and reads the result as 4C channels, which mixes places and channels; files of
-    trained weights rely on it (`reorg_cpu` with forward = 0).
+    This is not a pixel unshuffle. Darknet reads the map as [C/4, 2H, 2W], takes every second row
+    and column of that, and reads the result as 4C channels, which mixes places and channels; files
+    of trained weights rely on it (`reorg_cpu` with forward = 0).
     """
     images, channels, height, width = maps_BCHW.shape
     if channels % 4 or height % 2 or width % 2:
         raise ValueError(
-            f"reorg: needs channels in 4s and an even height and width, found {list(maps_BCHW.shape)}"
+            f"reorg: needs channels in 4s, an even height and width, found {list(maps_BCHW.shape)}"
         )
     wide = maps_BCHW.reshape(images, channels // 4, height, 2, width, 2)
     return wide.permute(0, 3, 5, 1, 2, 4).reshape(images, 4 * channels, height // 2, width // 2)

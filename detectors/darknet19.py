@@ -1,4 +1,5 @@
-"""Darknet-19 without its classifier, the backbone of YOLOv2. Shapes: B images, C channels, H x W pixels.
+"""Darknet-19 without its classifier, the backbone of YOLOv2. Shapes: B images, C channels, H x W
+pixels.
 
 Source: Redmon & Farhadi 2016 (arXiv:1612.08242), table 6; layers 0-22 of yolov2-voc.cfg.
 """
@@ -27,7 +28,8 @@ CLASSIFIER_CLASSES = 1000  # of the ImageNet files, whose last convolution is le
 
 @dataclass(frozen=True, slots=True)
 class Darknet19:
-    """Settings: `width` scales every channel count; `weights` names a Darknet .weights file or None.
+    """Settings: `width` scales every channel count; `weights` names a Darknet .weights file or
+    None.
 
     The file may hold the 18 convolutions of the backbone (darknet19_448.conv.23) or the ImageNet
     classifier that ends in 1,000 channels (darknet19.weights). Pretrained files need width 1.
@@ -50,7 +52,9 @@ class Darknet19:
 
 
 class Darknet19Network(Backbone):
-    """Returns the last map of each wanted stride: 512 channels at 16, 1,024 at 32, times the width."""
+    """Returns the last map of each wanted stride: 512 channels at 16, 1,024 at 32, times the
+    width.
+    """
 
     pixel_mean = (0.0, 0.0, 0.0)
     pixel_std = (1.0, 1.0, 1.0)

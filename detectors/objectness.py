@@ -12,7 +12,9 @@ from losses.quality import QualityFocalLoss, quality_focal_loss
 
 
 def binary(loss: ClassificationLoss) -> ClassificationLoss:
-    """`loss` for a single output: weights that belong to object classes do not apply to objectness."""
+    """`loss` for a single output: weights that belong to object classes do not apply to
+    objectness.
+    """
     if not isinstance(loss, FocalLoss):
         return loss
     alpha = None if isinstance(loss.alpha, tuple) else loss.alpha
@@ -27,9 +29,9 @@ def focal_objectness(logits_R: Tensor, targets_R: Tensor, loss: ClassificationLo
 def quality_objectness(logits_R: Tensor, targets_R: Tensor, loss: ClassificationLoss) -> Tensor:
     """Quality focal loss (Li et al. 2020, arXiv:2006.04388) [R] with the gamma and alpha of `loss`.
 
-    At targets 0 and 1 it is the focal loss itself. |t - p|**gamma has an unbounded slope at p = t for
-    0 < gamma < 1, which a soft-gamma ramp crosses; there soft targets take the mean of gamma 0 and 1 weighed by
-    gamma, whose slope is bounded and which meets the formula at both ends.
+    At targets 0 and 1 it is the focal loss itself. |t - p|**gamma has an unbounded slope at p = t
+    for 0 < gamma < 1, which a soft-gamma ramp crosses; there soft targets take the mean of gamma 0
+    and 1 weighed by gamma, whose slope is bounded and which meets the formula at both ends.
     """
     loss = binary(loss)
     if isinstance(loss, QualityFocalLoss):

@@ -1,4 +1,5 @@
-"""YOLOv2's head: the coarse map, the finer map passed through, and one prediction a cell and anchor.
+"""YOLOv2's head: the coarse map, the finer map passed through, and one prediction a cell and
+anchor.
 
 Shapes: B images, C channels, H x W cells, A anchors, F fields (x, y, w, h, objectness, K classes).
 """
@@ -13,10 +14,10 @@ from detectors.convolution import ConvBlock, initialise, reorg
 class PassthroughHead(nn.Module):
     """Layers 23-30 of yolov2-voc.cfg at stride 32, or the same idea on the stride-16 grid.
 
-    Stride 32: `depth` 3x3 blocks on the coarse map; a 1x1 block on the fine map, reorganised, stands
-    first in the concatenation; a 3x3 block and the linear 1x1 convolution follow.
-    Stride 16: the coarse branch is narrowed to half the width and doubled in size instead, and the last
-    block is half as wide, so that four times the cells cost about as much.
+    Stride 32: `depth` 3x3 blocks on the coarse map; a 1x1 block on the fine map, reorganised,
+    stands first in the concatenation; a 3x3 block and the linear 1x1 convolution follow. Stride 16:
+    the coarse branch is narrowed to half the width and doubled in size instead, and the last block
+    is half as wide, so that four times the cells cost about as much.
     """
 
     def __init__(

@@ -1,17 +1,19 @@
-"""Anchors from the boxes of a data set. Shapes: N boxes, A anchors; sizes are (width, height) in any one unit.
+"""Anchors from the boxes of a data set. Shapes: N boxes, A anchors; sizes are (width, height) in
+any one unit.
 
 Source: k-means with the distance 1 - IoU (Redmon & Farhadi 2016, arXiv:1612.08242, section 2).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Sizes = NDArray[np.float64]
 
-RESTARTS = 4  # on VOC07+12's 40,058 boxes, k = 5, the best of 4 starts and of 64 differ by .02 points of IoU
+RESTARTS = 4  # on VOC07+12, k = 5, the best of 4 starts and of 64 differ by .02 points of IoU
 ROUNDS = 200
 
 
@@ -39,8 +41,9 @@ def average_iou(sizes_N2: Sizes, anchors_A2: Sizes) -> float:
 def cluster(sizes_N2: Sizes, anchors: int, *, seed: int = 0) -> Priors:
     """The best of several k-means runs under 1 - IoU; the same answer for the same boxes and seed.
 
-    A cluster's centre is its mean or its median width and height, whichever run ends with the higher
-    average IoU. Raises ValueError for fewer distinct sizes than anchors, or sides that are not > 0.
+    A cluster's centre is its mean or its median width and height, whichever run ends with the
+    higher average IoU. Raises ValueError for fewer distinct sizes than anchors, or sides that are
+    not > 0.
     """
     sizes_N2 = _checked(sizes_N2)
     distinct = np.unique(sizes_N2, axis=0)
@@ -69,7 +72,7 @@ def _checked(sizes_N2: Sizes) -> Sizes:
 
 def _spread(sizes_N2: Sizes, anchors: int, random: np.random.Generator) -> Sizes:
     """k-means++ starts: each next one drawn with probability (1 - best IoU so far) squared."""
-    chosen = sizes_N2[random.integers(len(sizes_N2))][None]
+    chosen: Sizes = sizes_N2[random.integers(len(sizes_N2))][None]
     while len(chosen) < anchors:
         distance = (1 - overlaps(sizes_N2, chosen).max(1)) ** 2
         chosen = np.vstack(
@@ -78,16 +81,13 @@ def _spread(sizes_N2: Sizes, anchors: int, random: np.random.Generator) -> Sizes
     return chosen
 
 
-def _lloyd(sizes_N2: Sizes, anchors_A2: Sizes, middle: Callable[..., Sizes]) -> Sizes:
+def _lloyd(sizes_N2: Sizes, anchors_A2: Sizes, middle: Callable[..., Any]) -> Sizes:
     nearest = np.full(len(sizes_N2), -1)
     for _ in range(ROUNDS):
         before, nearest = nearest, overlaps(sizes_N2, anchors_A2).argmax(1)
         if (before == nearest).all():
             break
-        anchors_A2 = np.stack(
-            [
-                middle(sizes_N2[nearest == a], axis=0) if (nearest == a).any() else anchors_A2[a]
-                for a in range(len(anchors_A2))
-            ]
-        )
+        anchors_A2 = anchors_A2.copy()
+        for a in np.unique(nearest):
+            anchors_A2[a] = middle(sizes_N2[nearest == a], axis=0)
     return anchors_A2

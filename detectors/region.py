@@ -1,7 +1,7 @@
 """The region loss of YOLOv2, with a choice of where the configured classification loss acts.
 
-Shapes: B images, H x W cells, A anchors, F = 5 + K fields (x, y, w, h, objectness, K classes), N = H * W * A,
-M truths, P positives. Boxes here are (centre x, centre y, width, height) in cells.
+Shapes: B images, H x W cells, A anchors, F = 5 + K fields (x, y, w, h, objectness, K classes), N =
+H * W * A, M truths, P positives. Boxes here are (centre x, centre y, width, height) in cells.
 
 Source: Darknet's region_layer.c. Its deltas are minus the gradient of
 1/2 sum cw (coordinate - t)^2 + 1/2 sum ow (objectness - t)^2 + class_scale sum cross-entropy.
@@ -46,7 +46,9 @@ class RegionLoss:
 
 @dataclass(frozen=True, slots=True)
 class RegionLosses:
-    """The classification losses by place: the configured one at `sites`, `elsewhere` (cross-entropy) in the others."""
+    """The classification losses by place: the configured one at `sites`, `elsewhere`
+    (cross-entropy) in the others.
+    """
 
     configured: ClassificationLoss
     elsewhere: ClassificationLoss
@@ -154,7 +156,9 @@ def _objectness_loss(
     settings: Darknet,
     losses: RegionLosses,
 ) -> Tensor:
-    """Loss [R]: predictions that answer for a truth aim at its IoU (or 1), idle ones at 0, excused ones at nothing."""
+    """Loss [R]: predictions that answer for a truth aim at its IoU (or 1), idle ones at 0,
+    excused ones at nothing.
+    """
     rows_P = positives.rows_P
     weight_R = settings.noobject_scale * (~excused_BN).flatten().to(logits_R.dtype)
     weight_R = weight_R.index_fill(0, rows_P, settings.object_scale)

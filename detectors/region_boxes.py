@@ -1,4 +1,5 @@
-"""Boxes on YOLOv2's grid. Shapes: B images, H x W cells, A anchors, F fields, M truths, N = H * W * A.
+"""Boxes on YOLOv2's grid. Shapes: B images, H x W cells, A anchors, F fields, M truths, N = H * W *
+A.
 
 Here, and only inside the region layer, boxes are (centre x, centre y, width, height) in cells.
 """
@@ -12,7 +13,8 @@ MAX_LOG_SCALE = 8.0  # exp(8) anchors: wider than any input, and keeps early tra
 def decode_cells(fields_BHWAF: Tensor, anchors_A2: Tensor, reach: float = 1.0) -> Tensor:
     """Raw predictions to boxes [B, H, W, A, 4] (Redmon & Farhadi 2016, section 2).
 
-    Centre: cell + reach * sigmoid(x) - (reach - 1) / 2; reach 1 is the paper's. Size: anchor * exp(w).
+    Centre: cell + reach * sigmoid(x) - (reach - 1) / 2; reach 1 is the paper's. Size: anchor *
+    exp(w).
     """
     height, width = fields_BHWAF.shape[1:3]
     device, kind = fields_BHWAF.device, fields_BHWAF.dtype

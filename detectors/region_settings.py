@@ -1,7 +1,8 @@
 """The region layer's switches, and the three implementations they reproduce.
 
-Sources: Darknet's region_layer.c with yolov2-voc.cfg; marvis' pytorch-yolo2; lightnet 4.0.0. Their losses differ in
-what `Marvis` and `Lightnet` change here; `Modern` is not a reproduction but what trains best from scratch.
+Sources: Darknet's region_layer.c with yolov2-voc.cfg; marvis' pytorch-yolo2; lightnet 4.0.0. Their
+losses differ in what `Marvis` and `Lightnet` change here; `Modern` is not a reproduction but what
+trains best from scratch.
 """
 
 from dataclasses import dataclass
@@ -12,17 +13,19 @@ from typing import Literal
 class Darknet:
     """Settings of the region loss as Darknet computes it.
 
-    Scales weigh the terms; `coord_weight` is 2 - wh (`area`), 2 - min(wh, 1.5) (`capped_area`) or 1 (`one`) with
-    w, h in fractions of the input. Cells whose box overlaps a truth by more than `ignore_iou` are not taught
-    "nothing here". `rescore` teaches objectness the IoU rather than 1. During the first `prior_images` training images
-    every idle anchor is pulled to its own shape with weight `prior_weight`. Of an image's truths the first `max_truths`
-    count, and corners are limited to `truth_limit` of the input (null: no limit). Truths marked ignore are left out
+    Scales weigh the terms; `coord_weight` is 2 - wh (`area`), 2 - min(wh, 1.5) (`capped_area`) or 1
+    (`one`) with w, h in fractions of the input. Cells whose box overlaps a truth by more than
+    `ignore_iou` are not taught "nothing here". `rescore` teaches objectness the IoU rather than 1.
+    During the first `prior_images` training images every idle anchor is pulled to its own shape
+    with weight `prior_weight`. Of an image's truths the first `max_truths` count, and corners are
+    limited to `truth_limit` of the input (null: no limit). Truths marked ignore are left out
     (`drop`), or also excuse the boxes that lie on them (`absorb`).
 
-    Beyond the three implementations, all off here: `box` giou replaces squared coordinate errors by 1 - GIoU of
-    the decoded boxes; `objectness` cross_entropy replaces the squared error; `extra_anchor_iou` makes further
-    anchors of a truth's cell responsible when their shape's IoU exceeds it; `positive_cells` 3 adds the nearest
-    neighbour cells in x and in y, which needs `centre_reach` 2 (centres up to half a cell outside).
+    Beyond the three implementations, all off here: `box` giou replaces squared coordinate errors by
+    1 - GIoU of the decoded boxes; `objectness` cross_entropy replaces the squared error;
+    `extra_anchor_iou` makes further anchors of a truth's cell responsible when their shape's IoU
+    exceeds it; `positive_cells` 3 adds the nearest neighbour cells in x and in y, which needs
+    `centre_reach` 2 (centres up to half a cell outside).
     """
 
     object_scale: float = 5.0
@@ -69,7 +72,9 @@ class Darknet:
 
 @dataclass(frozen=True, slots=True)
 class Marvis(Darknet):
-    """The region loss of marvis' pytorch-yolo2: unweighted coordinates, and a prior pull 100 times Darknet's."""
+    """The region loss of marvis' pytorch-yolo2: unweighted coordinates, and a prior pull 100
+    times Darknet's.
+    """
 
     coord_weight: Literal["area", "capped_area", "one"] = "one"
     prior_weight: float = 1.0
@@ -79,7 +84,9 @@ class Marvis(Darknet):
 
 @dataclass(frozen=True, slots=True)
 class Lightnet(Darknet):
-    """The region loss of lightnet 4.0.0: no prior pull unless `prior_images` asks for it, then 10 times Darknet's."""
+    """The region loss of lightnet 4.0.0: no prior pull unless `prior_images` asks for it, then
+    10 times Darknet's.
+    """
 
     coord_weight: Literal["area", "capped_area", "one"] = "capped_area"
     prior_weight: float = 0.1
@@ -90,7 +97,9 @@ class Lightnet(Darknet):
 
 @dataclass(frozen=True, slots=True)
 class Modern(Darknet):
-    """For small data and training from scratch: GIoU boxes, cross-entropy objectness, more responsible anchors."""
+    """For small data and training from scratch: GIoU boxes, cross-entropy objectness, more
+    responsible anchors.
+    """
 
     object_scale: float = 1.0
     coord_scale: float = 2.0

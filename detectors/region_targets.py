@@ -1,5 +1,5 @@
-"""Which predictions answer for which truths. Shapes: B images, M truths, A anchors, O cells offered to a truth,
-P positives, N = H * W * A predictions of an image in the order row, column, anchor.
+"""Which predictions answer for which truths. Shapes: B images, M truths, A anchors, O cells offered
+to a truth, P positives, N = H * W * A predictions of an image in the order row, column, anchor.
 
 Boxes are (centre x, centre y, width, height) in cells. Nothing here carries a gradient.
 """
@@ -27,7 +27,9 @@ class Positives:
 def limit(
     boxes_BM4: Tensor, valid_BM: Tensor, settings: Darknet, size: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:
-    """Truths in input pixels (xyxy) with corners and number limited as `settings` ask; `size` is (height, width)."""
+    """Truths in input pixels (xyxy) with corners and number limited as `settings` ask; `size` is
+    (height, width).
+    """
     if settings.truth_limit is not None:
         height, width = (settings.truth_limit * side for side in size)
         limits = boxes_BM4.new_tensor([width, height, width, height])
@@ -48,9 +50,10 @@ def assign(
 ) -> Positives:
     """Responsible predictions of the truths in `wanted_BM`; `grid` is (rows, columns).
 
-    A truth belongs to the cell of its centre and the anchor of the most similar shape. Where several truths claim one
-    prediction the last of the image wins, as in Darknet; claims that only exist through `extra_anchor_iou` or
-    `positive_cells` yield to a truth's own cell and best anchor.
+    A truth belongs to the cell of its centre and the anchor of the most similar shape. Where
+    several truths claim one prediction the last of the image wins, as in Darknet; claims that only
+    exist through `extra_anchor_iou` or `positive_cells` yield to a truth's own cell and best
+    anchor.
     """
     overlap_BMA = shape_iou(boxes_BM4[..., 2:], anchors_A2)
     best_BM1 = overlap_BMA.argmax(-1, keepdim=True)
@@ -77,7 +80,9 @@ def assign(
 
 
 def _cells(centres_BM2: Tensor, grid: tuple[int, int], offers: int) -> tuple[Tensor, Tensor]:
-    """Cell numbers [B, M, O] offered to each truth, its own first, and whether they lie on the grid."""
+    """Cell numbers [B, M, O] offered to each truth, its own first, and whether they lie on the
+    grid.
+    """
     rows, columns = grid
     column = centres_BM2[..., 0].floor().clamp(0, columns - 1).long()
     row = centres_BM2[..., 1].floor().clamp(0, rows - 1).long()
@@ -95,10 +100,11 @@ def _cells(centres_BM2: Tensor, grid: tuple[int, int], offers: int) -> tuple[Ten
 def excused(
     predicted_BN4: Tensor, boxes_BM4: Tensor, valid_BM: Tensor, ignore_BM: Tensor, settings: Darknet
 ) -> Tensor:
-    """Predictions [B, N] that are not taught "nothing here": too close to a truth, or on an ignored one.
+    """Predictions [B, N] that are not taught "nothing here": too close to a truth, or on an ignored
+    one.
 
-    Close: IoU above `ignore_iou`. On: more than that share of the prediction's own area inside an ignored truth, for
-    a crowd's box is larger than any object in it.
+    Close: IoU above `ignore_iou`. On: more than that share of the prediction's own area inside an
+    ignored truth, for a crowd's box is larger than any object in it.
     """
     predicted, truths = predicted_BN4[:, :, None], boxes_BM4[:, None]
     common_BNM = intersection(predicted, truths)

@@ -1,7 +1,9 @@
-"""Darknet's .weights files, in and out: little-endian, a header and then float32 values layer by layer.
+"""Darknet's .weights files, in and out: little-endian, a header and then float32 values layer by
+layer.
 
-Header: int32 major, minor, revision, then the number of images seen, 8 bytes wide from version 0.2 on and
-4 before. A layer: biases, with batch norm then scales, means and variances, then weights [out, in, k, k].
+Header: int32 major, minor, revision, then the number of images seen, 8 bytes wide from version 0.2
+on and 4 before. A layer: biases, with batch norm then scales, means and variances, then weights
+[out, in, k, k].
 """
 
 import os
@@ -50,7 +52,8 @@ def read_header(data: bytes, name: str) -> tuple[DarknetHeader, int]:
     for byte, value in ((0, major), (4, minor)):
         if not 0 <= value <= TRANSPOSED:
             raise DetectorError(
-                f"{name}: byte {byte} holds version part {value}; a Darknet file has 0 to {TRANSPOSED}"
+                f"{name}: byte {byte} holds version part {value}, not one of 0 to {TRANSPOSED}: "
+                "no Darknet file"
             )
     wide = DarknetHeader(major, minor).wide
     size = 8 if wide else 4
@@ -67,8 +70,9 @@ def load_darknet(
 ) -> DarknetHeader:
     """Fill the convolutions of `module`, in their order, from a .weights file.
 
-    `rest_allowed`: that many bytes may be left over (a classifier that is not wanted). The module is
-    changed only when the whole file fits. Raises DetectorError with the byte where the file goes wrong.
+    `rest_allowed`: that many bytes may be left over (a classifier that is not wanted). The module
+    is changed only when the whole file fits. Raises DetectorError with the byte where the file goes
+    wrong.
     """
     name = str(path)
     try:
@@ -84,7 +88,8 @@ def load_darknet(
     rest = len(data) - position
     if rest not in (0, rest_allowed):
         raise DetectorError(
-            f"{name}: the last layer ends at byte {position}, but {rest} bytes follow: another network"
+            f"{name}: the last layer ends at byte {position}, but {rest} bytes follow: "
+            "another network"
         )
     with torch.no_grad():
         for tensor, values in found:
@@ -137,13 +142,15 @@ def _values(data: bytes, position: int, like: Tensor, what: str) -> tuple[Tensor
     end = position + 4 * like.numel()
     if end > len(data):
         raise DetectorError(
-            f"{what} {list(like.shape)} need bytes {position} to {end}, the file ends at {len(data)}"
+            f"{what} {list(like.shape)} need bytes {position} to {end}, "
+            f"the file ends at byte {len(data)}"
         )
     values = np.frombuffer(data, "<f4", like.numel(), position)
     wrong = ~np.isfinite(values) if "variances" not in what else ~(values >= 0)
     if wrong.any():
         first = int(wrong.argmax())
         raise DetectorError(
-            f"{what} {list(like.shape)}: byte {position + 4 * first} holds {values[first]}, another network"
+            f"{what} {list(like.shape)}: byte {position + 4 * first} holds {values[first]}: "
+            "another network"
         )
     return torch.from_numpy(values.astype(np.float32)).view(like.shape), end

@@ -1,7 +1,8 @@
 """YOLOv2 (Redmon & Farhadi 2016, arXiv:1612.08242): Darknet's by default, with its choices open.
 
-Shapes: B images, H x W cells, A anchors, F = 5 + K fields (x, y, w, h, objectness, K classes), M truths, D detections.
-Boxes at the border of this file are xyxy in pixels of the network input; inside the region layer they are in cells.
+Shapes: B images, H x W cells, A anchors, F = 5 + K fields (x, y, w, h, objectness, K classes), M
+truths, D detections. Boxes at the border of this file are xyxy in pixels of the network input;
+inside the region layer they are in cells.
 """
 
 from copy import deepcopy
@@ -52,12 +53,13 @@ ANCHOR_CELL = 32  # pixels, whatever the output stride
 class YOLOv2:
     """Settings; the defaults are yolov2-voc.cfg.
 
-    `anchors`: `voc`, `coco` or widths and heights, in units of `anchor_unit` (cells of 32 px, or pixels).
-    `output_stride` 16 predicts on the finer grid, for objects smaller than a 32-pixel cell.
-    `sites`: where the configured classification loss acts; plain cross-entropy (or the squared error) elsewhere.
-    `objectness_prior` starts objectness at that probability, which cross-entropy over thousands of idle cells needs.
-    `candidates` bounds what enters NMS (best first), `max_detections` what leaves it; null bounds neither.
-    `weights`: a Darknet .weights file of the whole network.
+    `anchors`: `voc`, `coco` or widths and heights, in units of `anchor_unit` (cells of 32 px, or
+    pixels). `output_stride` 16 predicts on the finer grid, for objects smaller than a 32-pixel
+    cell. `sites`: where the configured classification loss acts; plain cross-entropy (or the
+    squared error) elsewhere. `objectness_prior` starts objectness at that probability, which
+    cross-entropy over thousands of idle cells needs. `candidates` bounds what enters NMS (best
+    first), `max_detections` what leaves it; null bounds neither. `weights`: a Darknet .weights file
+    of the whole network.
     """
 
     backbone: Darknet19 | TorchvisionBackbone | TimmBackbone = field(default_factory=Darknet19)
@@ -193,7 +195,9 @@ class YOLOv2Detector(Detector[RegionOutput]):
 
     @torch.no_grad()
     def decode(self, output: RegionOutput, content_B2: Tensor) -> list[Detections]:
-        """Objectness times class probability above the threshold, NMS per class, clipped to the content."""
+        """Objectness times class probability above the threshold, NMS per class, clipped to the
+        content.
+        """
         fields_BHWAF = output.fields_BHWAF.float()
         reach = self.settings.region.centre_reach
         boxes = decode_cells(fields_BHWAF, self.anchors_A2, reach) * output.stride
@@ -213,7 +217,7 @@ class YOLOv2Detector(Detector[RegionOutput]):
             if isinstance(part, ConvBlock):
                 part.fuse()
         if channels_last:
-            copy.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            copy.to(memory_format=torch.channels_last)
         return copy
 
     def _class_probabilities(self, logits_K: Tensor) -> Tensor:
@@ -238,7 +242,9 @@ class YOLOv2Detector(Detector[RegionOutput]):
 
     @torch.no_grad()
     def _set_objectness(self, prior: float) -> None:
-        """Small output weights and an objectness bias of logit(prior), as RetinaNet starts its classes."""
+        """Small output weights and an objectness bias of logit(prior), as RetinaNet starts its
+        classes.
+        """
         output = self.head.output
         nn.init.normal_(output.weight, std=0.01)
         if output.bias is not None:

@@ -70,7 +70,9 @@ def overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
 
 
 def darknet_gradient(fields: Tensor, truth: Labels, early: bool) -> Tensor:
-    """Gradient of the summed loss, by Darknet's steps, one prediction at a time, in double precision."""
+    """Gradient of the summed loss, by Darknet's steps, one prediction at a time, in double
+    precision.
+    """
     images, rows, columns, anchors, _ = fields.shape
     gradient = torch.zeros_like(fields, dtype=torch.float64)
     shapes = ANCHORS["voc"]

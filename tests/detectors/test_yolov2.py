@@ -32,7 +32,9 @@ class Labels:
 
 
 def scene(height: int = 96, width: int = 128) -> tuple[Tensor, Labels]:
-    """Two images, each with a bright square of class 0 and a dark one of class 2, padded with a third row."""
+    """Two images, each with a bright square of class 0 and a dark one of class 2, padded with a
+    third row.
+    """
     boxes = torch.tensor(
         [
             [[8.0, 8, 56, 56], [70, 30, 118, 86], [0, 0, 0, 0]],
