@@ -13,8 +13,8 @@ import pytest
 
 CHECKOUT = Path(__file__).parents[3]
 
-# Counts to `steps`, with a checkpoint a step; on SIGTERM it ends with status 75. Each start and each step
-# is a line of its journal, so that a test can see what was trained twice.
+# Counts to `steps`, with a checkpoint a step; on SIGTERM it ends with status 75. Its journal has a
+# line for each start and each step, so that a test can see what was trained twice.
 PROGRAM = """
 import json, os, signal, sys, time
 folder = os.environ["SOFTGAMMA_RUN_DIR"]

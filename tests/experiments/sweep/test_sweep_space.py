@@ -1,0 +1,274 @@
+"""The sweep file: W&B's schema, read strictly, with the line of every mistake."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from experiments.errors import ConfigError
+from experiments.sweep.command import expand, fixed_arguments, written
+from experiments.sweep.space import (
+    Sweep,
+    check_points,
+    grid_points,
+    point_key,
+    quantile,
+    random_point,
+    read_sweep,
+)
+
+HEAD = "method: grid\ncommand: [train, '${args_no_hyphens}']\n"
+
+
+def read(tmp_path: Path, text: str, head: str = HEAD) -> Sweep:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(head + text)
+    return read_sweep(path)
+
+
+def refused(tmp_path: Path, text: str, head: str = HEAD) -> str:
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, text, head)
+    return str(caught.value)
+
+
+def test_a_grid_is_the_product_in_sorted_order_with_the_last_name_fastest(tmp_path: Path) -> None:
+    sweep = read(tmp_path, "parameters:\n  seed: {values: [0, 1]}\n  a.b: {values: [x, y]}\n")
+    assert list(grid_points(sweep)) == [
+        {"a.b": "x", "seed": 0},
+        {"a.b": "x", "seed": 1},
+        {"a.b": "y", "seed": 0},
+        {"a.b": "y", "seed": 1},
+    ]
+
+
+def test_whole_losses_are_values_beside_a_grid_of_numbers(tmp_path: Path) -> None:
+    text = """
+parameters:
+  loss:
+    values: [{name: cross_entropy}, {name: focal, gamma: 2.0, alpha: 0.25}]
+  optimizer.lr: {values: [0.005, 0.01]}
+"""
+    points = list(grid_points(read(tmp_path, text)))
+    assert len(points) == 4
+    line = expand(["${args_no_hyphens}"], None, points[2], tmp_path)
+    assert line == ['loss={"name": "focal", "gamma": 2.0, "alpha": 0.25}', "optimizer.lr=0.005"]
+
+
+def test_nested_parameters_become_dotted_names(tmp_path: Path) -> None:
+    text = "parameters: {loss: {parameters: {gamma: {values: [0, 2]}, alpha: {value: 0.5}}}}"
+    points = list(grid_points(read(tmp_path, text)))
+    assert points == [{"loss.alpha": 0.5, "loss.gamma": 0}, {"loss.alpha": 0.5, "loss.gamma": 2}]
+
+
+def test_roles_are_read_from_comments_and_from_x_roles(tmp_path: Path) -> None:
+    text = """
+x-roles: {seed: seed}
+parameters:
+  loss.gamma: {values: [0]} # scientific
+  lr:  # nuisance: tuned
+    values: [1]
+  seed: {values: [0]}
+"""
+    roles = {parameter.name: parameter.role for parameter in read(tmp_path, text).parameters}
+    assert roles == {"loss.gamma": "scientific", "lr": "nuisance", "seed": "seed"}
+
+
+def test_run_cap_cuts_the_grid(tmp_path: Path) -> None:
+    sweep = read(tmp_path, "run_cap: 3\nparameters: {seed: {min: 0, max: 9}}")
+    assert (len(list(grid_points(sweep))), sweep.size()) == (3, 3)
+
+
+ONE = "parameters: {g: {values: [1]}}\n"
+MISTAKES = [
+    (ONE + "metrik: {name: x}", ":4: metrik: unknown key 'metrik'; did you mean 'metric'"),
+    ("parameters: {g: {vales: [1]}}", "unknown key 'vales'; did you mean 'values'"),
+    ("parameters: {g: {values: [1], q: 2}}", "unknown key 'q'"),
+    ("parameters: {g: 3}", "write g: {value: 3} for a constant"),
+    ("parameters: {}", "at least one parameter"),
+    ("parameters: {g: {values: []}}", "at least one is needed"),
+    ("parameters: {g: {values: [1, 1.0]}}", "listed twice"),
+    ("parameters: {g: {min: 0.5, max: 2}}", "a grid needs values to list"),
+    ("parameters: {g: {min: 2, max: 1}}", "max: must be >= min"),
+    ("parameters: {g: {min: 2}}", "int_uniform needs 'max'"),
+    ("parameters: {g: {distribution: log_unifrm, min: 1, max: 2}}", "did you mean 'log_uniform'"),
+    ("parameters: {g: {values: [1e-4]}}", "YAML reads 1e-4 as text; write 1.0e-4"),
+    ("parameters: {g: {values: [1]}, g: {values: [2]}}", "'g' again; first on line"),
+    (ONE + "run_cap: 0", "run_cap: must be >= 1"),
+    (ONE + "early_terminate: {type: hyperband, min_iter: 3}", "needs 'metric'"),
+    (ONE + "metric: {name: a}\nearly_terminate: {type: median}", "'hyperband' is the one"),
+    (ONE + "metric: {goal: maximize}", "'name' is missing"),
+    (ONE + "metric: {name: a, goal: maximise}", "unknown goal; did you mean 'maximize'"),
+    (ONE + "scheduler: {engine: ax}", "W&B's server"),
+    ("parameters: {a.b: {value: 1}, a: {parameters: {b: {value: 2}}}}", "nested and once dotted"),
+    ("parameters: [", "not valid YAML"),
+]
+
+
+@pytest.mark.parametrize(("text", "told"), MISTAKES)
+def test_a_mistake_is_told_with_its_line_and_the_nearest_spelling(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    message = refused(tmp_path, text)
+    assert told in message
+    assert message.startswith(f"{tmp_path}/sweep.yaml:")
+
+
+@pytest.mark.parametrize(
+    ("head", "told"),
+    [
+        ("command: [t, '${args}']\n", "'method' is missing"),
+        ("method: gird\ncommand: [t, '${args}']\n", "did you mean 'grid'"),
+        ("method: grid\n", "'command' is missing"),
+        ("method: grid\ncommand: [t]\n", "no macro hands the parameters over"),
+        ("method: grid\ncommand: [t, '${arg_no_hyphens}']\n", "did you mean 'args_no_hyphens'"),
+        ("method: grid\ncommand: [t, '--x=${args}']\n", "must be a word of its own"),
+        ("method: grid\ncommand: [t, '${program}', '${args}']\n", "gives no 'program'"),
+        ("method: grid\ncommand: [t, '${envvar:NO_SUCH_ONE}', '${args}']\n", "NO_SUCH_ONE"),
+        ("method: bayes\ncommand: [t, '${args}']\nmetric: {name: a}\n", "Optuna"),
+    ],
+)
+def test_a_command_or_method_that_cannot_run_is_refused(
+    tmp_path: Path, head: str, told: str
+) -> None:
+    assert told in refused(tmp_path, "parameters: {g: {values: [1]}}", head)
+
+
+def test_a_missing_file_names_its_neighbours(tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_text(HEAD)
+    with pytest.raises(ConfigError, match=r"no such file; did you mean 'sweep.yaml'"):
+        read_sweep(tmp_path / "sweeep.yaml")
+
+
+def test_every_point_is_checked_before_anything_starts(tmp_path: Path) -> None:
+    text = "parameters:\n  seed: {values: [0, 1]}\n  loss.gama:\n    values: [0, 1]\n"
+    sweep = read(tmp_path, text, "method: grid\ncommand: [t, --config, c.yaml, '${args}']\n")
+    seen: list[Mapping[str, object]] = []
+
+    def check(overrides: Mapping[str, object]) -> None:
+        seen.append(overrides)
+        if len(seen) == 4:
+            raise ConfigError("command line: loss.gama: unknown key 'gama'; did you mean 'gamma'?")
+
+    with pytest.raises(ConfigError) as caught:
+        check_points(sweep, check)
+    assert str(caught.value).startswith(f"{tmp_path}/sweep.yaml:5: loss.gama: no trial was started")
+    assert "did you mean 'gamma'" in str(caught.value)
+    assert seen[0] == {"config": "c.yaml", "loss.gama": 0, "seed": 0}
+
+
+def test_fixed_arguments_are_what_every_trial_is_given() -> None:
+    words = ["${env}", "-m", "experiments", "train", "--config", "a.yaml", "train.iterations=5"]
+    assert fixed_arguments(words) == {"config": "a.yaml", "train.iterations": 5}
+    assert fixed_arguments(["--config=b.yaml", "--seed=1"]) == {"config": "b.yaml", "seed": 1}
+
+
+def test_macros_are_filled_in_as_wandb_agent_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WHERE", "here")
+    values: dict[str, object] = {"lr": 0.1, "flag": True, "off": False}
+
+    def line(word: str) -> list[str]:
+        return expand([word], "prog.py", values, tmp_path)
+
+    assert line("${program}") == ["prog.py"]
+    assert line("${env}") == ["/usr/bin/env"]
+    assert line("${envvar:WHERE}/x") == ["here/x"]
+    assert line("${args}") == ["--lr=0.1", "--flag=true", "--off=false"]
+    assert line("${args_no_hyphens}") == ["lr=0.1", "flag=true", "off=false"]
+    assert line("${args_no_boolean_flags}") == ["--lr=0.1", "--flag"]
+    assert line("${args_no_equals}")[:2] == ["--lr", "0.1"]
+    assert json.loads(line("${args_json}")[0]) == values
+    assert json.loads(Path(line("${args_json_file}")[0]).read_text()) == values
+
+
+PLAIN: Any = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**9), 10**9)
+    | st.floats(allow_nan=False)
+    | st.text(st.characters(codec="ascii", exclude_categories=["Cc"])),
+    lambda kids: (
+        st.lists(kids, max_size=3)
+        | st.dictionaries(st.from_regex(r"[a-z]{1,5}", fullmatch=True), kids, max_size=3)
+    ),
+    max_leaves=5,
+)
+
+
+@given(PLAIN)
+def test_every_value_comes_back_from_the_command_line_as_it_was(value: Any) -> None:
+    assert yaml.safe_load(written(value)) == value
+
+
+def test_a_point_is_named_by_its_values_not_by_their_spelling() -> None:
+    assert point_key({"g": 2, "s": 0}) == point_key({"s": 0, "g": 2.0})
+    assert point_key({"g": 2}) != point_key({"g": 2.5})
+
+
+def test_draws_depend_on_seed_index_and_name_alone() -> None:
+    assert quantile(0, 1, "g") == quantile(0, 1, "g")
+    assert len({quantile(s, i, n) for s in (0, 1) for i in (0, 1) for n in "ab"}) == 8
+
+
+RANDOM = "method: random\nrun_cap: 5\ncommand: [t, '${args}']\n"
+LAWS: list[tuple[str, Any]] = [
+    ("{min: 0.0, max: 5.0}", stats.uniform(0, 5)),
+    ("{distribution: log_uniform, min: -2, max: 3}", stats.loguniform(math.exp(-2), math.exp(3))),
+    ("{distribution: log_uniform_values, min: 0.001, max: 1}", stats.loguniform(0.001, 1)),
+    ("{distribution: inv_log_uniform_values, min: 0.1, max: 9}", stats.loguniform(0.1, 9)),
+    ("{distribution: inv_log_uniform, min: 0, max: 2}", stats.loguniform(math.exp(-2), 1)),
+    ("{distribution: normal, mu: 1, sigma: 2}", stats.norm(1, 2)),
+    ("{distribution: log_normal, mu: 0, sigma: 0.5}", stats.lognorm(0.5)),
+    ("{distribution: beta, a: 2, b: 5}", stats.beta(2, 5)),
+]
+
+
+@pytest.mark.parametrize(("text", "law"), LAWS)
+def test_draws_follow_their_distribution(tmp_path: Path, text: str, law: Any) -> None:
+    sweep = read(tmp_path, f"parameters: {{g: {text}}}", RANDOM)
+    draws = [random_point(sweep, index)["g"] for index in range(2000)]
+    assert stats.kstest(draws, law.cdf).pvalue > 0.01
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{min: 1, max: 4}", {1: 0.25, 2: 0.25, 3: 0.25, 4: 0.25}),
+        ("{values: [a, b]}", {"a": 0.5, "b": 0.5}),
+        ("{values: [a, b], probabilities: [0.9, 0.1]}", {"a": 0.9, "b": 0.1}),
+        ("{distribution: q_uniform, min: 0, max: 2, q: 1}", {0: 0.25, 1: 0.5, 2: 0.25}),
+    ],
+)
+def test_discrete_draws_have_their_frequencies(
+    tmp_path: Path, text: str, expected: dict[Any, float]
+) -> None:
+    sweep = read(tmp_path, f"parameters: {{g: {text}}}", RANDOM)
+    draws = [random_point(sweep, index)["g"] for index in range(2000)]
+    counts = [draws.count(value) for value in expected]
+    assert sum(counts) == 2000
+    assert stats.chisquare(counts, [2000 * share for share in expected.values()]).pvalue > 0.01
+
+
+def test_probabilities_must_fit_their_values(tmp_path: Path) -> None:
+    assert "one per value" in refused(
+        tmp_path, "parameters: {g: {values: [1, 2], probabilities: [1]}}", RANDOM
+    )
+    assert "must sum to 1" in refused(
+        tmp_path, "parameters: {g: {values: [1, 2], probabilities: [0.5, 0.4]}}", RANDOM
+    )
+
+
+def test_the_fingerprint_ignores_comments_and_sees_the_command(tmp_path: Path) -> None:
+    text = "parameters: {g: {values: [1, 2]}}"
+    plain = read(tmp_path, text).fingerprint()
+    assert read(tmp_path, text + "  # scientific").fingerprint() == plain
+    assert read(tmp_path, text, HEAD.replace("train", "eval")).fingerprint() != plain
