@@ -1,0 +1,310 @@
+"""Runs -> arms -> groups. An arm is one setting over several seeds.
+
+A group holds the arms that may be compared: one detector, one test set, at most one baseline.
+"""
+
+import difflib
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from experiments.report.load import ReportError, Run
+from experiments.report.statistics import Summary, summarise
+
+# What may differ between two runs of one arm without changing what was learned.
+INCIDENTAL = ("seed", "output", "tracking", "name", "workers", "device", "root", "resume", "arm")
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One setting.
+
+    `gamma` and `alpha` are floats where fixed, text where scheduled or per class, None where off.
+    """
+
+    name: str
+    setting: str  # what tells it from other settings of the same arm, "" where it has only one
+    detector: str
+    loss: str
+    gamma: float | str | None
+    alpha: float | str | None
+    runs: tuple[Run, ...]  # every run of the setting, whatever its status
+
+    @property
+    def title(self) -> str:
+        """The arm's name with its setting where one is needed."""
+        return f"{self.name} ({self.setting})" if self.setting else self.name
+
+    @property
+    def short(self) -> str:
+        """The title without its detector, for use below a heading that names the detector."""
+        words = self.title
+        if words.lower().startswith(self.detector.lower() + " "):
+            words = words[len(self.detector) + 1 :]
+        return words
+
+    @property
+    def finished(self) -> tuple[Run, ...]:
+        """The runs that enter means: finished, one a seed (of a repeated seed the latest)."""
+        latest: dict[int, Run] = {}
+        for run in sorted(self.runs, key=lambda run: (run.started, run.id)):
+            if run.finished:
+                latest[run.seed] = run
+        return tuple(latest[seed] for seed in sorted(latest))
+
+    def values(self, metric: str) -> list[float]:
+        """The metric of each finished run, in the order of seeds, undefined ones left out."""
+        values = (run.metric(metric) for run in self.finished)
+        return [value for value in values if value is not None]
+
+    def summary(self, metric: str) -> Summary:
+        """Mean, SD and count over seeds of one test metric in percent."""
+        return summarise(self.values(metric))
+
+    def class_summary(self, label: str, metric: str) -> Summary:
+        """Mean, SD and count over seeds of one class's metric in percent."""
+        values = (run.class_metric(label, metric) for run in self.finished)
+        return summarise([value for value in values if value is not None])
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The arms of one detector on one test set, the baseline first, then by rising gamma."""
+
+    key: str  # used in file names and anchors
+    title: str
+    detector: str
+    arms: tuple[Arm, ...]
+    baseline: Arm | None
+    classes: tuple[str, ...]
+
+    def best(self, metric: str) -> Arm | None:
+        """The arm with the highest mean of `metric`; None where no arm has one."""
+        known = [(arm.summary(metric).mean, arm) for arm in self.arms]
+        ranked = [(mean, arm) for mean, arm in known if mean is not None]
+        return max(ranked, key=lambda pair: pair[0])[1] if ranked else None
+
+    def others(self) -> tuple[Arm, ...]:
+        """The arms other than the baseline."""
+        return tuple(arm for arm in self.arms if arm is not self.baseline)
+
+
+def make_groups(runs: Sequence[Run], *, baseline: str | None = None) -> list[Group]:
+    """Groups of comparable arms, by detector and test set.
+
+    `baseline` names the arm to compare with, where its group has it; elsewhere the plain cross-
+    entropy arm is taken, else a gamma-0 arm.
+
+    Raises:
+        ReportError: no arm is called `baseline`.
+    """
+    arms = make_arms(runs)
+    if baseline is not None:
+        _known(baseline, arms)
+    by_group: dict[tuple[str, str], list[Arm]] = defaultdict(list)
+    for arm in arms:
+        by_group[(arm.detector, test_set(arm.runs[0]))].append(arm)
+    sets = sorted({test for _, test in by_group})
+    groups = []
+    for (detector, test), members in sorted(by_group.items()):
+        suffix = f"-{sets.index(test) + 1}" if len(sets) > 1 else ""
+        on = f" on test set {sets.index(test) + 1}" if len(sets) > 1 else ""
+        chosen = _baseline(members, baseline)
+        groups.append(
+            Group(
+                key=slug(detector) + suffix,
+                title=display(detector) + on,
+                detector=detector,
+                arms=tuple(sorted(members, key=lambda arm: _order(arm, chosen))),
+                baseline=chosen,
+                classes=_classes(members),
+            )
+        )
+    return groups
+
+
+def make_arms(runs: Iterable[Run]) -> list[Arm]:
+    """Arms by name, detector, test set and every setting that is not incidental."""
+    by_name: dict[tuple[str, str, str], list[Run]] = defaultdict(list)
+    for run in runs:
+        by_name[(run.arm, detector_of(run.config), test_set(run))].append(run)
+    arms = []
+    for (name, detector, _), members in sorted(by_name.items()):
+        settings: dict[str, list[Run]] = defaultdict(list)
+        for run in members:
+            settings[_identity(run.config)].append(run)
+        differing = _differing([group[0].config for group in settings.values()])
+        for group in settings.values():
+            arms.append(_arm(name, detector, group, differing))
+    return _distinct(arms)
+
+
+def detector_of(config: Mapping[str, Any]) -> str:
+    """The detector's name in a resolved configuration, "detector" where it has none."""
+    detector = config.get("detector") or config.get("model") or {}
+    return str(detector.get("name", "detector")) if isinstance(detector, Mapping) else str(detector)
+
+
+def loss_of(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The classification loss's part of a resolved configuration, at the top or inside the
+    detector.
+    """
+    for place in (config, config.get("detector")):
+        loss = place.get("loss") if isinstance(place, Mapping) else None
+        if isinstance(loss, Mapping):
+            return loss
+    return {}
+
+
+def test_set(run: Run) -> str:
+    """What identifies the test set: its content hash, else the data's configuration."""
+    known = run.split_hash("test")
+    return str(known or json.dumps(run.config.get("data"), sort_keys=True, default=str))
+
+
+def parameter(value: Any) -> float | str | None:
+    """gamma or alpha as a figure can use it: a float, None, or words for a schedule or class
+    weights.
+    """
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, (int, float)):
+        return float(value)
+    if isinstance(value, Mapping):
+        return _schedule_words(value)
+    return "per class"
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested configuration -> dotted keys, lists as JSON text."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            flat.update(flatten(value, name + "."))
+        else:
+            flat[name] = value if not isinstance(value, (list, tuple, dict)) else json.dumps(value)
+    return flat
+
+
+def slug(words: str) -> str:
+    """Words as a file name or anchor: lower-case letters, digits and dashes."""
+    kept = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in words)
+    return "-".join(part for part in kept.lower().split("-") if part) or "unnamed"
+
+
+def display(detector: str) -> str:
+    """The detector's name as papers write it."""
+    return {"yolov2": "YOLOv2", "retinanet": "RetinaNet"}.get(detector.lower(), detector)
+
+
+def _schedule_words(value: Mapping[str, Any]) -> str:
+    kind = str(value.get("schedule", "schedule"))
+    if "start" in value and "end" in value:
+        span = value.get("ramp")
+        over = (
+            f" in {100 * span[0]:g}–{100 * span[1]:g} %" if isinstance(span, (list, tuple)) else ""
+        )
+        return f"{kind} {value['start']:g}→{value['end']:g}{over}"
+    return kind
+
+
+def _arm(name: str, detector: str, runs: Sequence[Run], differing: Sequence[str]) -> Arm:
+    flat = flatten(runs[0].config)
+    setting = ", ".join(f"{key.rsplit('.', 1)[-1]} {_plain(flat.get(key))}" for key in differing)
+    loss = loss_of(runs[0].config)
+    kind = str(loss.get("name", "loss"))
+    gamma = 0.0 if kind == "cross_entropy" else parameter(loss.get("gamma"))
+    ordered = tuple(sorted(runs, key=lambda run: (run.seed, run.id)))
+    return Arm(name, setting, detector, kind, gamma, parameter(loss.get("alpha")), ordered)
+
+
+def _distinct(arms: Sequence[Arm]) -> list[Arm]:
+    """Tell apart arms that would bear one title (same name and settings on two test sets)."""
+    seen: dict[str, int] = defaultdict(int)
+    out = []
+    for arm in arms:
+        seen[arm.title] += 1
+        if seen[arm.title] > 1:
+            note = f"set {seen[arm.title]}"
+            arm = replace(arm, setting=f"{arm.setting}, {note}" if arm.setting else note)
+        out.append(arm)
+    return out
+
+
+def _incidental(key: str) -> bool:
+    return key.split(".", 1)[0] in INCIDENTAL or key.rsplit(".", 1)[-1] in (
+        "root",
+        "workers",
+        "seed",
+    )
+
+
+def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The flattened configuration without what is incidental to the result."""
+    return {key: value for key, value in flatten(config).items() if not _incidental(key)}
+
+
+def _identity(config: Mapping[str, Any]) -> str:
+    return json.dumps(settings_of(config), sort_keys=True, default=str)
+
+
+def _differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    flats = [settings_of(config) for config in configs]
+    keys = sorted({key for flat in flats for key in flat})
+    return [key for key in keys if len({_plain(flat.get(key)) for flat in flats}) > 1]
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _known(baseline: str, arms: Sequence[Arm]) -> None:
+    names = sorted({name for arm in arms for name in (arm.name, arm.title)})
+    if baseline not in names:
+        near = difflib.get_close_matches(baseline, names, n=1)
+        hint = f"did you mean '{near[0]}'? " if near else ""
+        raise ReportError(
+            f"baseline: no arm is called '{baseline}'; {hint}(arms: {', '.join(names)})"
+        )
+
+
+def _baseline(arms: Sequence[Arm], named: str | None) -> Arm | None:
+    measured = [arm for arm in arms if arm.finished]
+    for arm in measured:
+        if named in (arm.title, arm.name):
+            return arm
+    plain = [arm for arm in measured if arm.gamma == 0.0]
+    return min(plain, key=_plainness) if plain else None
+
+
+def _plainness(arm: Arm) -> tuple[bool, bool, bool, str]:
+    """Plain cross-entropy first; then gamma 0 unweighted; then alpha 1/2, which weighs both
+    sides alike.
+    """
+    return (arm.loss != "cross_entropy", arm.alpha is not None, arm.alpha != 0.5, arm.title)
+
+
+def _order(arm: Arm, baseline: Arm | None) -> tuple[bool, bool, float, bool, float, str]:
+    gamma = arm.gamma if isinstance(arm.gamma, float) else None
+    alpha = arm.alpha if isinstance(arm.alpha, float) else -1.0
+    return (
+        arm is not baseline,
+        gamma is None,
+        gamma or 0.0,
+        isinstance(arm.alpha, str),
+        alpha,
+        arm.title,
+    )
+
+
+def _classes(arms: Sequence[Arm]) -> tuple[str, ...]:
+    """Class names of the finished runs, the most frequent in the test set first."""
+    objects: dict[str, int] = {}
+    for arm in arms:
+        for run in arm.finished:
+            for label, values in run.metrics.per_class.items() if run.metrics else ():
+                objects[label] = max(objects.get(label, 0), values.objects)
+    return tuple(sorted(objects, key=lambda label: (-objects[label], label)))

@@ -1,0 +1,92 @@
+"""alpha x gamma: the mean of each fixed setting where the runs span both."""
+
+from typing import NamedTuple
+
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from experiments.report.arms import Arm, Group
+from experiments.report.figures import style
+from experiments.report.statistics import Summary
+from experiments.report.tables import Metric, mean_sd, setting
+
+
+class HeatmapInfo(NamedTuple):
+    """Cells by (alpha, gamma) as text; a setting that was not run has no cell. Percent."""
+
+    metric: Metric
+    alphas: tuple[str, ...]
+    gammas: tuple[str, ...]
+    cells: dict[tuple[str, str], Summary]
+
+    @property
+    def spans(self) -> bool:
+        """True where the runs span a grid: two gammas, two alphas, four settings or more."""
+        return len(self.alphas) > 1 and len(self.gammas) > 1 and len(self.cells) > 3
+
+
+def heatmap_info(group: Group, metric: Metric) -> HeatmapInfo:
+    """The measured arms with fixed gamma and alpha; of several settings in one cell the highest
+    mean is kept.
+    """
+    chosen: dict[tuple[str, str], Summary] = {}
+    arms = [arm for arm in group.arms if isinstance(arm.gamma, float) and arm.values(metric.key)]
+    arms = [arm for arm in arms if arm.alpha is None or isinstance(arm.alpha, float)]
+    for arm in arms:
+        key, summary = (setting(arm.alpha), setting(arm.gamma)), arm.summary(metric.key)
+        if key not in chosen or (chosen[key].mean or 0.0) < (summary.mean or 0.0):
+            chosen[key] = summary
+    gammas = sorted({arm.gamma for arm in arms if isinstance(arm.gamma, float)})
+    return HeatmapInfo(metric, _alphas(arms), tuple(setting(gamma) for gamma in gammas), chosen)
+
+
+def draw(info: HeatmapInfo) -> Figure:
+    """The figure of an info: deeper is higher, and every cell says its number."""
+    figure, axes = style.new_figure(height=1.5 + 0.46 * len(info.alphas))
+    means = [summary.mean or 0.0 for summary in info.cells.values()]
+    low, span = min(means), max(max(means) - min(means), 1e-9)
+    best = max(means)
+    for (alpha, gamma), summary in info.cells.items():
+        column, row = info.gammas.index(gamma), info.alphas.index(alpha)
+        mean = summary.mean or 0.0
+        weight = 0.06 + 0.44 * (mean - low) / span  # at most half: dark text stays readable on it
+        axes.add_patch(
+            Rectangle(
+                (column - 0.48, row - 0.46),
+                0.96,
+                0.92,
+                facecolor=style.LIGHT["c1"],
+                alpha=weight,
+                linewidth=0,
+            )
+        )
+        strong = "bold" if mean == best else "normal"
+        words = mean_sd(summary)
+        axes.text(
+            column,
+            row,
+            words,
+            ha="center",
+            va="center",
+            fontsize=8.5,
+            fontweight=strong,
+            color=style.LIGHT["ink"],
+        )
+    axes.set_xticks(range(len(info.gammas)), info.gammas)
+    axes.set_yticks(
+        range(len(info.alphas)), ["none" if alpha == "–" else alpha for alpha in info.alphas]
+    )
+    axes.set_xlim(-0.5, len(info.gammas) - 0.5)
+    axes.set_ylim(-0.5, len(info.alphas) - 0.5)
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+    axes.set_title(f"{info.metric.name} over α and γ (fixed settings)")
+    axes.set_xlabel("γ")
+    axes.set_ylabel("α")
+    return figure
+
+
+def _alphas(arms: list[Arm]) -> tuple[str, ...]:
+    alphas = {arm.alpha for arm in arms}
+    known = sorted(alpha for alpha in alphas if isinstance(alpha, float))
+    return tuple(setting(alpha) for alpha in ([None] if None in alphas else []) + known)

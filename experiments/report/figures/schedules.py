@@ -1,0 +1,70 @@
+"""gamma and alpha in force over training, as each run logged them: one line an arm."""
+
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from experiments.report.arms import Arm, Group
+from experiments.report.figures import style
+
+SYMBOLS = {"gamma": "γ", "alpha": "α"}
+
+
+class ScheduleLine(NamedTuple):
+    """One arm's values against progress in percent of training."""
+
+    arm: Arm
+    progress: NDArray[np.float64]
+    values: NDArray[np.float64]
+
+
+class ScheduleInfo(NamedTuple):
+    """The lines of one parameter over all arms that logged it."""
+
+    parameter: str
+    lines: tuple[ScheduleLine, ...]
+
+    @property
+    def varies(self) -> bool:
+        """True where some arm changes the parameter while it trains."""
+        return any(np.ptp(line.values) > 1e-9 for line in self.lines)
+
+
+def schedule_info(group: Group, parameter: str) -> ScheduleInfo:
+    """`gamma` or `alpha` over training, from the first finished run of each arm."""
+    lines = []
+    for arm in group.arms:
+        for run in arm.finished[:1]:
+            values = run.curves.get(parameter)
+            progress = run.curves.get("progress")
+            if values is None or progress is None or not np.isfinite(values).any():
+                continue
+            kept = np.isfinite(values) & np.isfinite(progress)
+            lines.append(ScheduleLine(arm, progress[kept] * 100, values[kept]))
+    return ScheduleInfo(parameter, tuple(lines))
+
+
+def draw(info: ScheduleInfo, names: dict[str, str]) -> Figure:
+    """The figure of an info; changing parameters are drawn strong, fixed ones thin."""
+    figure, axes = style.new_figure()
+    symbol = SYMBOLS.get(info.parameter, info.parameter)
+    for line in info.lines:
+        name = names[line.arm.title]
+        fixed = np.ptp(line.values) <= 1e-9
+        label = line.arm.short if name != "rest" else "_"
+        width, dash = (1.1, (0, (4, 2))) if fixed else (2.2, "solid")
+        axes.plot(
+            line.progress,
+            line.values,
+            color=style.LIGHT[name],
+            label=label,
+            linewidth=width,
+            linestyle=dash,
+        )
+    axes.set_title(f"{symbol} in force while training")
+    axes.set_xlabel("progress (% of training)")
+    axes.set_ylabel(symbol)
+    style.legend_below(axes, figure)
+    return figure

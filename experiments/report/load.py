@@ -1,0 +1,196 @@
+"""Records on disk -> Run values, through experiments.record, which checks them.
+
+Curves are thinned as soon as they are read, so that a thousand runs fit in a little memory.
+"""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.record import (
+    Data,
+    Failure,
+    File,
+    Hardware,
+    Metrics,
+    Point,
+    RecordError,
+    RunRecord,
+    Seconds,
+    Split,
+    Validation,
+    find_records,
+    load_record,
+)
+
+CURVE_POINTS = 160  # a figure is about 400 px wide: more points than this cannot be seen
+
+
+class ReportError(ValueError):
+    """The records named cannot give a report; the message says which folder and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run as its record tells it, with thinned curves. Metrics are percent (0..100), times
+    seconds.
+    """
+
+    folder: Path
+    id: str
+    arm: str
+    status: str
+    seed: int
+    config: Mapping[str, Any]
+    config_hash: str
+    started: str
+    commit: str | None
+    dirty: bool
+    data: Data | None
+    metrics: Metrics | None
+    seconds: Seconds
+    hardware: Hardware
+    versions: Mapping[str, str]
+    error: Failure | None
+    files: Mapping[str, File] = field(default_factory=dict)
+    curves: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    validations: tuple[Validation, ...] = ()
+
+    @property
+    def finished(self) -> bool:
+        """True where the run ended well and was measured: only such runs enter a mean."""
+        return self.status == "finished" and self.metrics is not None
+
+    @property
+    def iterations(self) -> int:
+        """The last iteration logged, 0 where nothing was."""
+        steps = self.curves.get("iteration")
+        return int(steps[-1]) if steps is not None and len(steps) else 0
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The data set's class names by label, none where the run failed before it read them."""
+        return self.data.classes if self.data else ()
+
+    def split(self, name: str) -> Split | None:
+        """`train`, `val` or `test` as the record tells it."""
+        return getattr(self.data, name, None)
+
+    def split_hash(self, name: str) -> str | None:
+        """The content hash of a split, None where it is not known."""
+        split = self.split(name)
+        return split.hash if split else None
+
+    def metric(self, name: str) -> float | None:
+        """One test metric in percent, None where it is undefined or the run was not measured."""
+        return getattr(self.metrics, name, None)
+
+    def class_metric(self, label: str, name: str) -> float | None:
+        """One metric of one class in percent, None where the record has none."""
+        return getattr(self.metrics.per_class.get(label), name, None) if self.metrics else None
+
+    def file(self, kind: str) -> Path | None:
+        """The dump named `kind` where the record lists it and it exists, else None."""
+        path = self.folder / self.files[kind].path if kind in self.files else None
+        return path if path is not None and path.is_file() else None
+
+
+def load_runs(directories: Sequence[Path]) -> list[Run]:
+    """All runs at or below `directories`, each once, ordered by arm, seed and id.
+
+    Raises:
+        ReportError: a directory is missing, none holds a record, or a record cannot be read.
+    """
+    runs = [load_run(folder) for folder in find_folders(directories)]
+    return sorted(runs, key=lambda run: (run.arm, run.seed, run.id, str(run.folder)))
+
+
+def find_folders(directories: Sequence[Path]) -> list[Path]:
+    """Every folder at or below `directories` that holds a record, sorted, each once.
+
+    Raises:
+        ReportError: a directory is missing, or none holds a record.
+    """
+    found: dict[Path, None] = {}
+    for directory in directories:
+        if not directory.is_dir():
+            raise ReportError(missing(directory))
+        for folder in find_records(directory):
+            found.setdefault(folder.resolve(), None)
+    if not found:
+        places = ", ".join(str(directory) for directory in directories)
+        raise ReportError(f"{places}: no record.json here or below; `train` and `sweep` write them")
+    return sorted(found)
+
+
+def missing(directory: Path) -> str:
+    """The message for a directory that does not exist, with the nearest name beside it."""
+    parent = directory.parent
+    names = [entry.name for entry in parent.iterdir() if entry.is_dir()] if parent.is_dir() else []
+    near = difflib.get_close_matches(directory.name, names, n=1)
+    hint = f"; did you mean '{parent / near[0]}'?" if near else ""
+    return f"{directory}: no such folder{hint}"
+
+
+def load_run(folder: Path) -> Run:
+    """The run in one folder, whatever its status.
+
+    Raises:
+        ReportError: the record cannot be read.
+    """
+    try:
+        return from_record(folder, load_record(folder))
+    except RecordError as error:
+        raise ReportError(f"{error}; mend it or move its folder away") from None
+
+
+def from_record(folder: Path, record: RunRecord) -> Run:
+    """A record as the report holds it."""
+    return Run(
+        folder=folder,
+        id=record.id,
+        arm=record.arm,
+        status=record.status,
+        seed=record.seed,
+        config=record.config,
+        config_hash=record.config_hash,
+        started=record.started,
+        commit=record.commit,
+        dirty=record.dirty,
+        data=record.data,
+        metrics=record.metrics,
+        seconds=record.seconds,
+        hardware=record.hardware,
+        versions=record.versions,
+        error=record.error,
+        files=record.files,
+        curves=thin(record.curves),
+        validations=record.validations,
+    )
+
+
+def thin(points: Sequence[Point]) -> dict[str, NDArray[np.float64]]:
+    """Columns of the curve points, at most CURVE_POINTS long: means of equal buckets.
+
+    NaN stands where a point lacks a value. `iteration`, `progress` and `seconds` keep each
+    bucket's last value, so that a curve ends where the run did.
+    """
+    if not points:
+        return {}
+    names = sorted({name for point in points for name in point})
+    edges = np.linspace(0, len(points), min(len(points), CURVE_POINTS) + 1).astype(int)
+    columns = {}
+    for name in names:
+        column = np.array(
+            [point.get(name) for point in points], dtype=np.float64
+        )  # None becomes NaN
+        if name in ("iteration", "progress", "seconds"):
+            columns[name] = column[edges[1:] - 1]
+        else:
+            columns[name] = np.add.reduceat(column, edges[:-1]) / np.diff(edges)
+    return columns

@@ -1,0 +1,329 @@
+"""Groups -> rows of numbers -> csv, md, tex. One computation feeds every format, the page's
+tables included.
+"""
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from experiments.report.arms import Arm, Group
+from experiments.report.statistics import Difference, Summary, compare
+
+
+class Metric(NamedTuple):
+    """A test metric: its key in the record and its names for people. All are percent, higher is
+    better.
+    """
+
+    key: str
+    name: str
+    per_class: str  # the key of one class's value, "" where there is none
+
+
+METRICS = (
+    Metric("voc07_map", "VOC07 mAP", "voc07_ap"),
+    Metric("voc_area_map", "VOC area mAP", "voc_area_ap"),
+    Metric("coco_ap", "COCO AP", "coco_ap"),
+    Metric("coco_ap50", "COCO AP50", "coco_ap50"),
+    Metric("coco_ap75", "COCO AP75", ""),
+    Metric("coco_ap_small", "AP small", ""),
+    Metric("coco_ap_medium", "AP medium", ""),
+    Metric("coco_ap_large", "AP large", ""),
+)
+MAIN = METRICS[:4]
+
+
+class Row(NamedTuple):
+    """One arm of the comparison: a summary and a difference to the group's baseline for each
+    metric.
+    """
+
+    group: Group
+    arm: Arm
+    is_baseline: bool
+    is_best: bool
+    summaries: dict[str, Summary]
+    differences: dict[str, Difference]
+
+
+class ClassRow(NamedTuple):
+    """One class: its size in the test set and, for each arm of the group, a summary of its AP."""
+
+    label: str
+    objects: int
+    summaries: tuple[Summary, ...]
+
+
+def metric_named(key: str) -> Metric:
+    """The metric with this key. Raises KeyError for an unknown one."""
+    return {metric.key: metric for metric in METRICS}[key]
+
+
+def primary_metric(groups: Sequence[Group]) -> Metric:
+    """The metric that decides: VOC07 mAP, or the first that every finished run has."""
+    runs = [run for group in groups for arm in group.arms for run in arm.finished]
+    for metric in METRICS:
+        if runs and all(run.metric(metric.key) is not None for run in runs):
+            return metric
+    return METRICS[0]
+
+
+def comparison(group: Group, primary: Metric) -> list[Row]:
+    """The group's arms in its order, each compared with the baseline (Holm over the group's
+    other arms).
+    """
+    best = group.best(primary.key)
+    differences: dict[str, dict[str, Difference]] = {arm.title: {} for arm in group.arms}
+    for metric in METRICS if group.baseline else ():
+        assert group.baseline is not None
+        found = compare(
+            [arm.values(metric.key) for arm in group.others()], group.baseline.values(metric.key)
+        )
+        for arm, difference in zip(group.others(), found, strict=True):
+            differences[arm.title][metric.key] = difference
+    return [
+        Row(
+            group=group,
+            arm=arm,
+            is_baseline=arm is group.baseline,
+            is_best=arm is best,
+            summaries={metric.key: arm.summary(metric.key) for metric in METRICS},
+            differences=differences[arm.title],
+        )
+        for arm in group.arms
+    ]
+
+
+def per_class(group: Group, metric: Metric) -> list[ClassRow]:
+    """The group's classes, the most frequent in the test set first. Empty where the metric has
+    no class values.
+    """
+    if not metric.per_class:
+        return []
+    return [
+        ClassRow(
+            label,
+            objects_of(group, label),
+            tuple(arm.class_summary(label, metric.per_class) for arm in group.arms),
+        )
+        for label in group.classes
+    ]
+
+
+def objects_of(group: Group, label: str) -> int:
+    """Test objects of a class (VOC's difficult ones not counted), as the runs' evaluation
+    counted them.
+    """
+    counts = (run.class_metric(label, "objects") for arm in group.arms for run in arm.finished)
+    return max((int(count) for count in counts if count is not None), default=0)
+
+
+# ---------------------------------------------------------------- numbers as text
+
+
+def fixed(value: float | None, digits: int = 1) -> str:
+    """A number with `digits` decimals and no negative zero; a dash for None."""
+    if value is None:
+        return "–"
+    text = f"{value:.{digits}f}"
+    return text.removeprefix("-") if float(text) == 0 else text
+
+
+def mean_sd(summary: Summary) -> str:
+    """`61.2 ± 0.4`, or `61.2` where one seed gives no spread."""
+    if summary.sd is None:
+        return fixed(summary.mean)
+    return f"{fixed(summary.mean)} ± {fixed(summary.sd)}"
+
+
+def signed(value: float | None, digits: int = 1) -> str:
+    """A difference with its sign (a true minus), `0.0` unsigned, a dash for None."""
+    text = fixed(value, digits)
+    if value is None or float(text) == 0:
+        return text
+    return f"+{text}" if value > 0 else text.replace("-", "\N{MINUS SIGN}")
+
+
+def interval(difference: Difference) -> str:
+    """`[+0.3, +1.9]`, empty where there is no interval."""
+    if difference.low is None:
+        return ""
+    return f"[{signed(difference.low)}, {signed(difference.high)}]"
+
+
+def setting(value: float | str | None) -> str:
+    """gamma or alpha as text: shortest float, the schedule's words, a dash for off."""
+    if value is None:
+        return "–"
+    return f"{value:g}" if isinstance(value, float) else value
+
+
+# ---------------------------------------------------------------- files
+
+
+def comparison_csv(rows: Iterable[Row]) -> str:
+    """One line an arm; each metric as mean, SD, difference, interval and Holm-adjusted p.
+    Empty: not known.
+    """
+    head = ["detector", "arm", "setting", "loss", "gamma", "alpha", "baseline", "seeds"]
+    for metric in METRICS:
+        head += [
+            f"{metric.key}_{part}"
+            for part in ("mean", "sd", "diff", "low", "high", "p_holm", "verdict")
+        ]
+    lines: list[list[str]] = [head]
+    for row in rows:
+        arm = row.arm
+        line = [arm.detector, arm.name, arm.setting, arm.loss, _cell(arm.gamma), _cell(arm.alpha)]
+        line += ["yes" if row.is_baseline else "no", str(len(arm.finished))]
+        for metric in METRICS:
+            summary = row.summaries[metric.key]
+            difference = row.differences.get(metric.key)
+            line += [_cell(summary.mean), _cell(summary.sd)]
+            line += [_cell(value) for value in difference] if difference else [""] * 5
+        lines.append(line)
+    return _csv(lines)
+
+
+def per_class_csv(groups: Sequence[Group]) -> str:
+    """One line an arm and class: test objects, then mean and SD of each per-class metric."""
+    metrics = [metric for metric in METRICS if metric.per_class]
+    head = ["detector", "arm", "setting", "class", "objects", "seeds"]
+    head += [f"{metric.per_class}_{part}" for metric in metrics for part in ("mean", "sd")]
+    lines = [head]
+    for group in groups:
+        objects = {label: objects_of(group, label) for label in group.classes}
+        for arm in group.arms:
+            for label in group.classes:
+                line = [arm.detector, arm.name, arm.setting, label, str(objects[label])]
+                line.append(str(len(arm.finished)))
+                for metric in metrics:
+                    summary = arm.class_summary(label, metric.per_class)
+                    line += [_cell(summary.mean), _cell(summary.sd)]
+                lines.append(line)
+    return _csv(lines)
+
+
+def runs_csv(groups: Sequence[Group]) -> str:
+    """One line a run, whatever its status: where it is, what it was made of and each metric as
+    recorded.
+    """
+    head = ["detector", "arm", "setting", "run", "seed", "status", "config_hash", "commit"]
+    head += ["train_hash", "test_hash", "iterations", "train_seconds"] + [m.key for m in METRICS]
+    lines = [head]
+    for group in groups:
+        for arm in group.arms:
+            for run in arm.runs:
+                line = [arm.detector, arm.name, arm.setting, run.id, str(run.seed), run.status]
+                line += [run.config_hash, run.commit or ""]
+                line += [run.split_hash(part) or "" for part in ("train", "test")]
+                line += [str(run.iterations), _cell(run.seconds.train)]
+                lines.append(line + [_cell(run.metric(metric.key)) for metric in METRICS])
+    return _csv(lines)
+
+
+def markdown_table(rows: Sequence[Row], primary: Metric) -> str:
+    """GitHub Markdown of one group's comparison; names are escaped so that they cannot become
+    markup.
+    """
+    head = ["arm", "γ", "α", "seeds", *(metric.name for metric in MAIN)]
+    head += [f"Δ {primary.name}", "95 % CI", "verdict"]
+    lines = [head, ["---", "---", "---", *["---:"] * (len(MAIN) + 2), ":---:", "---"]]
+    for row in rows:
+        name = escape_markdown(row.arm.short)
+        cells = [f"**{name}**" if row.is_best else name]
+        cells += [escape_markdown(setting(value)) for value in (row.arm.gamma, row.arm.alpha)]
+        cells.append(str(len(row.arm.finished)))
+        cells += [mean_sd(row.summaries[metric.key]) for metric in MAIN]
+        lines.append(cells + _difference_cells(row, primary))
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def latex_table(groups: Sequence[Group], primary: Metric) -> str:
+    """A booktabs table of every group; `\\usepackage{booktabs}` is all that it needs."""
+    columns = "l" + "r" * (2 + 1 + len(MAIN) + 1)
+    heads = [r"$\gamma$", r"$\alpha$", "$n$", *(metric.name for metric in MAIN), r"$\Delta$"]
+    lines = [
+        "% \\usepackage{booktabs}; percent, mean $\\pm$ SD over n seeds;"
+        f" $\\Delta$: points of {primary.name} to the baseline"
+    ]
+    lines += [
+        f"\\begin{{tabular}}{{{columns}}}",
+        r"\toprule",
+        "Arm & " + " & ".join(heads) + r" \\",
+    ]
+    for group in groups:
+        lines += [
+            r"\midrule",
+            f"\\multicolumn{{{len(columns)}}}{{l}}{{{escape_latex(group.title)}}} \\\\",
+        ]
+        for row in comparison(group, primary):
+            cells = [escape_latex(row.arm.short)]
+            cells += [escape_latex(setting(value)) for value in (row.arm.gamma, row.arm.alpha)]
+            cells.append(str(len(row.arm.finished)))
+            cells += [_latex_cell(row.summaries[metric.key]) for metric in MAIN]
+            difference = row.differences.get(primary.key)
+            cells.append(f"${fixed_sign(difference.points)}$" if difference else "--")
+            lines.append(" & ".join(cells) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def escape_markdown(words: str) -> str:
+    """Words that show as themselves in a Markdown table cell: no markup, no tags, one line."""
+    flat = " ".join(words.split())
+    for special in "\\`*_[]|~#":
+        flat = flat.replace(special, "\\" + special)
+    return flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def escape_latex(words: str) -> str:
+    """Words that show as themselves in LaTeX text."""
+    table = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    table |= {
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "→": r"$\rightarrow$",
+        "–": "--",
+        "·": r"$\cdot$",
+    }
+    table |= {"γ": r"$\gamma$", "α": r"$\alpha$", "±": r"$\pm$"} | {s: "\\" + s for s in "&%$#_{}"}
+    return "".join(table.get(letter, letter) for letter in " ".join(words.split()))
+
+
+def fixed_sign(points: float | None) -> str:
+    """A difference for LaTeX's maths mode, where an ASCII hyphen is a minus."""
+    return signed(points).replace("\N{MINUS SIGN}", "-").replace("–", "\\text{--}")
+
+
+def _difference_cells(row: Row, primary: Metric) -> list[str]:
+    if row.is_baseline:
+        return ["", "", "baseline"]
+    difference = row.differences.get(primary.key)
+    if difference is None:
+        return ["", "", "no baseline"]
+    return [signed(difference.points), interval(difference), difference.verdict]
+
+
+def _latex_cell(summary: Summary) -> str:
+    if summary.mean is None:
+        return "--"
+    return (
+        f"${fixed(summary.mean)}$"
+        if summary.sd is None
+        else f"${fixed(summary.mean)} \\pm {fixed(summary.sd)}$"
+    )
+
+
+def _cell(value: float | str | None) -> str:
+    """A float with six decimals (far below what seeds can tell), so that equal records give
+    equal bytes.
+    """
+    number: Callable[[float], str] = "{:.6f}".format
+    return "" if value is None else value if isinstance(value, str) else number(value)
+
+
+def _csv(lines: Iterable[Sequence[str]]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(lines)
+    return out.getvalue()

@@ -1,0 +1,62 @@
+"use strict";
+// The page reads without this script; it adds sorting, filtering and a theme switch.
+(() => {
+  const root = document.documentElement;
+  const store = { get: () => { try { return localStorage.getItem("theme"); } catch { return null; } },
+                  set: (value) => { try { localStorage.setItem("theme", value); } catch { /* private mode */ } } };
+  const dark = () => (root.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+  if (store.get() === "dark" || store.get() === "light") root.dataset.theme = store.get();
+
+  const theme = document.createElement("button");
+  const label = () => { theme.textContent = dark() ? "Light" : "Dark"; theme.setAttribute("aria-label", `Switch to ${dark() ? "light" : "dark"} theme`); };
+  theme.type = "button";
+  theme.id = "theme";
+  theme.addEventListener("click", () => { root.dataset.theme = dark() ? "light" : "dark"; store.set(root.dataset.theme); label(); });
+  label();
+  document.querySelector("nav.map .page").append(theme);
+
+  const value = (row, index) => {
+    const cell = row.cells[index];
+    const raw = cell.dataset.value ?? cell.textContent.trim();
+    return raw === "" || raw === "–" ? null : Number.isNaN(Number(raw)) ? raw.toLowerCase() : Number(raw);
+  };
+  // Unknown values stay last in both directions; numbers come before words.
+  const compare = (a, b, sign) => {
+    if (a === null || b === null) return (a === null) - (b === null);
+    if (typeof a !== typeof b) return typeof a === "number" ? -sign : sign;
+    return sign * (typeof a === "number" ? a - b : a < b ? -1 : a > b ? 1 : 0);
+  };
+  const sort = (table, header) => {
+    const down = header.getAttribute("aria-sort") === "ascending" || (!header.hasAttribute("aria-sort") && !header.classList.contains("t"));
+    for (const other of header.parentNode.cells) other.removeAttribute("aria-sort");
+    header.setAttribute("aria-sort", down ? "descending" : "ascending");
+    const body = table.tBodies[0];
+    const rows = [...body.rows].map((row, place) => ({ row, place, key: value(row, header.cellIndex) }));
+    rows.sort((a, b) => compare(a.key, b.key, down ? -1 : 1) || a.place - b.place);
+    body.append(...rows.map((entry) => entry.row));
+  };
+  for (const table of document.querySelectorAll("table.sortable")) {
+    for (const header of table.tHead.rows[0].cells) {
+      if (header.classList.contains("fixed")) continue;
+      const button = document.createElement("button");
+      button.type = "button";
+      button.append(...header.childNodes);
+      header.append(button);
+      button.addEventListener("click", () => sort(table, header));
+    }
+    if (table.tBodies[0].rows.length < 7) continue;
+    const filter = document.createElement("input");
+    filter.type = "search";
+    filter.className = "filter";
+    filter.placeholder = "Filter rows …";
+    filter.setAttribute("aria-label", `Filter rows of ${table.caption.textContent}`);
+    filter.addEventListener("input", () => {
+      const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
+      for (const row of table.tBodies[0].rows) {
+        const text = row.textContent.toLowerCase();
+        row.hidden = !words.every((word) => text.includes(word));
+      }
+    });
+    table.closest(".scroll").before(filter);
+  }
+})();

@@ -1,0 +1,74 @@
+"""What is compared with what."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments.report.arms import make_groups, parameter
+from experiments.report.load import ReportError, load_runs
+
+CROSS = {"name": "cross_entropy"}
+FOCAL = {"name": "focal", "alpha": 0.25, "gamma": 2.0}
+
+
+def test_each_detector_has_its_own_cross_entropy_baseline(small_study: Path) -> None:
+    groups = make_groups(load_runs([small_study]))
+    assert [(group.detector, group.baseline and group.baseline.name) for group in groups] == [
+        ("retinanet", "retinanet cross-entropy"),
+        ("yolov2", "yolov2 cross-entropy"),
+    ]
+
+
+def test_a_named_baseline_is_taken_and_a_misspelt_one_answered(small_study: Path) -> None:
+    runs = load_runs([small_study])
+    chosen = make_groups(runs, baseline="yolov2 focal alpha 0.25 gamma 1")[1].baseline
+    assert chosen is not None and chosen.gamma == 1.0
+    with pytest.raises(ReportError, match="did you mean 'yolov2 cross-entropy'"):
+        make_groups(runs, baseline="yolov2 cross-entropi")
+
+
+def test_without_cross_entropy_gamma_zero_is_the_baseline(
+    tmp_path: Path, make_run: Callable[..., Path], make_setting: Any
+) -> None:
+    for gamma in (0.0, 2.0):
+        make_run(
+            tmp_path / str(gamma),
+            make_setting("yolov2", f"g{gamma}", FOCAL | {"gamma": gamma}, 50.0),
+            0,
+        )
+    group = make_groups(load_runs([tmp_path]))[0]
+    assert group.baseline is not None and group.baseline.name == "g0.0"
+
+
+def test_a_nuisance_setting_splits_an_arm_and_names_it(
+    tmp_path: Path, make_run: Callable[..., Path], make_setting: Any
+) -> None:
+    setting = make_setting("yolov2", "yolov2 focal", FOCAL, 50.0)
+    for rate in (0.01, 0.02):
+        make_run(tmp_path / str(rate), setting, 0, optimizer={"lr": rate})
+    assert [arm.title for arm in make_groups(load_runs([tmp_path]))[0].arms] == [
+        "yolov2 focal (lr 0.01)",
+        "yolov2 focal (lr 0.02)",
+    ]
+
+
+def test_a_repeated_seed_counts_once(
+    tmp_path: Path, make_run: Callable[..., Path], make_setting: Any
+) -> None:
+    setting = make_setting("yolov2", "yolov2 focal", FOCAL, 50.0)
+    for name in ("a", "b"):
+        make_run(tmp_path / name, setting, 0)
+    arm = make_groups(load_runs([tmp_path]))[0].arms[0]
+    assert (len(arm.runs), [run.id for run in arm.finished]) == (2, ["b"])
+
+
+def test_parameters_are_read_as_numbers_words_or_off() -> None:
+    ramp = {"schedule": "linear", "start": 0.0, "end": 2.0, "ramp": [0.0, 0.5]}
+    assert [parameter(value) for value in (None, 2, ramp, [1.0, 2.0])] == [
+        None,
+        2.0,
+        "linear 0→2 in 0–50 %",
+        "per class",
+    ]

@@ -1,0 +1,68 @@
+"""Which images are shown, and what their boxes say."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments.report.arms import make_groups
+from experiments.report.load import load_runs
+from experiments.report.matching import Boxes, best_threshold, match, overlaps
+from experiments.report.pictures import choose
+
+
+def boxes(rows: list[list[float]], labels: list[int], value: list[float]) -> Boxes:
+    return Boxes(np.array(rows, dtype=float), np.array(labels), np.array(value))
+
+
+def test_overlap_by_hand() -> None:
+    assert overlaps(np.array([[0, 0, 2, 2.0]]), np.array([[1, 0, 3, 2.0]]))[0, 0] == pytest.approx(
+        1 / 3
+    )
+    assert overlaps(np.zeros((1, 4)), np.zeros((1, 4)))[0, 0] == 0
+
+
+def test_found_missed_false_and_ignored_by_hand() -> None:
+    truth = boxes([[0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10]], [0, 0, 0], [0, 0, 1])
+    found = boxes(
+        [[0, 0, 10, 10], [1, 0, 11, 10], [40, 0, 50, 10], [20, 0, 30, 10]],
+        [0, 0, 0, 1],
+        [0.9, 0.8, 0.7, 0.6],
+    )
+    matched = match(truth, found)
+    assert matched.found_D.tolist() == [0, -1, -2, -1]  # found, found again, ignored, wrong class
+    assert matched.counts(0.0) == (1, 1, 2)
+    assert matched.counts(0.85) == (1, 1, 0)
+
+
+def test_threshold_is_where_f1_is_highest() -> None:
+    truth = boxes([[0, 0, 10, 10], [20, 0, 30, 10]], [0, 0], [0, 0])
+    found = boxes([[0, 0, 10, 10], [20, 0, 30, 10], [60, 0, 70, 10]], [0, 0, 0], [0.9, 0.4, 0.3])
+    assert best_threshold({"a": match(truth, found)}) == 0.4
+
+
+def test_the_images_that_differ_most_come_first(small_study: Path) -> None:
+    group = make_groups(load_runs([small_study]))[1]
+    grid = choose(group, group.best("voc07_map"), 3)
+    assert len(grid.pictures) == 3 and grid.note == ""
+    assert {run.seed for run in grid.runs} == {0}
+    gaps = []
+    for picture in choose(group, group.best("voc07_map"), 99).pictures:
+        counts = [
+            sum(mark.kind in ("missed", "false") for mark in panel.marks)
+            for panel in picture.panels[1:]
+        ]
+        gaps.append(abs(counts[0] - counts[1]))
+    assert gaps == sorted(gaps, reverse=True) and len(gaps) == 6
+
+
+def test_lost_images_leave_their_boxes_and_lost_dumps_a_note(
+    small_study: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(small_study, tmp_path / "copy")
+    for path in (tmp_path / "copy").rglob("detections.parquet"):
+        path.unlink()
+    group = make_groups(load_runs([tmp_path / "copy"]))[0]
+    grid = choose(group, group.best("voc07_map"), 3)
+    assert grid.pictures == () and "not beside the record" in grid.note

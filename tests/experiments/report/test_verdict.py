@@ -1,0 +1,71 @@
+"""Words: never a win from one seed, and nothing that weakens a claim unsaid."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments.report.arms import make_groups
+from experiments.report.load import load_runs
+from experiments.report.tables import METRICS
+from experiments.report.verdict import question, verdict, warnings
+
+CROSS = {"name": "cross_entropy"}
+FOCAL = {"name": "focal", "alpha": 0.25, "gamma": 2.0}
+
+
+@pytest.fixture
+def pair(
+    tmp_path: Path, make_run: Callable[..., Path], make_setting: Any
+) -> Callable[..., list[Any]]:
+    """Groups of a cross-entropy and a focal arm with the given seeds and levels."""
+
+    def make(seeds: int, levels: tuple[float, float], **changes: Any) -> list[Any]:
+        for index, (loss, level) in enumerate(zip((CROSS, FOCAL), levels, strict=True)):
+            for seed in range(seeds):
+                setting = make_setting("yolov2", f"yolov2 {loss['name']}", loss, level)
+                make_run(tmp_path / f"{index}-{seed}", setting, seed, **(changes if index else {}))
+        return make_groups(load_runs([tmp_path]))
+
+    return make
+
+
+def test_one_seed_is_undecided_however_large_the_gain(pair: Callable[..., list[Any]]) -> None:
+    groups = pair(1, (20.0, 80.0))
+    found = verdict(groups[0], METRICS[0])
+    assert found.kind == "open" and found.finding.startswith("Undecided")
+    assert "one seed per arm" in found.uncertainty
+    assert any("every arm has one seed" in warning for warning in warnings(groups, METRICS[0]))
+
+
+def test_three_clear_seeds_are_better_with_their_interval(pair: Callable[..., list[Any]]) -> None:
+    found = verdict(pair(3, (60.0, 70.0))[0], METRICS[0])
+    assert found.kind == "better" and "95 % interval [+" in found.uncertainty
+
+
+def test_three_clear_seeds_can_be_worse(pair: Callable[..., list[Any]]) -> None:
+    assert verdict(pair(3, (70.0, 60.0))[0], METRICS[0]).kind == "worse"
+
+
+def test_equal_arms_show_no_difference_and_say_what_would(pair: Callable[..., list[Any]]) -> None:
+    found = verdict(pair(3, (60.0, 60.0))[0], METRICS[0])
+    assert found.kind == "same" and found.finding.startswith("No difference is shown")
+
+
+def test_another_setting_than_the_loss_is_a_warning(pair: Callable[..., list[Any]]) -> None:
+    groups = pair(2, (60.0, 61.0), optimizer={"lr": 0.5})
+    assert any(
+        "more than the loss: optimizer.lr" in warning for warning in warnings(groups, METRICS[0])
+    )
+
+
+def test_failed_runs_are_named(small_study: Path) -> None:
+    groups = make_groups(load_runs([small_study]))
+    assert any(
+        "1 run failed and is in no mean" in warning for warning in warnings(groups, METRICS[0])
+    )
+    assert (
+        question(groups, METRICS[0])
+        == "Does focal loss’s γ and α change the VOC07 mAP of RetinaNet and YOLOv2?"
+    )
