@@ -1,0 +1,38 @@
+# make demo   from nothing to an ablation report     make test       all fast checks and tests
+# make setup  only the environment                   make test-all   the slow tests too
+PYTHON ?= python3
+VENV ?= .venv
+RUN := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+DEMO := runs/demo
+
+.PHONY: help setup demo test test-all check clean-demo
+help:
+	@sed -n '1,2s/^# //p' Makefile
+
+setup: $(STAMP)
+
+$(STAMP): requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}: make PYTHON=python3.12 ...")'
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --disable-pip-version-check --quiet --progress-bar on -r requirements.lock
+	touch $(STAMP)
+
+demo: $(STAMP)
+	$(RUN) -m experiments data glyphs --root data/glyphs
+	$(RUN) -m experiments sweep sweep.yaml --out $(DEMO)
+	$(RUN) -m experiments report $(DEMO) --out $(DEMO)/report
+
+test: $(STAMP) check
+	$(RUN) -m pytest -m "not slow"
+
+test-all: $(STAMP) check
+	$(RUN) -m pytest
+
+check: $(STAMP)
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+clean-demo:
+	rm -rf $(DEMO)

@@ -1,0 +1,1 @@
+"""Chooses, runs, measures and tells; the only room that knows the others."""

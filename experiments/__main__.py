@@ -1,0 +1,73 @@
+"""`python -m experiments VERB`: the one entry, from data to report."""
+
+import argparse
+import importlib.util
+import sys
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+ROOMS = ("losses", "datasets", "detectors")
+
+
+def refuse_foreign_rooms() -> None:
+    """Stop if another installed package answers to the name of one of our rooms.
+
+    Hugging Face's `datasets` does when this program is started as a script instead of with -m.
+    """
+    for room in ROOMS:
+        spec = importlib.util.find_spec(room)
+        found = Path(spec.origin).resolve() if spec is not None and spec.origin else None
+        if found is None or CHECKOUT not in found.parents:
+            sys.exit(
+                f"'{room}' would be imported from {found}, not from {CHECKOUT}: start from the "
+                "checkout with 'python -m experiments ...'"
+            )
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all verbs; imports nothing heavy, so that --help is quick."""
+    from experiments import (
+        data_verbs,
+        eval_verbs,
+        report_verbs,
+        run_verbs,
+        sweep_verbs,
+    )
+
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments",
+        description="Cross-entropy, focal loss and soft-gamma in YOLOv2 and RetinaNet: "
+        "train, sweep, measure, report.",
+        epilog="First steps: 'make demo', or 'python -m experiments data glyphs', then "
+        "'python -m experiments sweep sweep.yaml' and 'python -m experiments report runs/sweep'. "
+        "Every verb explains itself: 'python -m experiments train --help'.",
+    )
+    verbs = parser.add_subparsers(title="verbs", dest="verb", metavar="VERB", required=True)
+    for module in (run_verbs, sweep_verbs, report_verbs, eval_verbs, data_verbs):
+        module.add_parsers(verbs)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one verb; the user's mistakes end with a message and status 2, without a traceback."""
+    refuse_foreign_rooms()
+    from experiments.errors import ConfigError, UsageError
+
+    parsed, rest = build_parser().parse_known_args(arguments)
+    if rest:
+        if not hasattr(parsed, "overrides"):
+            build_parser().error(f"unrecognised arguments: {' '.join(rest)}")
+        parsed.overrides = [*parsed.overrides, *rest]
+    try:
+        status: int = parsed.run(parsed)
+    except (ConfigError, UsageError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""Configuration to objects: the one place where the rooms meet."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import torch
+
+from datasets.dataset import Dataset
+from datasets.loading import InMemory, test_loader, train_loader
+from datasets.sample import Batch
+from detectors.base import Detector
+from experiments.config import RunConfig, plain_config
+from experiments.engine.fit import Plan
+from experiments.provenance import core_count
+
+SplitName = Literal["train", "val", "test"]
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """The data sets of a run; the measured one is `test` or `val`, as the recipe says."""
+
+    train: Dataset
+    measured: Dataset
+    measured_name: SplitName
+
+
+def open_splits(config: RunConfig) -> Splits:
+    """Open the training split and the one to measure on."""
+    data = cast(Any, config.data)
+    return Splits(data.open("train"), data.open(config.evaluate.split), config.evaluate.split)
+
+
+def build_detector(config: RunConfig, classes: tuple[str, ...]) -> Detector:
+    """The detector with weights drawn from the run's seed, and the loss at the start of training."""
+    torch.manual_seed(config.seed)
+    detector: Detector = cast(Any, config.detector).build(len(classes))
+    detector.classification_loss = config.loss.at(0.0)
+    return detector
+
+
+def batches_from(
+    config: RunConfig, dataset: Dataset, detector: Detector, start: int
+) -> Iterable[Batch]:
+    """Endless shuffled training batches, from the `start`-th on."""
+    cache = config.train.cache_images
+    longest = cache if isinstance(cache, int) else None
+    return train_loader(
+        dataset if cache == "no" else InMemory(dataset, longest),
+        config.input.train(),
+        config.train.batch_size,
+        config.seed,
+        loader_workers(config),
+        start_batch=start,
+        multiple=detector.size_multiple,
+        pin=torch.cuda.is_available(),
+    )
+
+
+def batches_in_order(config: RunConfig, dataset: Dataset, detector: Detector) -> Iterable[Batch]:
+    """Every image of a split once, in order, without augmentation."""
+    return test_loader(
+        dataset,
+        config.input.test(),
+        config.evaluate.batch_size,
+        loader_workers(config),
+        multiple=detector.size_multiple,
+    )
+
+
+def loader_workers(config: RunConfig) -> int:
+    """Processes that load images: as configured, else none beside a network on two cores."""
+    if config.train.workers is not None:
+        return config.train.workers
+    cores = core_count()
+    return 0 if cores <= 2 and not torch.cuda.is_available() else min(8, cores - 1)
+
+
+def fit_plan(config: RunConfig, classes: tuple[str, ...]) -> Plan:
+    """What the engine needs to know of a run."""
+    train = config.train
+    return Plan(
+        iterations=train.iterations,
+        batch_size=train.batch_size,
+        accumulate=train.accumulate,
+        seed=config.seed,
+        optimizer=config.optimizer,
+        learning_rate=config.learning_rate,
+        loss=config.loss,
+        bfloat16=train.precision == "bfloat16",
+        channels_last=train.channels_last,
+        ema=train.ema,
+        validate_every=train.validate_every,
+        checkpoint_every=train.checkpoint_every,
+        keep_checkpoints=train.keep_checkpoints,
+        log_every=train.log_every,
+        context={"config": plain_config(config), "classes": list(classes)},
+    )

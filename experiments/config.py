@@ -1,0 +1,139 @@
+"""A whole run as frozen values, read strictly from a YAML recipe and dotted overrides.
+
+Each room keeps the settings of its own choices; this file puts them together and reads them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from datasets import DATASETS
+from datasets.transforms import FITS, Transforms
+from detectors import BACKBONES, DETECTORS, REGIONS
+from experiments.engine.optimizer import LearningRate, Optimizer
+from experiments.strict import Choice, Reader
+from experiments.yaml_source import read_source
+from losses import LOSSES, NORMALISERS, SCHEDULES
+from losses.base import ScheduledLoss
+
+
+class DataSettings:
+    """Marks a field that one row of `datasets.DATASETS` fills."""
+
+
+class DetectorSettings:
+    """Marks a field that one row of `detectors.DETECTORS` fills."""
+
+
+@dataclass(frozen=True, slots=True)
+class Train:
+    """How long, how much at a time, and in which arithmetic."""
+
+    iterations: int = 1000  # updates of the weights
+    batch_size: int = 8  # images a forward pass and process
+    accumulate: int = 1  # forward passes an update
+    precision: Literal["float32", "bfloat16"] = "float32"
+    channels_last: bool = True
+    ema: float | None = None  # momentum of the old average, for example 0.998; null: none
+    workers: int | None = None  # loader processes; null: none on 2 cores, else up to 8
+    cache_images: int | Literal["whole", "no"] = "no"  # in memory: as they are, or at most n px long
+    validate_every: int | None = None  # iterations; null: not during training
+    checkpoint_every: int = 1000
+    keep_checkpoints: int = 2
+    log_every: int = 20  # iterations between flushes of the curves; every iteration has its row
+    initial: str | None = None  # checkpoint whose weights training starts from
+    not_finite: Literal["stop", "skip"] = "stop"
+
+    def __post_init__(self) -> None:
+        for name in ("iterations", "batch_size", "accumulate", "checkpoint_every", "log_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: must be >= 1, found {getattr(self, name)}")
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise ValueError(f"ema: must lie between 0 and 1, or be null, found {self.ema}")
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluate:
+    """How a trained detector is measured."""
+
+    batch_size: int = 8
+    split: Literal["val", "test"] = "test"
+
+
+@dataclass(frozen=True, slots=True)
+class Tracking:
+    """Weights & Biases as a mirror of the record; the record itself never depends on it."""
+
+    wandb: Literal["offline", "online", "off"] = "offline"
+    project: str = "softgamma"
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """Everything that decides a run's result, and how it is followed."""
+
+    data: DataSettings
+    detector: DetectorSettings
+    loss: ScheduledLoss
+    input: Transforms
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    learning_rate: LearningRate = field(default_factory=LearningRate)
+    train: Train = field(default_factory=Train)
+    evaluate: Evaluate = field(default_factory=Evaluate)
+    tracking: Tracking = field(default_factory=Tracking)
+    arm: str | None = None  # the name in tables; null: detector and loss
+    seed: int = 0
+
+
+_DATA = Choice("name", DATASETS)
+_DETECTOR = Choice("name", DETECTORS)
+_LOSS = Choice("name", LOSSES)
+_READER = Reader(
+    (_DATA, _DETECTOR, _LOSS, Choice("name", BACKBONES), Choice("name", NORMALISERS))
+    + (Choice("schedule", SCHEDULES), Choice("preset", REGIONS), Choice("mode", FITS)),
+    {DataSettings: _DATA, DetectorSettings: _DETECTOR, ScheduledLoss: _LOSS},
+)
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """The run that `path` and `key=value` overrides describe; raises ConfigError."""
+    source = read_source(path, overrides)
+    config: RunConfig = _READER.read(RunConfig, source.values, source.where)
+    return config
+
+
+def read_config(values: dict[str, Any]) -> RunConfig:
+    """The run in a plain mapping, as a record or a checkpoint keeps it."""
+    config: RunConfig = _READER.read(RunConfig, values, lambda key: "stored config")
+    return config
+
+
+def plain_config(config: RunConfig) -> dict[str, Any]:
+    """The whole run as JSON-ready values, every default visible."""
+    plain: dict[str, Any] = _READER.plain(config)
+    return plain
+
+
+def config_text(config: RunConfig) -> str:
+    """The whole run as YAML that `load_config` reads back."""
+    return yaml.safe_dump(plain_config(config), sort_keys=False, width=100)
+
+
+def arm_name(config: RunConfig) -> str:
+    """The arm's name: as configured, else detector and loss with its parameters in force."""
+    if config.arm is not None:
+        return config.arm
+    plain = plain_config(config)
+    loss = plain["loss"]
+    words = [plain["detector"]["name"], loss["name"].replace("_", "-")]
+    for name in ("alpha", "gamma"):
+        value = loss.get(name)
+        if isinstance(value, dict):
+            ends = f"{value.get('start', '')}-{value.get('end', '')}".strip("-")
+            words.append(f"{name} {value['schedule']} {ends}".strip())
+        elif value is not None:
+            words.append(f"{name} {value:g}" if isinstance(value, float) else f"{name} by class")
+    return " ".join(words)

@@ -1,0 +1,187 @@
+"""What happens around each iteration: schedules, rows of the record, progress, checkpoints, guards."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from detectors.base import Detector
+from experiments.engine.checkpoint import save_checkpoint
+from experiments.engine.optimizer import LearningRate
+from losses.base import ScheduledLoss
+
+Row = dict[str, float | None]
+
+
+def detector_of(runner: Runner) -> Detector:
+    """The detector inside the runner's model, whether or not it is wrapped for several processes."""
+    model = getattr(runner.model, "module", runner.model)
+    detector: Detector = model.detector
+    return detector
+
+
+class ScheduleHook(Hook):
+    """Puts learning rate, gamma and alpha in force before each iteration, from the iteration alone.
+
+    Nothing is counted here, so a resumed run has the same values as one that never stopped, on every rank.
+    """
+
+    priority = "VERY_HIGH"
+
+    def __init__(self, loss: ScheduledLoss, learning_rate: LearningRate) -> None:
+        self._loss = loss
+        self._learning_rate = learning_rate
+        self.in_force: dict[str, float] = {}
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: object = None) -> None:
+        """Set the values for the update numbered `batch_idx`."""
+        progress = batch_idx / runner.max_iters
+        detector_of(runner).classification_loss = self._loss.at(progress)
+        factor = self._learning_rate.factor(batch_idx, runner.max_iters)
+        groups = runner.optim_wrapper.optimizer.param_groups
+        for group in groups:
+            group["lr"] = group["initial_lr"] * factor
+        # The record speaks of the rate of the newly built layers, the largest of the groups.
+        rate = max(group["lr"] for group in groups)
+        self.in_force = {"progress": progress, "lr": rate} | self._loss.values(progress)
+
+
+class RowSink(Protocol):
+    """Takes the rows of the curves, in order."""
+
+    def __call__(self, row: Row) -> None: ...  # noqa: D102
+
+
+class RowHook(Hook):
+    """One row an iteration. Values stay on the device until `flush_every` rows are read at once."""
+
+    priority = "NORMAL"
+
+    def __init__(
+        self, schedule: ScheduleHook, sinks: list[RowSink], flush_every: int, batch_images: int
+    ) -> None:
+        self._schedule = schedule
+        self._sinks = sinks
+        self._flush_every = flush_every
+        self._batch_images = batch_images
+        self._waiting: list[tuple[Row, dict[str, torch.Tensor]]] = []
+        self._last = 0.0
+        self.seconds = 0.0  # spent in training iterations, over all sittings
+
+    def before_train(self, runner: Runner) -> None:
+        """Start the clock."""
+        self._last = time.perf_counter()
+
+    def pause(self) -> None:
+        """Leave the time since the last row out: it was not training."""
+        self._last = time.perf_counter()
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: object = None,
+        outputs: Mapping[str, torch.Tensor] | None = None,
+    ) -> None:
+        """Keep the row of the update that just ended."""
+        now = time.perf_counter()
+        spent, self._last = now - self._last, now
+        self.seconds += spent
+        row: Row = {
+            "iteration": batch_idx + 1,
+            **self._schedule.in_force,
+            "seconds": round(self.seconds, 4),
+            "images_per_second": round(self._batch_images / spent, 2),
+        }
+        self._waiting.append((row, dict(outputs or {})))
+        if len(self._waiting) >= self._flush_every:
+            self.flush()
+
+    def after_train(self, runner: Runner) -> None:
+        """Leave nothing behind."""
+        self.flush()
+
+    def flush(self) -> None:
+        """Read the waiting values and hand the rows on."""
+        for row, outputs in self._waiting:
+            read: Row = {name: float(value) for name, value in outputs.items()}
+            for sink in self._sinks:
+                sink(row | read)
+        self._waiting.clear()
+
+
+class FiniteHook(Hook):
+    """Stops a run whose loss is not a number, naming the images, before the weights are recorded."""
+
+    priority = "HIGH"
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: object = None,
+        outputs: Mapping[str, torch.Tensor] | None = None,
+    ) -> None:
+        """Raise FloatingPointError when the loss of this update is NaN or infinite."""
+        loss = float((outputs or {})["loss"])
+        if not math.isfinite(loss):
+            names = ", ".join(data_batch) if isinstance(data_batch, list) else "unknown"
+            raise FloatingPointError(
+                f"loss is {loss} at iteration {batch_idx + 1}; images of the batch: {names}. "
+                "The last checkpoint is from before it: lower optimizer.lr or set "
+                "optimizer.clip_norm, then start the same command again"
+            )
+
+
+class EveryHook(Hook):
+    """Calls `action(iteration)` every `interval` updates, and after the last one if `at_end`."""
+
+    priority = "LOW"
+
+    def __init__(self, interval: int, action: Callable[[int], None], *, at_end: bool) -> None:
+        self._interval = interval
+        self._action = action
+        self._at_end = at_end
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: object = None,
+        outputs: object = None,
+    ) -> None:
+        """Act when the interval is full."""
+        done = batch_idx + 1
+        if done % self._interval == 0 or (self._at_end and done == runner.max_iters):
+            self._action(done)
+
+
+class CheckpointWriter:
+    """Writes `iteration_*.pt`, keeping the newest few."""
+
+    def __init__(
+        self,
+        folder: Path,
+        keep: int,
+        state: Callable[[], dict[str, Any]],
+        before: Callable[[], None],
+    ) -> None:
+        self._folder = folder
+        self._keep = keep
+        self._state = state
+        self._before = before
+        self.written = 0
+
+    def __call__(self, iteration: int) -> None:
+        """Write the checkpoint of `iteration`, after the rows up to it are on disk."""
+        self._before()
+        save_checkpoint(self._folder / f"iteration_{iteration:08d}.pt", self._state())
+        self.written = iteration
+        for old in sorted(self._folder.glob("iteration_*.pt"))[: -self._keep]:
+            old.with_suffix(".sha256").unlink(missing_ok=True)
+            old.unlink()

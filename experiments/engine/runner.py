@@ -1,0 +1,76 @@
+"""mmengine's Runner, quietened and started from objects; every work-around for it stands in this file.
+
+Verified with mmengine 0.10.7 on torch 2.14: see docs/decisions/0003.
+"""
+
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner
+
+from experiments.engine.loop import UpdateLoop
+from experiments.engine.step_model import StepModel
+
+NO_DEFAULT_HOOKS: dict[str, None] = {
+    # Ours stand in their place: rows and checkpoints without pickled objects, schedules without state.
+    "runtime_info": None,
+    "timer": None,
+    "sampler_seed": None,
+    "logger": None,
+    "param_scheduler": None,
+    "checkpoint": None,
+}
+
+
+class QuietRunner(Runner):  # type: ignore[misc]  # mmengine has no types
+    """The Runner without its environment probe, which calls compilers and takes seconds at each start."""
+
+    def _log_env(self, env_cfg: dict[str, Any]) -> None:
+        pass
+
+    def _init_model_weights(self) -> None:
+        pass  # detectors initialise themselves; mmengine would warn about each module
+
+    def dump_config(self) -> None:
+        """Write nothing: the record holds the whole configuration."""
+
+
+def build_runner(
+    model: StepModel,
+    loader: Any,
+    optimizer: OptimWrapper,
+    hooks: list[Hook],
+    folder: Path,
+    *,
+    seed: int,
+    iterations: int,
+    accumulate: int,
+    batch_size: int,
+    launcher: str = "none",
+) -> Runner:
+    """A Runner whose loop is `UpdateLoop` and whose hooks are only those given."""
+    with warnings.catch_warnings():
+        # FileClient and the visualiser's missing backends: deprecations inside mmengine itself.
+        warnings.simplefilter("ignore")
+        return QuietRunner(
+            model=model,
+            work_dir=str(folder / "mmengine"),
+            train_dataloader=loader,
+            train_cfg={
+                "type": UpdateLoop,
+                "iterations": iterations,
+                "accumulate": accumulate,
+                "batch_size": batch_size,
+            },
+            optim_wrapper=optimizer,
+            default_hooks=dict(NO_DEFAULT_HOOKS),
+            custom_hooks=hooks,
+            launcher=launcher,
+            log_level=logging.getLevelName(logging.WARNING),
+            randomness={"seed": seed},
+            experiment_name=folder.name,
+        )

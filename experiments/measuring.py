@@ -1,0 +1,78 @@
+"""A trained detector to numbers: detections and truth of a split, dumped once, then measured."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from datasets.dataset import Dataset
+from detectors.base import Detector
+from experiments.assembly import batches_in_order
+from experiments.config import RunConfig
+from experiments.engine.inference import detect_batches
+from experiments.evaluation import DetectionCollector, Tables, TruthCollector, evaluate, write_dump
+from experiments.progress import shown
+from experiments.record import File, describe_file
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The tables of one evaluation and the metrics computed from them, as the record keeps them."""
+
+    detections: pd.DataFrame
+    truth: pd.DataFrame
+    images: pd.DataFrame
+    metrics: dict[str, Any]
+    seconds: float
+
+
+def measure(config: RunConfig, detector: Detector, dataset: Dataset, split: str) -> Measured:
+    """Detect on every image of `dataset` and compute all metrics."""
+    began = time.perf_counter()
+    collected = DetectionCollector()
+    batches = batches_in_order(config, dataset, detector)
+    found = detect_batches(
+        detector,
+        batches,
+        bfloat16=config.train.precision == "bfloat16",
+        channels_last=config.train.channels_last,
+    )
+    for image_id, detections in shown(found, f"detecting on {split}", len(dataset)):
+        collected.add(
+            image_id,
+            detections.boxes_D4.numpy(),
+            detections.scores_D.numpy(),
+            detections.labels_D.numpy(),
+        )
+    table = collected.table()
+    truth, images = truth_tables(dataset)
+    metrics = evaluate(table, truth, images, dataset.classes, split=split)
+    return Measured(table, truth, images, metrics, time.perf_counter() - began)
+
+
+def truth_tables(dataset: Dataset) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The truth and images tables of a split."""
+    truth = TruthCollector()
+    for index in range(len(dataset)):
+        labels = dataset.annotation(index)
+        height, width = labels.size_hw
+        truth.add(
+            labels.image_id,
+            width=width,
+            height=height,
+            path=str(labels.path),
+            boxes_N4=labels.boxes_N4,
+            labels_N=labels.labels_N,
+            difficult_N=labels.difficult_N,
+            crowd_N=labels.crowd_N,
+            area_N=labels.area_N,
+        )
+    return truth.tables()
+
+
+def dump(measured: Measured, folder: Path, classes: tuple[str, ...]) -> dict[str, File]:
+    """Write the three tables beside the record; returns the record's entries for them."""
+    tables = Tables(measured.detections, measured.truth, measured.images, classes)
+    return {name: describe_file(path) for name, path in write_dump(folder, tables).items()}

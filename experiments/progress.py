@@ -1,0 +1,107 @@
+"""Progress of a run: a bar with its numbers on a terminal, a plain line now and then in a log."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Self, TypeVar
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+SECONDS_BETWEEN_LINES = 15.0
+
+Row = dict[str, float | None]
+ItemT = TypeVar("ItemT")
+
+
+class TrainProgress(AbstractContextManager["TrainProgress"]):
+    """Shows rows of the curves as they come."""
+
+    def __init__(self, title: str, iterations: int, start: int) -> None:
+        self._title = title
+        self._iterations = iterations
+        self._start = start
+        self._began = time.monotonic()
+        self._told = 0.0
+        self._console = Console(file=sys.stderr)
+        self._bar = _bar(self._console, TextColumn("{task.fields[numbers]}"))
+        self._task = self._bar.add_task(title, total=iterations, completed=start, numbers="")
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._console.is_terminal:
+            self._bar.stop()
+
+    def __call__(self, row: Row) -> None:
+        """Show one row."""
+        done = int(row["iteration"] or 0)
+        if self._console.is_terminal:
+            self._bar.update(self._task, completed=done, numbers=_numbers(row))
+            return
+        now = time.monotonic()
+        if now - self._told < SECONDS_BETWEEN_LINES and done < self._iterations:
+            return
+        self._told = now
+        left = (now - self._began) / max(1, done - self._start) * (self._iterations - done)
+        print(
+            f"{self._title}: {done}/{self._iterations}  {_numbers(row)}  ETA {left:.0f} s",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def _numbers(row: Row) -> str:
+    told = []
+    for name, form in (
+        ("loss", "loss {:.3f}"),
+        ("gamma", "gamma {:.2f}"),
+        ("lr", "lr {:.2g}"),
+        ("images_per_second", "{:.0f} images/s"),
+    ):
+        value = row.get(name)
+        if value is not None:
+            told.append(form.format(value))
+    return "  ".join(told)
+
+
+def _bar(console: Console, *more: TextColumn) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        *more,
+        console=console,
+    )
+
+
+def shown(items: Iterable[ItemT], title: str, total: int) -> Iterator[ItemT]:
+    """Yield `items` under a progress bar where there is a terminal."""
+    console = Console(file=sys.stderr)
+    if not console.is_terminal:
+        yield from items
+        return
+    with _bar(console) as bar:
+        task = bar.add_task(title, total=total)
+        for item in items:
+            yield item
+            bar.advance(task)

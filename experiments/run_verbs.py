@@ -1,0 +1,127 @@
+"""The verbs of a single run: train, eval, detect, show. Heavy imports wait until a verb runs."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+INTERRUPTED = 75  # EX_TEMPFAIL: stopped by a signal with a checkpoint; the same command goes on
+
+
+def add_parsers(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the verbs to the program's parser."""
+    _add_train(verbs)
+    _add_show(verbs)
+    _add_detect(verbs)
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", metavar="FILE", help="the recipe, a YAML file below configs/")
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="key=value",
+        help="values over the recipe's, for example loss.gamma=1.5 train.iterations=200 "
+        "'loss={name: cross_entropy}'; 'show' lists every key",
+    )
+
+
+def _add_train(verbs: Any) -> None:
+    parser = verbs.add_parser(
+        "train",
+        help="train one run, measure it on its test split, write its record",
+        description="Train one run and measure it. The run's folder then holds record.json, curves, "
+        "checkpoints, detections and an offline W&B run. The same command goes on where a stopped "
+        "run was; a finished run is not trained again.",
+        epilog="Example: python -m experiments train --config configs/glyphs/retinanet_focal.yaml "
+        "loss.gamma=1.5 seed=1",
+    )
+    _add_config(parser)
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        type=Path,
+        help="the run's folder (default: runs/<config>-<hash>; a sweep names its own)",
+    )
+    parser.set_defaults(run=_train)
+
+
+def _add_show(verbs: Any) -> None:
+    parser = verbs.add_parser(
+        "show",
+        help="print the whole resolved run, its parameters and FLOPs",
+        description="Print the run that a recipe and overrides describe: every key with its value, "
+        "then the number of parameters and of floating-point operations of one image's forward pass.",
+    )
+    _add_config(parser)
+    parser.add_argument(
+        "--classes", type=int, default=20, help="classes to count with (default 20)"
+    )
+    parser.set_defaults(run=_show)
+
+
+def _add_detect(verbs: Any) -> None:
+    parser = verbs.add_parser(
+        "detect",
+        help="find objects in images with a trained checkpoint",
+        description="Run a checkpoint over image files and folders; writes each image with its boxes "
+        "drawn, and all detections as detections.json (boxes in pixels, x1 y1 x2 y2).",
+        epilog="Example: python -m experiments detect runs/mine/checkpoints/iteration_00001000.pt "
+        "photos/ --out found/",
+    )
+    parser.add_argument("checkpoint", type=Path, help="a checkpoint, or the folder of a run")
+    parser.add_argument("images", nargs="+", type=Path, help="image files or folders of them")
+    parser.add_argument("--out", type=Path, default=Path("runs/detect"), help="where to write")
+    parser.add_argument("--score", type=float, default=0.3, help="least score drawn (default .3)")
+    parser.set_defaults(run=_detect)
+
+
+def config_argument(arguments: argparse.Namespace) -> tuple[Path, list[str]]:
+    """The recipe and the overrides; W&B's agents give the recipe as `config=FILE` or `--config=FILE`."""
+    from experiments.errors import UsageError
+
+    overrides = [word for word in arguments.overrides if not _is_config(word)]
+    named = [word.partition("=")[2] for word in arguments.overrides if _is_config(word)]
+    config = named[-1] if named else arguments.config
+    if config is None:
+        raise UsageError("--config FILE is needed: a recipe below configs/")
+    return Path(config), overrides
+
+
+def _is_config(word: str) -> bool:
+    return word.lstrip("-").startswith("config=")
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    path, overrides = config_argument(arguments)
+    from experiments.config import load_config
+    from experiments.training import default_folder, train_run
+
+    config = load_config(path, overrides)
+    named = os.environ.get("SOFTGAMMA_RUN_DIR")
+    folder = arguments.out or (Path(named) if named else default_folder(path, config))
+    record = train_run(config, folder, overrides)
+    if record.status == "interrupted":
+        print(f"stopped; the same command goes on from the checkpoint in {folder}", file=sys.stderr)
+        return INTERRUPTED
+    return 0 if record.status == "finished" else 1
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    path, overrides = config_argument(arguments)
+    from experiments.config import config_text, load_config
+    from experiments.costs import describe_costs
+
+    config = load_config(path, overrides)
+    print(config_text(config), end="")
+    print(describe_costs(config, arguments.classes))
+    return 0
+
+
+def _detect(arguments: argparse.Namespace) -> int:
+    from experiments.detection import detect_files
+
+    return detect_files(
+        arguments.checkpoint, arguments.images, arguments.out, least_score=arguments.score
+    )

@@ -1,0 +1,240 @@
+"""One run from configuration to record: train, measure, write everything down, whatever happens."""
+
+import dataclasses
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from datasets.dataset import Dataset
+from detectors.base import Detector
+from experiments.assembly import Splits, batches_from, build_detector, fit_plan, open_splits
+from experiments.config import RunConfig, arm_name, plain_config
+from experiments.engine.fit import Fit, Fitted
+from experiments.errors import UsageError
+from experiments.measuring import Measured, dump, measure
+from experiments.progress import TrainProgress
+from experiments.provenance import config_hash
+from experiments.record import (
+    RECORD_FILE,
+    CurveWriter,
+    Data,
+    Failure,
+    RunRecord,
+    Seconds,
+    Split,
+    load_record,
+    read_metrics,
+    start_record,
+    timestamp,
+    write_record,
+)
+from experiments.tracking import Tracker, open_tracker
+from experiments.yaml_source import parse_overrides
+
+PROBLEMS_SHOWN = 5
+
+
+def default_folder(path: Path, config: RunConfig) -> Path:
+    """`runs/<config>-<hash>-seed<n>`: another configuration or seed gets another folder."""
+    short = config_hash(plain_config(config))[:8]
+    return Path("runs") / f"{path.parent.name}-{path.stem}-{short}-seed{config.seed}"
+
+
+def train_run(config: RunConfig, folder: Path, overrides: Sequence[str] = ()) -> RunRecord:
+    """Train and measure one run in `folder`, going on where an earlier sitting stopped.
+
+    A finished run is returned as it is. A failed one leaves its record with the error, which is also
+    printed; errors of the user's making (bad data, bad values) are raised after that.
+    """
+    finished = _finished(folder, config)
+    if finished is not None:
+        print(f"{folder}: already finished; its record stands", file=sys.stderr)
+        return finished
+    record = start_record(
+        id=folder.name,
+        arm=arm_name(config),
+        config=plain_config(config),
+        seed=config.seed,
+        overrides=parse_overrides(overrides),
+    )
+    write_record(folder, record)
+    began = time.perf_counter()
+    try:
+        record = _train_and_measure(config, folder, record)
+    except Exception as error:
+        record = dataclasses.replace(record, status="failed", error=_failure(error))
+        if isinstance(error, ValueError):
+            raise UsageError(str(error)) from error
+        traceback.print_exc()
+    finally:
+        seconds = dataclasses.replace(record.seconds, total=time.perf_counter() - began)
+        record = dataclasses.replace(record, finished=timestamp(), seconds=seconds)
+        write_record(folder, record)
+    return record
+
+
+def _train_and_measure(config: RunConfig, folder: Path, record: RunRecord) -> RunRecord:
+    splits = open_splits(config)
+    data = _describe(splits)
+    record = dataclasses.replace(record, data=data)
+    write_record(folder, record)
+    _tell_problems(data)
+    tracker = open_tracker(
+        config.tracking.wandb,
+        folder,
+        record.id,
+        project=config.tracking.project,
+        group=record.arm,
+        config=record.config,
+    )
+    try:
+        with CurveWriter(folder) as curves:
+            fitted = _fit(config, folder, record, splits, curves, tracker)
+        record = _with_curves(record, folder, fitted)
+        if fitted.finished:
+            record = _measured(config, folder, record, splits, fitted)
+        summary = _summary(record)
+        tracker.finish(summary, exit_code=0 if fitted.finished else 1)
+    except BaseException:
+        tracker.finish({}, exit_code=1)
+        raise
+    return record
+
+
+def _fit(
+    config: RunConfig,
+    folder: Path,
+    record: RunRecord,
+    splits: Splits,
+    curves: CurveWriter,
+    tracker: Tracker,
+) -> Fitted:
+    detector = build_detector(config, splits.train.classes)
+    validation = _Validation(config, curves, tracker)
+
+    def mirror(row: dict[str, float | None]) -> None:
+        tracker.log(row, int(row["iteration"] or 0))
+
+    sinks: list[Any] = [curves.point, mirror]
+    fit = Fit(
+        detector,
+        lambda start: batches_from(config, splits.train, detector, start),
+        folder,
+        fit_plan(config, splits.train.classes),
+        sinks=sinks,
+        validate=validation,
+    )
+    with TrainProgress(record.arm, config.train.iterations, fit.start) as progress:
+        sinks.append(progress)
+        return fit.run()
+
+
+class _Validation:
+    """Measures the validation split in the middle of training; it is opened at first use."""
+
+    def __init__(self, config: RunConfig, curves: CurveWriter, tracker: Tracker) -> None:
+        self._config = config
+        self._curves = curves
+        self._tracker = tracker
+        self._dataset: Dataset | None = None
+
+    def __call__(self, detector: Detector, iteration: int) -> None:
+        if self._dataset is None:
+            data: Any = self._config.data
+            self._dataset = data.open("val")
+        metrics = measure(self._config, detector, self._dataset, "val").metrics
+        self._curves.validation(iteration, metrics)
+        told = {f"val/{name}": value for name, value in metrics.items() if _is_number(value)}
+        self._tracker.log(told, iteration)
+
+
+def _measured(
+    config: RunConfig, folder: Path, record: RunRecord, splits: Splits, fitted: Fitted
+) -> RunRecord:
+    measured: Measured = measure(config, fitted.detector, splits.measured, splits.measured_name)
+    files = dump(measured, folder, splits.measured.classes)
+    seconds = dataclasses.replace(record.seconds, evaluate=measured.seconds)
+    metrics = read_metrics(measured.metrics)
+    print(
+        f"{record.arm}: {metrics.voc07_map:.2f} mAP (VOC07), {metrics.coco_ap:.2f} AP (COCO) "
+        f"on {len(splits.measured)} {splits.measured_name} images"
+        if metrics.voc07_map is not None and metrics.coco_ap is not None
+        else f"{record.arm}: no objects to measure on",
+        file=sys.stderr,
+    )
+    return dataclasses.replace(
+        record, status="finished", metrics=metrics, files=files, seconds=seconds
+    )
+
+
+def _with_curves(record: RunRecord, folder: Path, fitted: Fitted) -> RunRecord:
+    """The record with what its curves file holds, rows of earlier sittings included."""
+    running = load_record(folder)
+    return dataclasses.replace(
+        record,
+        status="interrupted",
+        curves=running.curves,
+        validations=running.validations,
+        seconds=Seconds(train=fitted.seconds),
+    )
+
+
+def _summary(record: RunRecord) -> dict[str, Any]:
+    if record.metrics is None:
+        return {}
+    plain = record.to_json()["metrics"]
+    return {name: value for name, value in plain.items() if _is_number(value)}
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _finished(folder: Path, config: RunConfig) -> RunRecord | None:
+    if not (folder / RECORD_FILE).is_file():
+        return None
+    record = load_record(folder)
+    same = record.config_hash == config_hash(plain_config(config)) and record.seed == config.seed
+    if not same:
+        raise UsageError(
+            f"{folder}: holds a run of another configuration or seed; choose another --out, or "
+            "remove the folder"
+        )
+    return record if record.status == "finished" else None
+
+
+def _describe(splits: Splits) -> Data:
+    described = {"train": splits.train, splits.measured_name: splits.measured}
+    problems = [str(problem) for dataset in described.values() for problem in dataset.problems]
+    return Data(
+        classes=splits.train.classes,
+        problems=tuple(problems),
+        **{name: _split(dataset) for name, dataset in described.items()},
+    )
+
+
+def _split(dataset: Dataset) -> Split:
+    labels = [dataset.annotation(index) for index in range(len(dataset))]
+    ignored = sum(int(label.ignore_N.sum()) for label in labels)
+    objects = sum(len(label.ignore_N) for label in labels) - ignored
+    return Split(images=len(dataset), objects=objects, ignored=ignored, hash=dataset.content_hash())
+
+
+def _tell_problems(data: Data) -> None:
+    for problem in data.problems[:PROBLEMS_SHOWN]:
+        print(f"label: {problem}", file=sys.stderr)
+    more = len(data.problems) - PROBLEMS_SHOWN
+    if more > 0:
+        print(
+            f"label: {more} more; all are in {RECORD_FILE} and in the 'doctor' verb's list",
+            file=sys.stderr,
+        )
+
+
+def _failure(error: BaseException) -> Failure:
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return Failure(type=type(error).__name__, message=str(error), where=where)

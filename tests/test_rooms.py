@@ -1,0 +1,95 @@
+"""The import law of docs/architecture.md, read from the source files themselves."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[1]
+ROOMS = ("losses", "datasets", "detectors", "experiments")
+ALLOWED_ROOMS = {
+    "losses": {"losses"},
+    "datasets": {"datasets"},
+    "detectors": {"detectors", "losses"},
+    "experiments": set(ROOMS),
+}
+# Inside experiments: what a part may import of our own. Anything not listed is free.
+PLAIN_FILES = {
+    "experiments.atomic",
+    "experiments.errors",
+    "experiments.json_lines",
+    "experiments.provenance",
+    "experiments.record",
+    "experiments.strict",
+}
+ALLOWED_PARTS = {
+    "experiments/report": PLAIN_FILES | {"experiments.report", "experiments.evaluation"},
+    "experiments/evaluation": PLAIN_FILES | {"experiments.evaluation", "datasets.sample"},
+    "experiments/sweep": PLAIN_FILES
+    | {"experiments.sweep", "experiments.config", "experiments.yaml_source"},
+}
+FOREIGN = {
+    "wandb": ("experiments/tracking.py", "experiments/sweep/wandb.py"),
+    "mmengine": ("experiments/",),
+}
+
+
+def sources() -> list[Path]:
+    return sorted(path for room in ROOMS for path in (CHECKOUT / room).rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield str(node.module)
+
+
+def within(name: str, parents: set[str]) -> bool:
+    return any(name == parent or name.startswith(f"{parent}.") for parent in parents)
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(CHECKOUT)))
+def test_a_file_imports_only_what_its_room_may(path: Path) -> None:
+    name = path.relative_to(CHECKOUT).as_posix()
+    room = name.partition("/")[0]
+    for imported in imports(path):
+        top = imported.partition(".")[0]
+        if top in ROOMS:
+            assert top in ALLOWED_ROOMS[room], f"{name} imports {imported}"
+            for part, allowed in ALLOWED_PARTS.items():
+                if name.startswith(f"{part}/"):
+                    assert within(imported, allowed), f"{name} imports {imported}"
+        elif room == "losses":
+            assert top == "torch" or top in sys.stdlib_module_names, f"{name} imports {imported}"
+        for foreign, places in FOREIGN.items():
+            if top == foreign:
+                assert name.startswith(places), f"{name} imports {imported}"
+
+
+def test_no_file_is_named_for_nothing() -> None:
+    assert not [path for path in sources() if path.stem in ("utils", "helpers", "misc", "common")]
+
+
+@pytest.mark.parametrize("module", ["experiments.report", "experiments.record"])
+def test_reports_are_made_without_torch(module: str) -> None:
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT).returncode == 0
+
+
+def test_a_foreign_room_is_refused(tmp_path: Path) -> None:
+    foreign = tmp_path / "datasets"
+    foreign.mkdir()
+    (foreign / "__init__.py").touch()
+    code = (
+        f"import sys; sys.path.insert(0, {str(CHECKOUT)!r}); sys.path.insert(0, {str(tmp_path)!r});"
+        "from experiments.__main__ import refuse_foreign_rooms; refuse_foreign_rooms()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "'datasets' would be imported from" in done.stderr
