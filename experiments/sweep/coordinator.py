@@ -117,13 +117,21 @@ class Coordinator:
     # -- starting ---------------------------------------------------------------------------------
 
     def _fill(self) -> None:
+        """Start a trial in every free slot; they share one write to the disk before they may run."""
+        events: list[dict[str, Any]] = []
         while len(self.running) < self.executor.slots and not self._signals:
-            if self._reached or self._at_limit():
-                return
-            trial = self._next()
+            trial = None if self._reached or self._at_limit() else self._next()
             if trial is None:
-                return
-            self._start(trial)
+                break
+            events.append(self._start(trial))
+        if not events:
+            return
+        self._note(*events)
+        for event in events:
+            self.executor.release(event["n"])
+            trial = self.state.trials[event["n"]]
+            again = f", attempt {trial.attempts}" if trial.attempts > 1 else ""
+            self._watcher.said(f"trial {trial.n} started{again}: {shown(trial.parameters)}")
 
     def _at_limit(self) -> bool:
         limit = self.options.limit
@@ -155,7 +163,7 @@ class Coordinator:
                 return self.state.trials[n]
         return None
 
-    def _start(self, trial: Trial) -> None:
+    def _start(self, trial: Trial) -> dict[str, Any]:
         folder = trial.folder(self.folder).absolute()
         folder.mkdir(parents=True, exist_ok=True)
         command = expand(self.sweep.command, self.sweep.program, trial.parameters, folder)
@@ -164,10 +172,7 @@ class Coordinator:
         self.running[trial.n] = Progress(folder, self._metric_key)
         self.began[trial.n] = time.monotonic()
         process = {"pid": started.pid, "mark": started.mark, "host": started.host}
-        self._note({"event": "start", "n": trial.n, **process})
-        self.executor.release(trial.n)
-        again = f", attempt {trial.attempts + 1}" if trial.attempts else ""
-        self._watcher.said(f"trial {trial.n} started{again}: {shown(trial.parameters)}")
+        return {"event": "start", "n": trial.n, **process}
 
     def _environment(self, trial: Trial, folder: Path) -> dict[str, str]:
         wanted = {

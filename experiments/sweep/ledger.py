@@ -11,7 +11,7 @@ import json
 import os
 import time
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,9 @@ class Ledger:
         self.path = folder / FILE
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            self.events, self._size = _whole_lines(self.path)
+            self.events, self._size = _whole_lines(
+                self.path
+            )  # as found; appended ones are not kept
             os.ftruncate(self._file, self._size)
         except BaseException:
             self.close()
@@ -52,7 +54,6 @@ class Ledger:
             os.ftruncate(self._file, self._size)
             raise
         self._size += len(block)
-        self.events += stamped
         return list(stamped)
 
     def close(self) -> None:
@@ -148,8 +149,3 @@ def _locked(folder: Path) -> int:
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"{os.getpid()} on {os.uname().nodename}\n".encode(), 0)
     return lock
-
-
-def count(events: Iterable[Event], kind: str) -> int:
-    """How many events are of one kind."""
-    return sum(event["event"] == kind for event in events)
