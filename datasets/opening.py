@@ -26,7 +26,11 @@ def judged(raw: Columns, source: str, classes: Sequence[str], policy: Policy) ->
         "object": raw["object"][kept],
     }
     findings = [[f.file, f.object, f.kind, f.message] for f in verdict.findings]
-    meta: dict[str, Any] = {"classes": list(classes), "findings": findings, "unknown": verdict.unknown}
+    meta: dict[str, Any] = {
+        "classes": list(classes),
+        "findings": findings,
+        "unknown": verdict.unknown,
+    }
     if "category_ids" in raw.meta:  # COCO's, by label
         id_by_name = dict(zip(raw.meta["names"], raw.meta["category_ids"], strict=True))
         meta["category_ids"] = [id_by_name[name] for name in classes]
