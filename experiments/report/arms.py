@@ -5,6 +5,7 @@ A group holds the arms that may be compared: one detector, one test set, at most
 
 import difflib
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,8 @@ from experiments.report.statistics import Summary, summarise
 
 # What may differ between two runs of one arm without changing what was learned.
 INCIDENTAL = ("seed", "output", "tracking", "name", "workers", "device", "root", "resume", "arm")
+
+SYMBOLS = {"gamma": "γ", "alpha": "α"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +42,11 @@ class Arm:
 
     @property
     def short(self) -> str:
-        """The title without its detector, for use below a heading that names the detector."""
+        """The title for tables: without its detector, which the heading names, and with γ and α."""
         words = self.title
         if words.lower().startswith(self.detector.lower() + " "):
             words = words[len(self.detector) + 1 :]
-        return words
+        return re.sub(r"\b(gamma|alpha)\b", lambda found: SYMBOLS[found[0]], words)
 
     @property
     def finished(self) -> tuple[Run, ...]:

@@ -14,7 +14,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from experiments.record import RECORD_FILE
-from experiments.report.arms import Arm, Group, settings_of
+from experiments.report.arms import SYMBOLS, Arm, Group, settings_of
 from experiments.report.figures import (
     classes,
     curves,
@@ -311,9 +311,7 @@ def _gamma_figure(
     info = gamma.gamma_info(group, primary)
     if len(info.places) < 2:
         return None
-    caption = (
-        "Small dots: single seeds. Large marks: means, with one SD each way (none for one seed)."
-    )
+    caption = "Small dots: single seeds. Large marks: means, with one SD each way."
     return _item(
         group, "gamma", f"{primary.name} against γ", caption, style.svg_of(gamma.draw, info)
     )
@@ -373,7 +371,7 @@ def _schedule_figure(group: Group, parameter: str, names: dict[str, str]) -> Fig
     info = schedules.schedule_info(group, parameter)
     if not info.lines or (parameter == "alpha" and not info.varies):
         return None
-    symbol = schedules.SYMBOLS[parameter]
+    symbol = SYMBOLS[parameter]
     moving = [line.arm.short for line in info.lines if np.ptp(line.values) > 1e-9]
     told = f"It changes in {', '.join(moving[:4])}." if moving else "It is fixed in every arm."
     caption = f"{symbol} as logged at each iteration. {told}"

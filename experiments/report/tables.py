@@ -23,7 +23,7 @@ class Metric(NamedTuple):
 
 METRICS = (
     Metric("voc07_map", "VOC07 mAP", "voc07_ap"),
-    Metric("voc_area_map", "VOC area mAP", "voc_area_ap"),
+    Metric("voc_area_map", "VOC area", "voc_area_ap"),
     Metric("coco_ap", "COCO AP", "coco_ap"),
     Metric("coco_ap50", "COCO AP50", "coco_ap50"),
     Metric("coco_ap75", "COCO AP75", ""),

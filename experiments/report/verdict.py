@@ -90,7 +90,7 @@ def _against(group: Group, base: Row, best: Row, rivals: Sequence[Row], primary:
     reached = f"{_score(best, primary)} {primary.name}, {_gap(difference.points)}"
     against = f"{base.arm.short} ({_score(base, primary)})"
     if difference.verdict == "too few seeds":
-        finding = f"Undecided: {name} has the highest {primary.name} with {reached} {against}."
+        finding = f"Undecided: {name} is highest with {reached} {against}."
         seeds = tuple(len(row.arm.values(primary.key)) for row in (best, base))
         return Verdict(group, "open", finding, _seed_sentence(*seeds))
     sure = _interval_sentence(best, base, rivals, primary)
@@ -109,21 +109,20 @@ def _gap(points: float | None) -> str:
 def _interval_sentence(best: Row, base: Row, rivals: Sequence[Row], primary: Metric) -> str:
     difference = best.differences[primary.key]
     counts = [len(row.arm.values(primary.key)) for row in (best, base)]
-    seeds = (
-        f"{counts[0]} seeds each"
-        if counts[0] == counts[1]
-        else f"{counts[0]} and {counts[1]} seeds"
-    )
+    each = f"{counts[0]} seeds each"
+    seeds = each if counts[0] == counts[1] else f"{counts[0]} and {counts[1]} seeds"
     words = f"The difference is {signed(difference.points)}, 95 % interval {interval(difference)}"
     words += f" ({seeds}; p {_p(difference.p)}"
-    return words + (f" after Holm’s correction for {len(rivals)} arms)" if len(rivals) > 1 else ")")
+    if len(rivals) < 2:
+        return words + ")"
+    return words + f" after Holm’s correction for {len(rivals)} arms)"
 
 
 def _picked(rivals: Sequence[Row]) -> str:
     if len(rivals) < 2:
         return "."
     return (
-        f"; picked as the highest of {len(rivals)} on this test set, it flatters itself a little."
+        f"; it is the highest of {len(rivals)} on this test set, so its true lead may be smaller."
     )
 
 
@@ -270,7 +269,7 @@ def _score(row: Row, primary: Metric) -> str:
 
 
 def _p(value: float | None) -> str:
-    return "–" if value is None else "< 0.001" if value < 0.001 else fixed(value, 3)
+    return "–" if value is None else "< 0.001" if value < 0.001 else f"= {fixed(value, 3)}"
 
 
 def _capital(words: str) -> str:

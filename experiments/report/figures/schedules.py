@@ -6,10 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from experiments.report.arms import Arm, Group
+from experiments.report.arms import SYMBOLS, Arm, Group
 from experiments.report.figures import style
-
-SYMBOLS = {"gamma": "γ", "alpha": "α"}
 
 
 class ScheduleLine(NamedTuple):

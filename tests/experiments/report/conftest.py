@@ -18,6 +18,7 @@ from experiments.record import (
     Data,
     File,
     Hardware,
+    Metrics,
     RunRecord,
     Seconds,
     Split,
@@ -170,16 +171,17 @@ def metrics(level: float, draw: np.random.Generator, classes: Sequence[str]) -> 
         key: float(np.mean([row[key] for row in per_class.values()]))
         for key in ("voc07_ap", "voc_area_ap", "coco_ap", "coco_ap50")
     }
+    coco = mean["coco_ap"]
     return {
         "split": "test",
         "voc07_map": mean["voc07_ap"],
         "voc_area_map": mean["voc_area_ap"],
-        "coco_ap": mean["coco_ap"],
+        "coco_ap": coco,
         "coco_ap50": mean["coco_ap50"],
-        "coco_ap75": mean["coco_ap"] * 0.9,
+        "coco_ap75": coco * 0.9,
         "coco_ap_small": None,
-        "coco_ap_medium": mean["coco_ap"] * 0.8,
-        "coco_ap_large": mean["coco_ap"] * 1.2,
+        "coco_ap_medium": coco * 0.8,
+        "coco_ap_large": coco * 1.2,
         "per_class": per_class,
     }
 
@@ -234,9 +236,12 @@ def write_run(
         "train": {"iterations": 2000},
         "seed": seed,
     } | changes
-    finished = status == "finished"
-    quality = setting.level / 100
+    done = status == "finished"
     split = Split(72, 900, 0, "b" * 64)
+
+    def measured(level: float) -> Metrics:
+        return read_metrics(metrics(level, draw, classes))
+
     record = RunRecord(
         id=folder.name,
         arm=setting.arm,
@@ -252,16 +257,11 @@ def write_run(
         data=Data(tuple(classes), Split(205, 2400, 0, "a" * 64), split, split),
         curves=curves(setting.loss, 2000, draw, points),
         validations=tuple(
-            Validation(
-                step,
-                read_metrics(metrics(setting.level * (1 - np.exp(-step / 500)), draw, classes)),
-            )
+            Validation(step, measured(setting.level * (1 - np.exp(-step / 500))))
             for step in (500, 1000, 1500, 2000)
         ),
-        metrics=read_metrics(metrics(setting.level + draw.normal(0, setting.spread), draw, classes))
-        if finished
-        else None,
-        files=write_dumps(folder, truth, quality, seed) if truth and finished else {},
+        metrics=measured(setting.level + draw.normal(0, setting.spread)) if done else None,
+        files=write_dumps(folder, truth, setting.level / 100, seed) if truth and done else {},
     )
     write_record(folder, record)
     return folder
