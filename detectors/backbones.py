@@ -85,12 +85,6 @@ class TimmBackbone:
         return TimmFeatures(self, strides)
 
 
-BACKBONES: dict[str, type[TorchvisionBackbone] | type[TimmBackbone]] = {
-    "torchvision": TorchvisionBackbone,
-    "timm": TimmBackbone,
-}
-
-
 class StagedBackbone(Backbone):
     """A backbone that keeps its frozen modules out of training mode, whatever `train()` is told."""
 

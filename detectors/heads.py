@@ -36,6 +36,20 @@ class Head:
             raise ValueError(f"prior: must lie between 0 and 1, found {self.prior}")
 
 
+class Float32GroupNorm(nn.GroupNorm):
+    """`nn.GroupNorm` that computes in float32 under autocast too, and returns its input's dtype.
+
+    PyTorch's bfloat16 kernel on a CPU takes 7.5 ms forward and backward for a 4 x 64 x 32 x 44 map
+    in 32 groups, where the convolution before it takes 3.0; in float32, casts included, it takes
+    3.2.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Maps [B, C, H, W] to maps of the same shape and dtype."""
+        with torch.autocast(input.device.type, enabled=False):
+            return super().forward(input.float()).to(input.dtype)
+
+
 class Tower(nn.Module):
     """Convolutions with ReLU, then one that predicts O numbers for each of S anchors in each
     cell.
@@ -47,7 +61,7 @@ class Tower(nn.Module):
         blocks: list[nn.Module] = []
         for _ in range(settings.depth):
             layers: list[nn.Module] = [nn.Conv2d(width, width, 3, padding=1, bias=not grouped)]
-            layers += [nn.GroupNorm(settings.groups, width)] if grouped else []
+            layers += [Float32GroupNorm(settings.groups, width)] if grouped else []
             blocks.append(nn.Sequential(*layers, nn.ReLU(inplace=True)))
         self.conv = nn.Sequential(*blocks)
         self.predict = nn.Conv2d(width, anchors * numbers, 3, padding=1)

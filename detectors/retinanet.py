@@ -15,6 +15,7 @@ from detectors import boxes
 from detectors.anchors import AnchorGrid, Anchors, anchor_grid
 from detectors.backbones import TimmBackbone, TorchvisionBackbone
 from detectors.base import Backbone, Detections, Detector, Truth
+from detectors.darknet19 import Darknet19
 from detectors.heads import Head, Tower, sigmoid_prior_, softmax_prior_
 from detectors.matching import Assignment, MaxIoU, assign
 from detectors.nms import Selection, candidates, suppress
@@ -56,7 +57,9 @@ class RetinaNet:
     leaves out its layer that predicts classes, for other classes than the file's.
     """
 
-    backbone: TorchvisionBackbone | TimmBackbone = field(default_factory=TorchvisionBackbone)
+    backbone: TorchvisionBackbone | TimmBackbone | Darknet19 = field(
+        default_factory=TorchvisionBackbone
+    )
     pyramid: Pyramid = field(default_factory=Pyramid)
     head: Head = field(default_factory=Head)
     anchors: Anchors = field(default_factory=Anchors)
@@ -132,7 +135,7 @@ class RetinaNetDetector(Detector[DenseOutput]):
         """
         with torch.autocast(output.logits_BAK.device.type, enabled=False):
             assignment = self.assign(output, truth)
-            foreground_B = assignment.foreground_BA.sum(dim=1).float()
+            foreground_B = assignment.foreground_B
             divisor_B = self.normaliser(foreground_B)
             class_B = self._classification_loss(output, truth, assignment)
             box_B = self._box_loss(output, truth, assignment) * self.settings.box_loss.weight
@@ -174,23 +177,23 @@ class RetinaNetDetector(Detector[DenseOutput]):
     ) -> Tensor:
         """The unnormalised classification loss of each image, [B]."""
         logits_BAK = output.logits_BAK.float()
-        image_F, anchor_F = assignment.foreground_BA.nonzero(as_tuple=True)
+        image_F, anchor_F = assignment.image_F, assignment.anchor_F
+        label_F = truth.labels_BM[image_F, assignment.row_F]
         aside_BA = ~assignment.counted_BA
-        label_F = truth.labels_BM[image_F, assignment.match_BA[image_F, anchor_F]]
         if self.settings.activation == "sigmoid":
             target_BAK = torch.zeros_like(logits_BAK)
             target_BAK[image_F, anchor_F, label_F] = 1
             loss_BA = self.classification_loss.sigmoid(logits_BAK, target_BAK, aside_BA).sum(dim=-1)
         else:
-            label_BA = torch.full_like(assignment.match_BA, self.classes)
+            label_BA = torch.full_like(aside_BA, self.classes, dtype=torch.int64)
             label_BA[image_F, anchor_F] = label_F
             loss_BA = self.classification_loss.softmax(logits_BAK, label_BA, aside_BA)
         return loss_BA.sum(dim=1)
 
     def _box_loss(self, output: DenseOutput, truth: Truth, assignment: Assignment) -> Tensor:
         """The unnormalised box loss of each image, [B]."""
-        image_F, anchor_F = assignment.foreground_BA.nonzero(as_tuple=True)
-        target_F4 = truth.boxes_BM4[image_F, assignment.match_BA[image_F, anchor_F]].float()
+        image_F, anchor_F = assignment.image_F, assignment.anchor_F
+        target_F4 = truth.boxes_BM4[image_F, assignment.row_F].float()
         deltas_F4 = output.deltas_BA4[image_F, anchor_F].float()
         anchors_F4 = output.grid.boxes_A4[anchor_F]
         settings = self.settings.box_loss

@@ -55,8 +55,8 @@ def test_equals_torchvisions_matcher(grid: AnchorGrid, low_quality: bool) -> Non
         expected = matcher(box_iou(torch.tensor(boxes), grid.boxes_A4))
         assert torch.equal(found.foreground_BA[image], expected >= 0)
         assert torch.equal(found.counted_BA[image], expected != Matcher.BETWEEN_THRESHOLDS)
-        foreground = found.foreground_BA[image]
-        assert torch.equal(found.match_BA[image][foreground], expected[foreground])
+        here = found.image_F == image
+        assert torch.equal(found.row_F[here], expected[found.anchor_F[here]])
     assert not found.foreground_BA[2].any() and found.counted_BA[2].all()
 
 
@@ -78,7 +78,7 @@ def test_ignored_truth_is_neither_foreground_nor_background(grid: AnchorGrid) ->
     near = (iou[:2] >= 0.4).any(dim=0) | (iou[:2] == iou[:2].amax(1, keepdim=True)).any(dim=0)
     assert near.sum() > 10
     assert not (found.counted_BA[0] & near & ~found.foreground_BA[0]).any()
-    assert set(found.match_BA[0][found.foreground_BA[0]].tolist()) == {2, 3}
+    assert set(found.row_F.tolist()) == {2, 3}
 
 
 def test_ignored_truth_sets_aside_what_lies_inside_it_unless_told_otherwise(
@@ -101,3 +101,21 @@ def test_a_real_object_in_a_crowd_keeps_its_anchors(grid: AnchorGrid) -> None:
 def test_impossible_thresholds_name_their_field() -> None:
     with pytest.raises(ValueError, match="^background:"):
         MaxIoU(foreground=0.4, background=0.5)
+
+
+def test_images_together_or_one_by_one_are_the_same(
+    grid: AnchorGrid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = labels(
+        BOXES,
+        [],
+        BOXES[2:],
+        BOXES[:1],
+        ignore=[[True, False, False, True], [], [False, True], [False]],
+    )
+    together = assign(MaxIoU(), grid, truth)
+    monkeypatch.setattr("detectors.matching.PAIRS_AT_ONCE", 1)
+    alone = assign(MaxIoU(), grid, truth)
+    for name in ("image_F", "anchor_F", "row_F", "counted_BA"):
+        assert torch.equal(getattr(together, name), getattr(alone, name))
+    assert together.foreground_B.tolist() == together.foreground_BA.sum(1).tolist()
