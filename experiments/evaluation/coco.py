@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from experiments.evaluation.tables import Dump, Floats
+from experiments.evaluation.tables import Bools, Dump, Floats
 
 Backend = Literal["hotcoco", "pycocotools"]
+Difficult = Literal["ignore", "count", "drop"]
 STATS = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large") + (
     *("ar1", "ar10", "ar100", "ar_small", "ar_medium", "ar_large"),
 )
@@ -44,7 +44,7 @@ def coco_average_precision(
     dump: Dump,
     *,
     backend: Backend = "hotcoco",
-    difficult: Literal["ignore", "count", "drop"] = "ignore",
+    difficult: Difficult = "ignore",
 ) -> CocoResult:
     """COCO's numbers for boxes.
 
@@ -52,10 +52,13 @@ def coco_average_precision(
     evaluator has to ignore an object, and how VOC is commonly converted; any number of detections
     inside it is then forgiven. Both backends give the same bits.
     """
-    kept_N = ~dump.difficult_N if difficult == "drop" else np.ones(len(dump.label_N), dtype=bool)
-    crowd_N = dump.crowd_N | (dump.difficult_N & (difficult == "ignore"))
-    run = _with_hotcoco if backend == "hotcoco" else _with_pycocotools
-    evaluator = run(dump, kept_N, crowd_N)
+    if backend == "hotcoco":
+        evaluator = hotcoco_evaluator(dump, difficult)
+        evaluator.evaluate()
+        evaluator.accumulate()
+        evaluator.summary_lines()
+    else:
+        evaluator = _with_pycocotools(dump, *_kept_and_crowd(dump, difficult))
     return CocoResult(
         stats=dict(zip(STATS, _defined(evaluator.stats).tolist(), strict=True)),
         precision_TRKAM=_defined(evaluator.eval["precision"]),
@@ -63,9 +66,11 @@ def coco_average_precision(
     )
 
 
-def _with_hotcoco(dump: Dump, kept_N: NDArray[np.bool_], crowd_N: NDArray[np.bool_]) -> Any:
+def hotcoco_evaluator(dump: Dump, difficult: Difficult = "ignore") -> Any:
+    """hotcoco's evaluator for boxes, loaded; image i and label k have the ids i + 1 and k + 1."""
     from hotcoco import COCO, COCOeval
 
+    kept_N, crowd_N = _kept_and_crowd(dump, difficult)
     truth = COCO.from_arrays(
         _images(dump),
         _categories(dump),
@@ -75,14 +80,15 @@ def _with_hotcoco(dump: Dump, kept_N: NDArray[np.bool_], crowd_N: NDArray[np.boo
         area=dump.area_N[kept_N],
         iscrowd=crowd_N[kept_N],
     )
-    evaluator = COCOeval(truth, truth.load_res(_detection_rows(dump)), "bbox")
-    evaluator.evaluate()
-    evaluator.accumulate()
-    evaluator.summary_lines()
-    return evaluator
+    return COCOeval(truth, truth.load_res(_detection_rows(dump)), "bbox")
 
 
-def _with_pycocotools(dump: Dump, kept_N: NDArray[np.bool_], crowd_N: NDArray[np.bool_]) -> Any:
+def _kept_and_crowd(dump: Dump, difficult: Difficult) -> tuple[Bools, Bools]:
+    kept_N = ~dump.difficult_N if difficult == "drop" else np.ones(len(dump.label_N), dtype=bool)
+    return kept_N, dump.crowd_N | (dump.difficult_N & (difficult == "ignore"))
+
+
+def _with_pycocotools(dump: Dump, kept_N: Bools, crowd_N: Bools) -> Any:
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 

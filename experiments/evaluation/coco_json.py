@@ -68,7 +68,7 @@ def read_results(path: Path, label_of: Mapping[int, int]) -> pd.DataFrame:
 
 def write_results(path: Path, detections: pd.DataFrame, category_ids: Sequence[int]) -> Path:
     """Write detections as a results list; `category_ids` by label, numeric image ids as numbers."""
-    box_D4 = detections[CORNERS].to_numpy(np.float64)
+    box_D4 = detections[CORNERS].to_numpy(np.float64, copy=True)
     box_D4[:, 2:] -= box_D4[:, :2]
     ids = [int(name) if name.isdigit() else name for name in detections["image_id"]]
     columns = (ids, detections["label"], box_D4.tolist(), detections["score"].astype(float))
@@ -81,7 +81,7 @@ def write_results(path: Path, detections: pd.DataFrame, category_ids: Sequence[i
 
 
 def _objects(entries: Sequence[Any], label_of: Mapping[int, int], path: Path) -> pd.DataFrame:
-    if not entries:
+    if len(entries) == 0:
         return empty_table(TRUTH_TYPES)
     table = _table(
         entries,

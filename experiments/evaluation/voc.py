@@ -71,6 +71,7 @@ class Ranked:
     overlap_D: Floats
     objects_K: Ints  # that count
     ignored_K: Ints  # objects that do not
+    counted_N: Bools  # by row in the dump
 
     def of_class(self, label: int) -> slice:
         """The rows of one class."""
@@ -143,7 +144,8 @@ def rank(dump: Dump, rules: VocRules) -> Ranked:
     object_D = np.where(choice_D >= 0, np.r_[objects, -1][choice_D], -1)
     near_D = (object_D >= 0) & (best_D > rules.iou if rules.strict else best_D >= rules.iou)
     ignored_D = near_D & np.r_[ignored_N, False][object_D]
-    label_N = dump.label_N[objects]
+    there_N = np.zeros(len(dump.label_N), dtype=np.bool_)
+    there_N[objects] = True
     return Ranked(
         class_begins=np.searchsorted(dump.label_D[kept], np.arange(classes + 1)),
         detection_D=kept,
@@ -151,8 +153,9 @@ def rank(dump: Dump, rules: VocRules) -> Ranked:
         ignored_D=ignored_D,
         object_D=object_D,
         overlap_D=best_D,
-        objects_K=np.bincount(label_N[~ignored_N[objects]], minlength=classes),
-        ignored_K=np.bincount(label_N[ignored_N[objects]], minlength=classes),
+        objects_K=np.bincount(dump.label_N[there_N & ~ignored_N], minlength=classes),
+        ignored_K=np.bincount(dump.label_N[there_N & ignored_N], minlength=classes),
+        counted_N=there_N & ~ignored_N,
     )
 
 

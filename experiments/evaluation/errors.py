@@ -1,0 +1,156 @@
+"""What kind of errors a detector makes, and how far its scores can be believed.
+
+Error shares, calibration and confusion are hotcoco's, from COCO's matching at an overlap of .5
+(each detection takes the best object still free, at most 100 detections an image). Curves are
+VOC's. Difficult objects are ignored. Fractions 0..1.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.evaluation.coco import hotcoco_evaluator
+from experiments.evaluation.tables import Dump
+from experiments.evaluation.voc import (
+    PROTOCOLS,
+    Curve,
+    VocResult,
+    VocRules,
+    curve,
+    rank,
+    summarise,
+)
+
+ERRORS = {
+    "Cls": ("class", "the place is right, the class is wrong"),
+    "Loc": ("location", "the class is right, the overlap is between .1 and .5"),
+    "Both": ("both", "wrong class and an overlap between .1 and .5"),
+    "Dupe": ("duplicate", "another detection has found the object with a better score"),
+    "Bkg": ("background", "no object there: no overlap above .1"),
+    "Miss": ("missed", "an object that no detection, right or mistaken, accounts for"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorShares:
+    """Errors by kind (names of `ERRORS`): how many, and the AP50 that mending them all would add.
+
+    The gains are each against the detections as they are; they don't add up.
+    Source: Bolya et al. 2020 (TIDE, arXiv:2008.08115).
+    """
+
+    ap50: float
+    counts: dict[str, int]
+    gains: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreBin:
+    """Detections of one range of scores: what they promised and how many of them were right."""
+
+    low: float
+    high: float
+    mean_score: float
+    precision: float
+    detections: int
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Expected calibration error: the mean gap between score and precision over all detections."""
+
+    expected_error: float
+    largest_error: float
+    bins: tuple[ScoreBin, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """Objects by class (rows) and what they were taken for (columns).
+
+    The last row holds detections of nothing, the last column objects that were not found.
+    """
+
+    classes: tuple[str, ...]
+    matrix: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """mAP when detections below `score` are left out, and how many are left."""
+
+    score: float
+    map07: float
+    map_area: float
+    detections: int
+
+
+def error_shares(dump: Dump) -> ErrorShares:
+    """Count errors by kind, and what each kind costs."""
+    found: dict[str, Any] = _matched(dump).tide_errors(pos_thr=0.5, bg_thr=0.1)
+    return ErrorShares(
+        ap50=_defined(found["ap_base"]),
+        counts={name: int(found["counts"][key]) for key, (name, _) in ERRORS.items()},
+        gains={name: _defined(found["delta_ap"][key]) for key, (name, _) in ERRORS.items()},
+    )
+
+
+def calibration(dump: Dump, *, bins: int = 10) -> Calibration:
+    """Compare scores with the share of right detections, in bins of equal width."""
+    found: dict[str, Any] = _matched(dump).calibration(n_bins=bins, iou_threshold=0.5)
+    return Calibration(
+        expected_error=float(found["ece"]),
+        largest_error=float(found["mce"]),
+        bins=tuple(
+            ScoreBin(
+                low=row["bin_lower"],
+                high=row["bin_upper"],
+                mean_score=row["avg_confidence"],
+                precision=row["avg_accuracy"],
+                detections=row["count"],
+            )
+            for row in found["bins"]
+        ),
+    )
+
+
+def confusion(dump: Dump, *, least_score: float = 0.3) -> Confusion:
+    """Match detections of at least `least_score` with objects of any class and count the pairs."""
+    found: dict[str, Any] = hotcoco_evaluator(dump).confusion_matrix(
+        iou_thr=0.5, min_score=least_score
+    )
+    return Confusion(dump.classes, found["matrix"].astype(np.int64))
+
+
+def curves(dump: Dump, rules: VocRules = PROTOCOLS["devkit"]) -> dict[str, Curve]:
+    """The precision-recall curve of each class that has objects."""
+    ranked = rank(dump, rules)
+    labels = np.flatnonzero(ranked.objects_K).tolist()
+    return {dump.classes[label]: curve(dump, ranked, label) for label in labels}
+
+
+def cuts(dump: Dump, scores: Sequence[float], rules: VocRules = PROTOCOLS["devkit"]) -> list[Cut]:
+    """What a cut on the score costs: large gammas lower scores, so one cut is not fair to all."""
+    results = [summarise(rank(dump, replace(rules, score_threshold=score))) for score in scores]
+    return [
+        Cut(score, result.map07, result.map_area, _total(result))
+        for score, result in zip(scores, results, strict=True)
+    ]
+
+
+def _total(result: VocResult) -> int:
+    return int(result.detections_K.sum())
+
+
+def _matched(dump: Dump) -> Any:
+    evaluator = hotcoco_evaluator(dump)
+    evaluator.evaluate()
+    return evaluator
+
+
+def _defined(value: Any) -> float:
+    number = float(value)
+    return float("nan") if number == -1 else number
