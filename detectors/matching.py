@@ -99,7 +99,7 @@ class BoxList:
     boxes_T4: Tensor
     image_T: Tensor
     row_T: Tensor
-    counts: tuple[int, ...]
+    counts: list[int]
 
     @property
     def images(self) -> int:
@@ -167,7 +167,7 @@ def _runs(counts: Sequence[int], anchors: int) -> Iterator[slice]:
 
 def _box_list(boxes_BM4: Tensor, chosen_BM: Tensor) -> BoxList:
     image_T, row_T = chosen_BM.nonzero(as_tuple=True)
-    counts = tuple(chosen_BM.sum(dim=1).tolist())
+    counts: list[int] = chosen_BM.sum(dim=1).tolist()
     return BoxList(boxes_BM4[image_T, row_T].float(), image_T, row_T, counts)
 
 
