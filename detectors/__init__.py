@@ -6,15 +6,16 @@ Tables of choices, from the name in a config to the settings that build it: `DET
 """
 
 from detectors.backbones import TimmBackbone, TorchvisionBackbone
-from detectors.darknet19 import Darknet19
+from detectors.darknet19 import Darknet19, TinyDarknet
 from detectors.region_settings import REGIONS
 from detectors.retinanet import RetinaNet
 from detectors.yolov2 import YOLOv2
 
 __all__ = ["BACKBONES", "DETECTORS", "REGIONS"]
 
-BACKBONES: dict[str, type[Darknet19] | type[TimmBackbone] | type[TorchvisionBackbone]] = {
+BACKBONES: dict[str, type[Darknet19 | TinyDarknet | TimmBackbone | TorchvisionBackbone]] = {
     "darknet19": Darknet19,
+    "tiny_darknet": TinyDarknet,
     "timm": TimmBackbone,
     "torchvision": TorchvisionBackbone,
 }

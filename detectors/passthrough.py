@@ -1,14 +1,40 @@
-"""YOLOv2's head: the coarse map, the finer map passed through, and one prediction a cell and
-anchor.
+"""YOLOv2's head: the coarse map, the finer map passed through, the predictions of every cell.
 
 Shapes: B images, C channels, H x W cells, A anchors, F fields (x, y, w, h, objectness, K classes).
 """
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from detectors.convolution import ConvBlock, initialise, reorg
+
+
+def _deep(coarse: int, width: int, depth: int) -> nn.Sequential:
+    inputs = [coarse] + [width] * (depth - 1)
+    return nn.Sequential(*(ConvBlock(channels, width, 3) for channels in inputs[:depth]))
+
+
+def _output(inputs: int, outputs: int) -> nn.Conv2d:
+    output = nn.Conv2d(inputs, outputs, 1)
+    initialise(output)
+    return output
+
+
+class PlainHead(nn.Module):
+    """Tiny-YOLOv2's head: `depth` 3x3 blocks on the coarse map, then the linear 1x1 convolution."""
+
+    def __init__(self, coarse: int, *, width: int, depth: int, outputs: int) -> None:
+        super().__init__()
+        self.deep = _deep(coarse, width, depth)
+        self.output = _output(width if depth else coarse, outputs)
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """The map of stride 32, alone, to [B, A * F, H, W]."""
+        prediction: Tensor = self.output(self.deep(maps[-1]))
+        return prediction
 
 
 class PassthroughHead(nn.Module):
@@ -32,8 +58,7 @@ class PassthroughHead(nn.Module):
     ) -> None:
         super().__init__()
         fine, coarse = channels
-        inputs = [coarse] + [width] * (depth - 1)
-        self.deep = nn.Sequential(*(ConvBlock(channels, width, 3) for channels in inputs))
+        self.deep = _deep(coarse, width, depth)
         coarse = width if depth else coarse
         self.skip = ConvBlock(fine, passthrough, 1)
         self.doubles = stride == 16
@@ -41,11 +66,11 @@ class PassthroughHead(nn.Module):
         self.narrow = ConvBlock(coarse, last, 1) if self.doubles else nn.Identity()
         joined = passthrough + last if self.doubles else 4 * passthrough + coarse
         self.last = ConvBlock(joined, last, 3)
-        self.output = nn.Conv2d(last, outputs, 1)
-        initialise(self.output)
+        self.output = _output(last, outputs)
 
-    def forward(self, fine_BCHW: Tensor, coarse_BCHW: Tensor) -> Tensor:
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Maps of strides 16 and 32 to [B, A * F, H, W] at the head's stride."""
+        fine_BCHW, coarse_BCHW = maps
         deep = self.narrow(self.deep(coarse_BCHW))
         skip = self.skip(fine_BCHW)
         if self.doubles:

@@ -11,13 +11,13 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import batched_nms
+from torchvision.ops import nms
 
 from detectors.backbones import TimmBackbone, TorchvisionBackbone
 from detectors.base import Backbone, Detections, Detector, Truth
 from detectors.convolution import ConvBlock, set_batch_norm
-from detectors.darknet19 import Darknet19
-from detectors.passthrough import PassthroughHead
+from detectors.darknet19 import Darknet19, TinyDarknet
+from detectors.passthrough import PassthroughHead, PlainHead
 from detectors.region import RegionLosses, RegionTruth, Site, region_loss
 from detectors.region_boxes import decode_cells, to_centres, to_corners
 from detectors.region_settings import Darknet, Region
@@ -27,6 +27,7 @@ from losses.base import ClassificationLoss, LossTerms
 from losses.cross_entropy import CrossEntropy
 from losses.normalise import Fixed, Normaliser
 
+BackboneSettings = Darknet19 | TinyDarknet | TorchvisionBackbone | TimmBackbone
 AnchorSet = tuple[tuple[float, float], ...]
 
 # Widths and heights in cells of 32 px, from Darknet's yolov2-voc.cfg and yolov2.cfg.
@@ -53,22 +54,25 @@ ANCHOR_CELL = 32  # pixels, whatever the output stride
 class YOLOv2:
     """Settings; the defaults are yolov2-voc.cfg.
 
-    `anchors`: `voc`, `coco` or widths and heights, in units of `anchor_unit` (cells of 32 px, or
-    pixels). `output_stride` 16 predicts on the finer grid, for objects smaller than a 32-pixel
-    cell. `sites`: where the configured classification loss acts; plain cross-entropy (or the
-    squared error) elsewhere. `objectness_prior` starts objectness at that probability, which
-    cross-entropy over thousands of idle cells needs. `candidates` bounds what enters NMS (best
-    first), `max_detections` what leaves it; null bounds neither. `weights`: a Darknet .weights file
-    of the whole network.
+    backbone: anything with maps of strides 16 and 32.
+    anchors: `voc`, `coco` or widths and heights, in `anchor_unit` (cells of 32 px, or pixels).
+    output_stride: 16 predicts on the finer grid, for objects smaller than a 32-pixel cell.
+    head_width, head_depth: channels and number of the head's 3x3 blocks before the concatenation.
+    passthrough: channels of the stride-16 map that join; null is tiny-YOLOv2's head without any.
+    objectness_prior: objectness starts at this probability; cross-entropy over thousands of idle
+      cells needs it. Null leaves Darknet's start.
+    sites: where the configured classification loss acts; elsewhere cross-entropy, or squared error.
+    candidates, max_detections: what enters NMS and what leaves it, best first; null is no limit.
+    weights: a Darknet .weights file of the whole network.
     """
 
-    backbone: Darknet19 | TorchvisionBackbone | TimmBackbone = field(default_factory=Darknet19)
+    backbone: BackboneSettings = field(default_factory=Darknet19)
     anchors: Literal["voc", "coco"] | AnchorSet = "voc"
     anchor_unit: Literal["cells", "pixels"] = "cells"
     output_stride: Literal[32, 16] = 32
     head_width: int = 1024
     head_depth: int = 2
-    passthrough: int = 64
+    passthrough: int | None = 64
     batch_norm_momentum: float = 0.01
     batch_norm_epsilon: float = 1e-5
     objectness_prior: float | None = None
@@ -85,13 +89,21 @@ class YOLOv2:
         for pair in (("class_softmax", "class_sigmoid"), ("objectness", "objectness_quality")):
             if set(pair) <= set(self.sites):
                 raise ValueError(f"sites: {pair[0]} and {pair[1]} exclude each other")
-        if self.passthrough < 4 or self.passthrough % 4:
+        self._check_head()
+        self._check_limits()
+
+    def _check_head(self) -> None:
+        if self.passthrough is None and self.output_stride != 32:
+            raise ValueError("passthrough: the stride-16 grid needs one, found null")
+        if self.passthrough is not None and (self.passthrough < 4 or self.passthrough % 4):
             raise ValueError(f"passthrough: must be a multiple of 4, found {self.passthrough}")
         if self.head_width < 8 or self.head_depth < 0:
             name = "head_width" if self.head_width < 8 else "head_depth"
             raise ValueError(f"{name}: too small, found {getattr(self, name)}")
         if not isinstance(self.anchors, str) and not _positive(self.anchors):
             raise ValueError(f"anchors: widths and heights must be > 0, found {self.anchors}")
+
+    def _check_limits(self) -> None:
         for name in ("score_threshold", "nms_iou", "objectness_prior"):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
@@ -110,6 +122,34 @@ class YOLOv2:
         anchors = ANCHORS[self.anchors] if isinstance(self.anchors, str) else self.anchors
         unit = ANCHOR_CELL if self.anchor_unit == "cells" or isinstance(self.anchors, str) else 1
         return tuple((width * unit, height * unit) for width, height in anchors)
+
+
+def _head(settings: YOLOv2, channels: tuple[int, ...], outputs: int) -> PassthroughHead | PlainHead:
+    width, depth = settings.head_width, settings.head_depth
+    if settings.passthrough is None:
+        return PlainHead(channels[-1], width=width, depth=depth, outputs=outputs)
+    return PassthroughHead(
+        (channels[0], channels[1]),
+        width=width,
+        depth=depth,
+        passthrough=settings.passthrough,
+        outputs=outputs,
+        stride=settings.output_stride,
+    )
+
+
+def _nms_by_class(boxes_D4: Tensor, scores_D: Tensor, labels_D: Tensor, limit: float) -> Tensor:
+    """Rows that greedy NMS within each class keeps, best first.
+
+    Classes are moved apart so that one call serves all. Untrained networks draw boxes of 1e5 px,
+    where 80 such moves leave float32 steps of half a pixel: hence double.
+    """
+    if not len(boxes_D4):
+        return labels_D
+    boxes = boxes_D4.double()
+    apart = labels_D * (boxes.max() - boxes.min() + 1)
+    kept: Tensor = nms(boxes + apart[:, None], scores_D.double(), limit)
+    return kept
 
 
 def _positive(anchors: AnchorSet) -> bool:
@@ -136,18 +176,11 @@ class YOLOv2Detector(Detector[RegionOutput]):
             raise ValueError(f"classes: must be >= 1, found {classes}")
         self.settings = settings
         self.classes = classes
-        self.backbone: Backbone = settings.backbone.build((16, 32))
+        strides = (32,) if settings.passthrough is None else (16, 32)
+        self.backbone: Backbone = settings.backbone.build(strides)
         anchors = torch.tensor(settings.anchor_pixels()) / settings.output_stride
         self.register_buffer("anchors_A2", anchors, persistent=False)
-        fine, coarse = self.backbone.channels
-        self.head = PassthroughHead(
-            (fine, coarse),
-            width=settings.head_width,
-            depth=settings.head_depth,
-            passthrough=settings.passthrough,
-            outputs=len(anchors) * (5 + classes),
-            stride=settings.output_stride,
-        )
+        self.head = _head(settings, self.backbone.channels, len(anchors) * (5 + classes))
         self.normaliser = settings.normaliser.build()
         self._cross_entropy: ClassificationLoss = CrossEntropy().at(0.0)
         self.classification_loss = self._cross_entropy
@@ -160,8 +193,7 @@ class YOLOv2Detector(Detector[RegionOutput]):
 
     def forward(self, images_BCHW: Tensor) -> RegionOutput:
         """Normalised images, sides multiples of 32, to raw predictions."""
-        fine, coarse = self.backbone(images_BCHW)
-        head_BCHW = self.head(fine, coarse)
+        head_BCHW = self.head(self.backbone(images_BCHW))
         images, _, height, width = head_BCHW.shape
         fields = head_BCHW.permute(0, 2, 3, 1).reshape(
             images, height, width, len(self.anchors_A2), 5 + self.classes
@@ -232,7 +264,7 @@ class YOLOv2Detector(Detector[RegionOutput]):
         if self.settings.candidates is not None and len(score) > self.settings.candidates:
             best = score.topk(self.settings.candidates).indices
             score, place, label = score[best], place[best], label[best]
-        keep = batched_nms(boxes_N4[place], score, label, self.settings.nms_iou)
+        keep = _nms_by_class(boxes_N4[place], score, label, self.settings.nms_iou)
         height, width = content_2.tolist()
         limits = boxes_N4.new_tensor([width, height, width, height])
         clipped = torch.minimum(boxes_N4[place[keep]].clamp(min=0), limits)
