@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
+from scipy import sparse, stats
 
 from experiments.evaluation.tables import Dump, EvaluationError, Floats, Ints
 from experiments.evaluation.voc import PROTOCOLS, RECALL_LEVELS, Ranked, VocRules, rank
@@ -21,10 +21,15 @@ CHUNK = 100  # resamples at a time: 4,500 hits of VOC's persons take 3.6 MB an a
 
 @dataclass(frozen=True, slots=True)
 class PairedDifference:
-    """mAP of run B less that of run A, as fractions, with its percentile interval over images.
+    """mAP of run B less that of run A, as fractions, with its interval over images.
 
-    `p_value` is two-sided: how often, at this spread, resampling crosses zero. It speaks of these
-    two sets of weights, not of the methods that trained them: another seed gives other weights.
+    The interval is the difference -+ 1.96 standard errors from the bootstrap (for a level of .95),
+    the two-sided p-value that of the same normal. On 300 images it covers 94 % in simulation, the
+    interval of percentiles 93 %. Both are for the area form: the 11-point one jumps where a recall
+    of k/10 is just reached, and there no resampling tells how far it may jump.
+
+    It speaks of these two sets of weights, not of the methods that trained them: another seed
+    gives other weights.
     """
 
     form: Form
@@ -44,14 +49,19 @@ def paired_bootstrap(
     b: Dump,
     *,
     rules: VocRules = PROTOCOLS["devkit"],
-    form: Form = "voc07",
+    form: Form = "area",
     resamples: int = 1000,
     level: float = 0.95,
     seed: int = 0,
 ) -> PairedDifference:
-    """Compare two runs on the same images; raises EvaluationError where their truth differs."""
+    """Compare two runs on the same images.
+
+    Raises EvaluationError where their truth differs, or holds no object that counts.
+    """
     require_same_truth(a, b)
     ranked_a, ranked_b = rank(a, rules), rank(b, rules)
+    if not ranked_a.counted_N.any():
+        raise EvaluationError("truth: there is no object that counts, so no mAP to compare")
     whole = np.ones((len(a.image_ids), 1))
     map_a = float(resampled_map(a, ranked_a, whole, form)[0])
     map_b = float(resampled_map(b, ranked_b, whole, form)[0])
@@ -59,17 +69,17 @@ def paired_bootstrap(
         resampled_map(b, ranked_b, weights, form) - resampled_map(a, ranked_a, weights, form)
         for weights in _draws(len(a.image_ids), resamples, seed)
     ]
-    difference_R = np.concatenate(parts)
-    low, high = percentile_interval(difference_R, level)
+    error = _spread(np.concatenate(parts))
+    reach = float(stats.norm.ppf((1 + level) / 2)) * error
     return PairedDifference(
         form=form,
         map_a=map_a,
         map_b=map_b,
         difference=map_b - map_a,
-        low=low,
-        high=high,
+        low=map_b - map_a - reach,
+        high=map_b - map_a + reach,
         level=level,
-        p_value=crossing_p_value(difference_R),
+        p_value=normal_p_value(map_b - map_a, error),
         images=len(a.image_ids),
         resamples=resamples,
     )
@@ -79,11 +89,11 @@ def bootstrap_map(
     dump: Dump,
     *,
     rules: VocRules = PROTOCOLS["devkit"],
-    form: Form = "voc07",
+    form: Form = "area",
     resamples: int = 1000,
     seed: int = 0,
 ) -> Floats:
-    """mAP of one run in each resample of its images."""
+    """mAP of one run in each resample of its images, at least one."""
     ranked = rank(dump, rules)
     draws = _draws(len(dump.image_ids), resamples, seed)
     return np.concatenate([resampled_map(dump, ranked, weights, form) for weights in draws])
@@ -115,17 +125,16 @@ def require_same_truth(a: Dump, b: Dump) -> None:
             raise EvaluationError(f"the two runs were measured on different objects ({name})")
 
 
-def percentile_interval(values_R: Floats, level: float) -> tuple[float, float]:
-    """The middle `level` of resampled values that are defined."""
-    tail = 50 * (1 - level)
-    low, high = np.percentile(values_R[~np.isnan(values_R)], [tail, 100 - tail])
-    return float(low), float(high)
+def normal_p_value(difference: float, error: float) -> float:
+    """Two-sided p-value of a difference with this standard error; 1 if both are 0."""
+    if error == 0:
+        return float(difference == 0)
+    return float(2 * stats.norm.sf(abs(difference) / error))
 
 
-def crossing_p_value(difference_R: Floats) -> float:
-    """Two-sided p-value of resampled differences; R of them can't tell less than about 2/R."""
-    below, above = (difference_R <= 0).sum(), (difference_R >= 0).sum()
-    return float(min(1.0, 2 * (min(below, above) + 1) / (len(difference_R) + 1)))
+def _spread(difference_R: Floats) -> float:
+    defined_R = difference_R[~np.isnan(difference_R)]
+    return float(defined_R.std(ddof=1)) if len(defined_R) > 1 else float("nan")
 
 
 def _draws(images: int, resamples: int, seed: int) -> list[Floats]:
