@@ -25,6 +25,12 @@ from datasets.policy import BadLabel, Mark, Policy
 Split = Literal["train", "val", "test"]
 DEEPEST = 64  # an honest instances file nests 6 deep
 _HEAD_BYTES = 2**16
+Row = dict[str, Any]
+Fields = dict[str, tuple[type, ...]]
+# What each row must have, and of which types.
+IMAGE_FIELDS: Fields = {"id": (int, str), "file_name": (str,)}
+ANNOTATION_FIELDS: Fields = {"image_id": (int, str), "category_id": (int,), "bbox": (list,)}
+CATEGORY_FIELDS: Fields = {"id": (int,), "name": (str,)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +73,7 @@ class COCO:
             )
         name = getattr(self, split)
         path = root / name
-        raw, key = _raw(path, _image_folder(root, name, self.images))
+        raw, key = _raw(path, image_folder(root, name, self.images))
         classes = self._classes(path, raw)
         policy = Policy("ignore", self.crowd, self.bad_label, self.min_box_px, inclusive=False)
         columns = index.cached(
@@ -91,7 +97,8 @@ def category_ids(dataset: Dataset) -> tuple[int, ...]:
     return tuple(dataset.columns.meta["category_ids"])
 
 
-def _image_folder(root: Path, split: str, images: str | None) -> str:
+def image_folder(root: Path, split: str, images: str | None) -> str:
+    """The folder of a split's images below the root, see `COCO`."""
     if images is not None:
         return images
     named = re.fullmatch(r"(?:instances|person_keypoints|image_info)_(.+)", Path(split).stem)
@@ -113,17 +120,18 @@ def _raw(path: Path, folder: str) -> tuple[Columns, str]:
     read: dict[str, bytes] = {}
 
     def content() -> str:
-        read["file"] = _read(path)
+        read["file"] = read_file(path)
         return index.digest("coco", folder, hashlib.sha256(read["file"]).hexdigest())
 
     def build() -> Columns:
-        return _parse(path, folder, read.get("file") or _read(path))
+        return _parse(path, folder, read.get("file") or read_file(path))
 
     key = index.content_key(index.digest("coco", folder, str(path.resolve()), stamp), content)
     return index.cached(key, build), key
 
 
-def _read(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """The bytes of an instances file; DataError when it can't be one."""
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
@@ -143,17 +151,26 @@ def _refuse_depth(path: Path, head: bytes) -> None:
 
 
 def _parse(path: Path, folder: str, data: bytes) -> Columns:
-    document = _document(path, data)
-    images = _table(path, document, "images", {"id": (int, str), "file_name": (str,)})
-    annotations = _table(
-        path,
-        document,
-        "annotations",
-        {"image_id": (int, str), "category_id": (int,), "bbox": (list,)},
-    )
-    categories = _table(path, document, "categories", {"id": (int,), "name": (str,)})
+    document = read_document(path, data)
+    images = _table(path, document, "images", IMAGE_FIELDS)
+    annotations = _table(path, document, "annotations", ANNOTATION_FIELDS)
+    categories = _table(path, document, "categories", CATEGORY_FIELDS)
     if not images:
         raise DataError(f"{path}: images: is empty; it must hold at least one image")
+    return raw_columns(path, folder, images, annotations, categories)
+
+
+def raw_columns(
+    path: Path,
+    folder: str,
+    images: Sequence[Row],
+    annotations: Sequence[Row],
+    categories: Sequence[Row],
+) -> Columns:
+    """Labels as written, rows in the order of `images`; input of `judge`.
+
+    DataError names the row that is there twice or refers to nothing.
+    """
     categories = sorted(categories, key=lambda category: int(category["id"]))
     row_by_image = _unique(path, "images", [image["id"] for image in images])
     row_by_category = _unique(path, "categories", [category["id"] for category in categories])
@@ -186,7 +203,8 @@ def _parse(path: Path, folder: str, data: bytes) -> Columns:
     return Columns(arrays, meta)
 
 
-def _document(path: Path, data: bytes) -> dict[str, Any]:
+def read_document(path: Path, data: bytes) -> dict[str, Any]:
+    """The file as an object; DataError names line and column where it isn\'t JSON."""
     try:
         document = json.loads(data)
     except RecursionError:
@@ -205,21 +223,28 @@ def _document(path: Path, data: bytes) -> dict[str, Any]:
     return document
 
 
-def _table(
-    path: Path, document: dict[str, Any], name: str, fields: dict[str, tuple[type, ...]]
-) -> list[dict[str, Any]]:
+def _table(path: Path, document: Row, name: str, fields: Fields) -> list[Row]:
     rows = document.get(name)
     if not isinstance(rows, list):
         raise DataError(f"{path}: {name}: missing or not a list;{nearest(name, document)}")
     for number, row in enumerate(rows):
-        for field, kinds in fields.items():
-            value = row.get(field) if isinstance(row, dict) else None
-            if not isinstance(value, kinds) or isinstance(value, bool):
-                raise DataError(
-                    f"{path}: {name}[{number}].{field}: missing or of the wrong type,"
-                    f" found {value!r:.60}"
-                )
+        field = wrong_field(row, fields)
+        if field is not None:
+            value = row.get(field) if isinstance(row, dict) else row
+            raise DataError(
+                f"{path}: {name}[{number}].{field}: missing or of the wrong type,"
+                f" found {value!r:.60}"
+            )
     return rows
+
+
+def wrong_field(row: Any, fields: Fields) -> str | None:
+    """The first field that a row lacks or that has another type; None for a sound row."""
+    for field, kinds in fields.items():
+        value = row.get(field) if isinstance(row, dict) else None
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            return field
+    return None
 
 
 def _unique(path: Path, table: str, ids: Sequence[Any]) -> dict[Any, int]:
@@ -230,7 +255,7 @@ def _unique(path: Path, table: str, ids: Sequence[Any]) -> dict[Any, int]:
     return rows
 
 
-_Row = tuple[int, int, list[float], int, float, int]
+_Label = tuple[int, int, list[float], int, float, int]
 
 
 def _row(
@@ -239,7 +264,7 @@ def _row(
     annotation: dict[str, Any],
     row_by_image: dict[Any, int],
     row_by_category: dict[Any, int],
-) -> _Row:
+) -> _Label:
     """(image row, category row, xywh, crowd, area, id) of one annotation.
 
     Unusable numbers become NaN.

@@ -17,7 +17,7 @@ from typing import Any
 
 from datasets.columns import Columns, read_columns, write_columns
 
-FORMAT = 1  # raise when a change makes old columns wrong
+FORMAT = 2  # raise when a change makes old columns wrong
 MOST_FILES = 256  # of the cache folder; the least recently used go first
 
 

@@ -9,7 +9,7 @@ size, outside the image, too small, then difficult and crowd.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -147,13 +147,24 @@ def _finding(
     row, kind, done = fault
     image = int(image_N[row])
     file = text_at(raw, "source", image) if "source" in raw.arrays else source
-    corners: list[Any] = [f"{value:g}" for value in raw["boxes"][row]]
     height, width = raw["size_hw"][image]
     message = (
-        f"{names[raw['name'][row]]}: {_WHAT[kind]}: xyxy ({', '.join(corners)}) in an image of"
+        f"{names[raw['name'][row]]}: {_WHAT[kind]}: {_as_written(raw, row)} in an image of"
         f" {width}x{height}; {done}"
     )
     return Finding(file, int(raw["object"][row]), kind, message)
+
+
+def _as_written(raw: Columns, row: int) -> str:
+    """The box in the numbers that the label file holds."""
+    x1, y1, x2, y2 = raw["boxes"][row].astype(np.float64)
+    if "first_pixel" in raw.meta:
+        offset = raw.meta["first_pixel"]
+        values = {"xmin": x1 + offset, "ymin": y1 + offset, "xmax": x2 + offset - 1}
+        values["ymax"] = y2 + offset - 1
+    else:
+        values = {"x": x1, "y": y1, "width": x2 - x1, "height": y2 - y1}
+    return ", ".join(f"{name} {round(value, 3):g}" for name, value in values.items())
 
 
 def _counts(values: Array) -> list[tuple[int, int]]:

@@ -3,7 +3,8 @@
 Checksums are those that their users have agreed on for years.
 """
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ class Archive:
     checksum: Checksum | None
     into: str = ""
     inside: str = ""  # the part of the archive to take, see `unpack`
+    files: str | None = None  # SHA-256 over all files taken, see `files_hash`
 
     @property
     def name(self) -> str:
@@ -31,7 +33,7 @@ class Archive:
 
 _VOC = "http://host.robots.ox.ac.uk/pascal/VOC/"
 _COCO = "http://images.cocodataset.org/"
-_BCCD = "https://github.com/Shenggan/BCCD_Dataset/archive/refs/heads/"
+_BCCD = "https://github.com/Shenggan/BCCD_Dataset/archive/"
 
 
 def _archive(url: str, md5: str, into: str = "", inside: str = "") -> Archive:
@@ -73,9 +75,14 @@ SOURCES: dict[str, tuple[Archive, ...]] = {
         _archive(f"{_COCO}zips/val2014.zip", "a3d79f5ed8d289b7a7554ce06a5782b3"),
         _archive(f"{_COCO}zips/train2014.zip", "0da8cfa0e090c266b78f30e2d2874f1a"),
     ),
-    # An archive made anew for each request has no fixed hash; the files are checked by the doctor
-    # instead.
-    "bccd": (Archive(f"{_BCCD}master.zip", None, inside="*/BCCD"),),
+    "bccd": (
+        Archive(
+            f"{_BCCD}d272fb14cdff6e473fafeeeba32aba5f560e9e43.zip",
+            None,  # packed anew for each request, so only the files have a fixed hash
+            inside="*/BCCD",
+            files="9358971741c3024a99b84f230651fabb7f0d28dad10b752e0732c9798b99391a",
+        ),
+    ),
 }
 
 
@@ -104,14 +111,25 @@ def obtain(
             _check(path, archive)
         else:
             fetch(url, path, archive.checksum, _told(report, f"download {archive.name}"))
-        unpack(
+        unpacked = unpack(
             path,
             root / archive.into,
             inside=archive.inside,
             progress=_told(report, f"unpack {archive.name}"),
         )
+        found = files_hash(root / archive.into, unpacked) if archive.files else None
+        if found != archive.files:
+            raise DataError(f"{path}: unpacked files hash to {found}, expected {archive.files}")
         done.touch()
     return root
+
+
+def files_hash(root: Path, files: Iterable[Path]) -> str:
+    """SHA-256 over (path below `root`, SHA-256) of files, sorted by path."""
+    total = hashlib.sha256()
+    for name in sorted(file.relative_to(root).as_posix() for file in files):
+        total.update(name.encode() + b"\0" + hashlib.sha256((root / name).read_bytes()).digest())
+    return total.hexdigest()
 
 
 def _told(report: Report | None, what: str) -> Callable[[int, int | None], None] | None:

@@ -7,8 +7,6 @@ devkit   root/VOC2007/{Annotations,JPEGImages,ImageSets/Main};    splits "2007/t
 """
 
 import hashlib
-import os
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -24,10 +22,9 @@ from datasets.decoding import image_size
 from datasets.errors import DataError, nearest
 from datasets.opening import judged
 from datasets.policy import BadLabel, Mark, Policy
+from datasets.voc_splits import Entry, read_split
 
 Split = Literal["train", "val", "test"]
-_IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-_LINE = re.compile(r"(\S(?:.*\S)?)\s+(-1|0|1)")  # the devkit's per-class lists: stem and verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,104 +85,6 @@ class VOC:
         return self.classes if self.classes is not None else tuple(sorted(found))
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One line of a split: paths are relative to the data root."""
-
-    image_id: str
-    annotation: str
-    image: str
-
-
-def read_split(root: Path, split: str, role: str) -> list[Entry]:
-    """The images of `split` ("trainval", "2007/trainval+2012/trainval").
-
-    DataError when it is missing or empty.
-
-    An image listed twice counts once. Where two folders use the same name, ids become
-    `folder/name`.
-    """
-    if not root.is_dir():
-        raise DataError(
-            f"{root}: no such folder; point `root` at a folder in VOC layout,"
-            " or fetch one: python -m experiments data --help"
-        )
-    stems: dict[tuple[str, str], None] = {}
-    for part in split.split("+"):
-        folder, name = _folder(root, part.strip())
-        for stem in _stems(root, folder, name, role):
-            stems[folder, stem] = None
-    if not stems:
-        raise DataError(
-            f"{root}: split {split!r} ({role}) is empty; it must name at least one image"
-        )
-    clash = len({stem for _, stem in stems}) < len(stems)
-    folders = {folder for folder, _ in stems}
-    images = {folder: _images(root / folder / "JPEGImages") for folder in folders}
-    return [
-        Entry(
-            image_id=f"{folder}/{stem}" if clash else stem,
-            annotation=os.path.join(folder, "Annotations", f"{stem}.xml"),
-            image=os.path.join(folder, "JPEGImages", images[folder].get(stem, f"{stem}.jpg")),
-        )
-        for folder, stem in stems
-    ]
-
-
-def _folder(root: Path, part: str) -> tuple[str, str]:
-    """`2007/trainval` to (`VOC2007`, `trainval`); a bare name belongs to the root itself."""
-    folder, slash, name = part.rpartition("/")
-    if not slash:
-        return "", name
-    choices = [f"VOC{folder}", folder]
-    for choice in choices:
-        if (root / choice).is_dir():
-            return choice, name
-    raise DataError(f"{root}: split {part!r} needs the folder {choices[0]} or {choices[1]} there")
-
-
-def _stems(root: Path, folder: str, name: str, role: str) -> list[str]:
-    sets = root / folder / "ImageSets"
-    for path in (sets / "Main" / f"{name}.txt", sets / f"{name}.txt"):
-        if path.is_file():
-            break
-    else:
-        known = sorted(path.stem for path in sets.rglob("*.txt"))
-        raise DataError(
-            f"{sets / 'Main' / name}.txt: no such split ({role});{nearest(name, known)}"
-            f" (found: {', '.join(known[:12]) or 'none'})"
-        )
-    try:
-        lines = path.read_text("utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise DataError(f"{path}: not a text file in UTF-8") from None
-    return [stem for number, line in enumerate(lines, 1) if (stem := _stem(path, number, line))]
-
-
-def _stem(path: Path, number: int, line: str) -> str | None:
-    line = line.strip()
-    listed = _LINE.fullmatch(line)
-    if listed:
-        if listed[2] == "-1":  # a per-class list's negatives
-            return None
-        line = listed[1]
-    stem, ending = os.path.splitext(line)
-    stem = stem if ending.lower() in (*_IMAGE_ENDINGS, ".xml") else line
-    if stem.startswith("/") or ".." in stem.split("/") or "\0" in stem:
-        raise DataError(f"{path}, line {number}: {line!r} leads out of the data folder")
-    return stem
-
-
-def _images(folder: Path) -> dict[str, str]:
-    """File name by stem, for every image of the folder: endings differ in spelling."""
-    try:
-        names = sorted(os.listdir(folder), reverse=True)  # .jpg wins over .png
-    except OSError:
-        return {}
-    split = (os.path.splitext(name) for name in names)
-    return {stem: stem + ending for stem, ending in split if ending.lower() in _IMAGE_ENDINGS}
-
-
 def _raw(root: Path, split: str, role: str, first_pixel: int) -> tuple[Columns, str]:
     """Labels as written, and their content key."""
     entries = read_split(root, split, role)
@@ -195,7 +94,7 @@ def _raw(root: Path, split: str, role: str, first_pixel: int) -> tuple[Columns, 
         raise DataError(
             f"{error.filename}: no such annotation, but split {split!r} names it"
         ) from None
-    listed = [[entry.image_id, entry.annotation, entry.image] for entry in entries]
+    listed = [[e.image_id, e.annotation, e.image, e.present] for e in entries]
     read: dict[str, list[bytes]] = {}
 
     def content() -> str:
@@ -205,20 +104,21 @@ def _raw(root: Path, split: str, role: str, first_pixel: int) -> tuple[Columns, 
 
     def build() -> Columns:
         files = read.get("files") or [voc_xml.read_bytes(root / e.annotation) for e in entries]
-        return _parse(root, entries, files, first_pixel)
+        parsed = [
+            voc_xml.parse(data, root / entry.annotation)
+            for entry, data in zip(entries, files, strict=True)
+        ]
+        return raw_columns(root, entries, parsed, first_pixel)
 
     stamp_key = index.digest("voc", first_pixel, str(root.resolve()), listed, stamps)
     key = index.content_key(stamp_key, content)
     return index.cached(key, build), key
 
 
-def _parse(
-    root: Path, entries: Sequence[Entry], files: Sequence[bytes], first_pixel: int
+def raw_columns(
+    root: Path, entries: Sequence[Entry], parsed: Sequence[voc_xml.Raw], first_pixel: int
 ) -> Columns:
-    parsed = [
-        voc_xml.parse(data, root / entry.annotation)
-        for entry, data in zip(entries, files, strict=True)
-    ]
+    """Labels as written, one entry an image, in the project's coordinates; input of `judge`."""
     names = sorted({name for raw in parsed for name in raw.names})
     number = {name: i for i, name in enumerate(names)}
     sizes = [_size(root, entry, raw) for entry, raw in zip(entries, parsed, strict=True)]
@@ -243,9 +143,7 @@ def _parse(
     }
     for field, values in texts.items():
         arrays[field], arrays[f"{field}_ends"] = pack_text(values)
-    return Columns(
-        arrays, {"names": names, "as_written": [first_pixel] * 2 + [first_pixel - 1] * 2}
-    )
+    return Columns(arrays, {"names": names, "first_pixel": first_pixel})
 
 
 def _size(root: Path, entry: Entry, raw: voc_xml.Raw) -> tuple[int, int]:
