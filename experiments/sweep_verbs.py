@@ -6,24 +6,26 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from experiments.errors import ConfigError, UsageError
+from experiments.sweep.bayes import require_optuna
 from experiments.sweep.command import expand, written
 from experiments.sweep.coordinator import Coordinator, Options, shown
 from experiments.sweep.executors.local import LocalExecutor
 from experiments.sweep.ledger import Ledger, holder, read_events
 from experiments.sweep.opening import COPY, open_state
+from experiments.sweep.proposals import first_points
 from experiments.sweep.space import (
     Check,
     Parameters,
     Sweep,
     check_points,
     grid_points,
-    random_point,
     read_sweep,
 )
 from experiments.sweep.table import (
@@ -37,12 +39,14 @@ from experiments.sweep.table import (
 )
 from experiments.sweep.trials import State, fold
 
+MOST_LOOKED_AT = 32  # points of a sweep that proposes them, before anything starts
 INTERRUPTED = 130  # the shell's status for a process ended by Ctrl-C
 DESCRIPTION = """\
 Run every point of a sweep file (W&B's schema) on this machine, without account or network.
 
   sweep FILE           run it, or go on with it: finished trials are never run again, half-trained
                        ones continue from their checkpoint
+  sweep extend FILE    the same after FILE has changed: its new points join the old trials
   sweep status DIR     every trial and how far it is, also while it runs
   sweep retry DIR      run again what failed, and whatever is still open
   sweep stop DIR       ask a running sweep to save and end, like Ctrl-C in its terminal
@@ -59,7 +63,7 @@ refused before any trial starts. Exit status: 0 all done, 1 some trials failed, 
 be run, 130 interrupted (give the same command to go on). The same file runs under `wandb sweep`
 and `wandb agent`.
 """
-ACTIONS = ("run", "status", "retry", "stop")
+ACTIONS = ("run", "extend", "status", "retry", "stop")
 
 
 def check_run(overrides: Parameters) -> None:
@@ -96,9 +100,6 @@ def add_parsers(subparsers: Any, check: Check | None = check_run) -> None:
         "--limit", type=_positive, metavar="N", help="end after N trials; the rest can follow later"
     )
     parser.add_argument(
-        "--extend", action="store_true", help="the file has changed: add its new points to DIR"
-    )
-    parser.add_argument(
         "--grace",
         type=float,
         default=120.0,
@@ -118,10 +119,13 @@ def main(arguments: argparse.Namespace, check: Check | None = None) -> int:
     if arguments.action == "retry":
         return _retry(arguments, check)
     sweep = read_sweep(arguments.path)
+    if sweep.method == "bayes":
+        require_optuna()
+    points = known_points(sweep, arguments.limit)
     if check is not None:
-        check_points(sweep, check)
+        check_points(sweep, points, check)
     if arguments.dry_run:
-        return _dry_run(sweep, arguments.limit)
+        return _dry_run(sweep, points)
     return run(sweep, arguments.out or Path("runs") / sweep.name, arguments, check)
 
 
@@ -134,7 +138,7 @@ def run(sweep: Sweep, folder: Path, arguments: argparse.Namespace, check: Check 
         )
     console = Console(stderr=True)
     with Ledger(folder) as ledger:
-        state = open_state(ledger, sweep, folder, extend=arguments.extend)
+        state = open_state(ledger, sweep, folder, extend=arguments.action == "extend")
         if arguments.action == "retry":
             _reopen_failed(ledger, state)
         executor = LocalExecutor(arguments.jobs, arguments.grace)
@@ -211,14 +215,20 @@ def _told(coordinator: Coordinator, console: Console, arguments: argparse.Namesp
     return 1 if failed else 0
 
 
-def _dry_run(sweep: Sweep, limit: int | None) -> int:
-    points = list(grid_points(sweep))
-    if sweep.method != "grid":
-        points = [random_point(sweep, index) for index in range(sweep.run_cap or limit or 10)]
-    for n, point in enumerate(points[:limit]):
+def known_points(sweep: Sweep, limit: int | None) -> list[dict[str, object]]:
+    """All points of a grid; of another sweep, the first that it will propose."""
+    if sweep.method == "grid":
+        return list(grid_points(sweep))
+    wanted = sweep.run_cap or limit or MOST_LOOKED_AT
+    return first_points(sweep, min(wanted, MOST_LOOKED_AT))
+
+
+def _dry_run(sweep: Sweep, points: Sequence[Mapping[str, object]]) -> int:
+    for n, point in enumerate(points):
         print(f"{n:4d}  {shown(point)}")
     roles = [f"{p.name}: {p.role or 'role not given'}" for p in sweep.parameters]
-    print(f"{len(points)} points; {', '.join(roles)}")
+    size = sweep.size()
+    print(f"{'endless' if size is None else size} points; {', '.join(roles)}")
     words = [w for w in sweep.command if w != "${args_json_file}"]
     print("command:", " ".join(expand(words, sweep.program, points[0], Path("."))))
     return 0

@@ -22,13 +22,13 @@ from experiments.sweep.executors import Ended, Executor, Task
 from experiments.sweep.ledger import Ledger
 from experiments.sweep.processes import RUN_DIR, end_orphan
 from experiments.sweep.progress import Progress, final_metric, log_tail, number, read_record
-from experiments.sweep.space import Check, Sweep, check_point, point_key, random_point
+from experiments.sweep.proposals import propose
+from experiments.sweep.space import Check, Sweep, check_point
 from experiments.sweep.trials import State, Trial
 
 INTERRUPTED = 75  # a trial's exit status after saving its state on SIGTERM (EX_TEMPFAIL)
 TICK_SECONDS = 0.5
 ERROR_LETTERS = 1200  # of a crashed trial's words that the ledger keeps; the log has them all
-MOST_REPEATS = 1000  # random draws in a row that were there before: the space is used up
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ class Coordinator:
     # -- starting ---------------------------------------------------------------------------------
 
     def _fill(self) -> None:
-        """Start a trial in every free slot; they share one write to the disk before they may run."""
+        """Start a trial in every free slot; one write to the disk is theirs before they run."""
         events: list[dict[str, Any]] = []
         while len(self.running) < self.executor.slots and not self._signals:
             trial = None if self._reached or self._at_limit() else self._next()
@@ -140,28 +140,16 @@ class Coordinator:
     def _next(self) -> Trial | None:
         if self._pending:
             return self.state.trials[self._pending.popleft()]
-        if self.sweep.method != "random":
+        if self.sweep.method == "grid":
             return None
-        cap = self.sweep.run_cap
-        if cap is not None and len(self.state.trials) >= cap:
+        event = propose(self.sweep, self.state)
+        if event is None:
             return None
-        return self._draw()
-
-    def _draw(self) -> Trial | None:
-        known = self.state.keys
-        first = self.state.draws
-        for draw in range(first, first + MOST_REPEATS):
-            parameters = random_point(self.sweep, draw)
-            key = point_key(parameters)
-            if key not in known:
-                if self._check is not None:
-                    overrides = fixed_arguments(self.sweep.command) | parameters
-                    check_point(self.sweep, overrides, self._check)
-                n = len(self.state.trials)
-                point = {"event": "point", "n": n, "key": key, "parameters": parameters}
-                self._note(point | {"draw": draw})
-                return self.state.trials[n]
-        return None
+        if self._check is not None:
+            overrides = fixed_arguments(self.sweep.command) | event["parameters"]
+            check_point(self.sweep, overrides, self._check)
+        self._note(event)
+        return self.state.trials[event["n"]]
 
     def _start(self, trial: Trial) -> dict[str, Any]:
         folder = trial.folder(self.folder).absolute()
@@ -307,11 +295,10 @@ class Coordinator:
             self.executor.kill()
 
     def _end_trials_unrecorded(self) -> None:
-        for n in self.running:
+        for n in self.executor.running:
             self.executor.stop(n)
-        left = set(self.running)
-        while left:
-            left -= {end.n for end in self.executor.wait(TICK_SECONDS)}
+        while self.executor.running:
+            self.executor.wait(TICK_SECONDS)
 
 
 def failure_text(exit_code: int, record: Mapping[str, Any], folder: Path) -> str:

@@ -70,6 +70,6 @@ def _refuse_other(state: State, sweep: Sweep, folder: Path) -> None:
     raise UsageError(
         f"{folder}: {sweep.path} has changed since this sweep began (its command, method or "
         f"parameters: {len(here - there)} points are new, {len(there - here)} of the folder's are "
-        "no longer in it). Give another --out for a sweep of its own, or --extend to add the new "
-        "points here and keep all trials"
+        "no longer in it). Give another --out for a sweep of its own, or say 'sweep extend' "
+        "instead of 'sweep' to add the new points here and keep all trials"
     )

@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
@@ -27,7 +27,6 @@ Method = Literal["grid", "random", "bayes"]
 METHODS = ("grid", "random", "bayes")
 ROLES = ("scientific", "nuisance", "fixed", "seed")
 T = TypeVar("T")
-RANDOM_POINTS_CHECKED = 32  # of a random sweep without run_cap, before anything starts
 # Keys of W&B's schema that only describe the sweep to its server.
 DESCRIPTIVE = ("apiVersion", "kind", "controller", "description", "project", "entity")
 NEEDS_SERVER = ("job", "image_uri", "scheduler", "metrics")
@@ -130,33 +129,21 @@ def grid_points(sweep: Sweep) -> Iterator[dict[str, object]]:
         yield dict(zip(names, values, strict=True))
 
 
-def random_point(sweep: Sweep, index: int) -> dict[str, object]:
-    """The index-th random draw: a pure function of the sweep's seed, the index and the names."""
-    return {
-        parameter.name: parameter.distribution.at(quantile(sweep.seed, index, parameter.name))
-        for parameter in sweep.parameters
-    }
-
-
 def quantile(seed: int, index: int, name: str) -> float:
     """A number in [0, 1) that looks random and depends on nothing but its arguments."""
     digest = hashlib.sha256(f"{seed}/{index}/{name}".encode()).digest()
     return int.from_bytes(digest[:7], "big") / 2**56
 
 
-def check_points(sweep: Sweep, check: Check) -> None:
-    """Let `check` judge every point known beforehand; names the file, line and point at fault.
+def check_points(sweep: Sweep, points: Iterable[Parameters], check: Check) -> None:
+    """Let `check` judge every one of `points`; names the file, line and point at fault.
 
     `check` receives the trial's overrides together with those fixed in `command`, and raises
     ValueError.
     """
     fixed = fixed_arguments(sweep.command)
-    points = grid_points(sweep)
-    if sweep.method != "grid":
-        count = min(sweep.run_cap or RANDOM_POINTS_CHECKED, RANDOM_POINTS_CHECKED)
-        points = (random_point(sweep, index) for index in range(count))
     for point in points:
-        check_point(sweep, fixed | point, check)
+        check_point(sweep, {**fixed, **point}, check)
 
 
 def check_point(sweep: Sweep, overrides: Parameters, check: Check) -> None:
@@ -391,12 +378,8 @@ def _check_whole(sweep: Sweep, root: Located) -> None:
             _check_grid_values(parameter)
     if sweep.early_stop is not None and sweep.metric is None:
         root.keys["early_terminate"].fail("needs 'metric', to know what to judge trials by")
-    if sweep.method == "bayes":
-        if sweep.metric is None:
-            root.keys["method"].fail("bayes needs 'metric', to know what to improve")
-        root.keys["method"].fail(
-            "bayes needs Optuna, which this installation does not use; choose grid or random"
-        )
+    if sweep.method == "bayes" and sweep.metric is None:
+        root.keys["method"].fail("bayes needs 'metric', to know what to improve")
 
 
 def _check_grid_values(parameter: Parameter) -> None:

@@ -25,6 +25,7 @@ class Trial:
     n: int
     key: str
     parameters: dict[str, Any]
+    arm: int  # trials of one arm differ in their seed only, where the sweep proposes its points
     status: Status = "pending"
     attempts: int = 0  # times it was started
     failures: int = 0  # failed attempts since it was first started, or last asked for by `retry`
@@ -54,7 +55,8 @@ class State:
     trials: dict[int, Trial] = field(default_factory=dict)
     opened: Event | None = None
     keys: set[str] = field(default_factory=set)
-    draws: int = 0  # how far the random draws have come
+    draws: int = 0  # how many proposals were looked at, for points that are not listed beforehand
+    quantiles: dict[int, dict[str, float]] = field(default_factory=dict)  # of each such arm
 
     def apply(self, event: Event) -> None:
         """Take one event in; raises UsageError on an event no version of this program writes."""
@@ -67,9 +69,12 @@ class State:
             self.opened = event
         elif kind == "point":
             n = event["n"]
-            self.trials[n] = Trial(n, event["key"], event["parameters"])
+            arm = event.get("arm", n)
+            self.trials[n] = Trial(n, event["key"], event["parameters"], arm)
             self.keys.add(event["key"])
             self.draws = max(self.draws, event.get("draw", -1) + 1)
+            if "quantiles" in event:
+                self.quantiles[arm] = event["quantiles"]
         else:
             self.trials[event["n"]] = _changed(self.trials[event["n"]], event)
 

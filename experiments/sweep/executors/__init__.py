@@ -41,6 +41,11 @@ class Executor(Protocol):
         """How many tasks may run at once."""
         ...
 
+    @property
+    def running(self) -> tuple[int, ...]:
+        """The tasks that were started and whose end `wait` has not told yet."""
+        ...
+
     def start(self, task: Task) -> Started:
         """Make the process ready, but let it do nothing before `release`."""
         ...

@@ -40,6 +40,11 @@ class LocalExecutor:
         """How many tasks may run at once."""
         return self._jobs
 
+    @property
+    def running(self) -> tuple[int, ...]:
+        """The tasks that were started and whose end `wait` has not told yet."""
+        return tuple(self._running)
+
     def start(self, task: Task) -> Started:
         """Start the task's process behind its gate; raises OSError where that is impossible."""
         slot = min(set(range(self._jobs)) - {run.slot for run in self._running.values()})

@@ -38,6 +38,8 @@ def record(status):
     os.replace(path("record.part"), path("record.json"))
 
 note("start")
+first = open(path("journal")).read().count("start") == 1
+hold = int(given.get("hold", 0)) if first else 0  # the first time, wait there for SIGTERM
 done = int(open(path("checkpoint")).read()) if os.path.exists(path("checkpoint")) else 0
 if given.get("crash") == "always" or (given.get("crash") == "once" and done == 0):
     if given.get("crash") == "once":
@@ -55,6 +57,8 @@ while done < steps:
     with open(path("checkpoint.part"), "w") as file:
         file.write(str(done))
     os.replace(path("checkpoint.part"), path("checkpoint"))
+    while done == hold and not asked:
+        time.sleep(0.01)
     if asked and done < steps:
         record("interrupted")
         sys.exit(75)

@@ -33,7 +33,7 @@ def test_lines_are_plain_json(tmp_path: Path) -> None:
 
 def test_a_file_cut_anywhere_opens_with_its_whole_lines(tmp_path: Path) -> None:
     data = written(tmp_path)
-    for cut in range(len(data)):
+    for cut in range(0, len(data), 7):
         (tmp_path / FILE).write_bytes(data[:cut])
         with Ledger(tmp_path) as ledger:
             assert len(ledger.events) == data[:cut].count(b"\n")

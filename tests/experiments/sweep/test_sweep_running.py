@@ -15,11 +15,21 @@ import pytest
 POINTS = "loss.gamma: {values: [0.0, 0.5, 1.0, 2.0]}\nseed: {values: [0, 1]}\n"
 
 
-def wait_until(condition: Any, seconds: float = 30.0) -> None:
+def wait_until(condition: Any, seconds: float = 120.0) -> None:
     limit = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < limit, "waited too long"
         time.sleep(0.01)
+
+
+def wait_for_steps(bench: Any, step: int, trials: int) -> None:
+    """Wait until so many trials have written the checkpoint of that step."""
+
+    def reached() -> bool:
+        found = [path.read_text() for path in bench.out.glob("trials/*/checkpoint")]
+        return found.count(str(step)) == trials
+
+    wait_until(reached)
 
 
 def processes_of(folder: Path) -> list[int]:
@@ -113,27 +123,27 @@ def test_exit_zero_without_a_record_is_a_failure(bench: Any) -> None:
 def test_a_signal_saves_the_trials_and_the_same_command_goes_on(
     bench: Any, number: signal.Signals
 ) -> None:
-    bench.write("steps: {value: 40}\npause: {value: 0.02}\nseed: {values: [0, 1, 2]}")
+    bench.write("steps: {value: 9}\nhold: {value: 5}\nseed: {values: [0, 1]}")
     process = bench.start()
-    wait_until(lambda: len(list(bench.out.glob("trials/*/checkpoint"))) == 2)
+    wait_for_steps(bench, 5, trials=2)
     process.send_signal(number)
-    output = process.communicate(timeout=30)[0]
+    output = process.communicate(timeout=120)[0]
     assert process.returncode == 130
     assert "to go on where this stopped" in output
     assert processes_of(bench.out) == []
     assert len(bench.events("interruption")) == 2
     assert bench.run()[0] == 0
-    assert bench.ends() == {0: 1, 1: 1, 2: 1}
+    assert bench.ends() == {0: 1, 1: 1}
     steps = [line for line in bench.journal(0) if line.startswith("step")]
-    assert steps == [f"step {i}" for i in range(1, 41)]  # none twice: it went on where it stopped
+    assert steps == [f"step {i}" for i in range(1, 10)]  # none twice: it went on where it stopped
 
 
 def test_stop_ends_a_running_sweep_from_another_terminal(bench: Any) -> None:
-    bench.write("steps: {value: 500}\npause: {value: 0.02}\nseed: {values: [0, 1, 2]}")
+    bench.write("steps: {value: 9}\nhold: {value: 5}\nseed: {values: [0, 1, 2]}")
     process = bench.start()
-    wait_until(lambda: len(list(bench.out.glob("trials/*/checkpoint"))) == 2)
+    wait_for_steps(bench, 5, trials=2)
     status, output = bench.run("stop", str(bench.out))
-    assert (status, process.wait(timeout=30)) == (0, 130)
+    assert (status, process.wait(timeout=120)) == (0, 130)
     assert "stopped" in output
     process.communicate()
     assert "no sweep is running" in bench.run("stop", str(bench.out))[1]
@@ -149,26 +159,26 @@ def test_a_trial_deaf_to_sigterm_is_killed_after_its_grace(bench: Any) -> None:
     process = bench.start(str(bench.file), "--out", str(bench.out), "--grace", "0.5")
     wait_until(lambda: list(bench.out.glob("trials/*/checkpoint")))
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=20)
+    process.communicate(timeout=120)
     assert process.returncode == 130
     assert processes_of(bench.out) == []
 
 
 def test_two_coordinators_on_one_folder_are_refused(bench: Any) -> None:
-    bench.write("steps: {value: 500}\npause: {value: 0.02}\nseed: {values: [0]}")
+    bench.write("steps: {value: 9}\nhold: {value: 5}\nseed: {values: [0]}")
     process = bench.start()
-    wait_until(lambda: list(bench.out.glob("trials/*/checkpoint")))
+    wait_for_steps(bench, 5, trials=1)
     status, output = bench.run()
     assert status != 0
     assert f"is being run by process {process.pid}" in output
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
 
 
 def test_orphans_of_a_killed_coordinator_are_ended_and_their_trials_go_on(bench: Any) -> None:
-    bench.write("steps: {value: 60}\npause: {value: 0.02}\nseed: {values: [0, 1]}")
+    bench.write("steps: {value: 9}\nhold: {value: 5}\nseed: {values: [0, 1]}")
     process = bench.start()
-    wait_until(lambda: len(list(bench.out.glob("trials/*/checkpoint"))) == 2)
+    wait_for_steps(bench, 5, trials=2)
     process.kill()
     process.communicate()
     assert len(processes_of(bench.out)) == 2
@@ -178,7 +188,7 @@ def test_orphans_of_a_killed_coordinator_are_ended_and_their_trials_go_on(bench:
     assert bench.ends() == {0: 1, 1: 1}
     for n in (0, 1):
         steps = [line for line in bench.journal(n) if line.startswith("step")]
-        assert steps == [f"step {i}" for i in range(1, 61)]
+        assert steps == [f"step {i}" for i in range(1, 10)]
 
 
 @pytest.mark.parametrize("kills", [5, pytest.param(20, marks=pytest.mark.slow)])
@@ -256,25 +266,25 @@ def test_a_changed_file_is_refused_and_extend_adds_its_points(bench: Any) -> Non
     bench.run()
     bench.write("seed: {values: [0, 1, 2]}")
     status, output = bench.run()
-    assert status != 0 and "1 points are new" in output and "--extend" in output
-    status, output = bench.run(str(bench.file), "--out", str(bench.out), "--extend")
+    assert status != 0 and "1 points are new" in output and "sweep extend" in output
+    status, output = bench.run("extend", str(bench.file), "--out", str(bench.out))
     assert status == 0, output
     assert bench.ends() == {0: 1, 1: 1, 2: 1}
     assert bench.journal(0).count("start") == 1
 
 
 def test_a_full_disk_keeps_what_was_finished(bench: Any) -> None:
-    bench.write("seed: {min: 0, max: 99}\npadding: {value: " + "x" * 200 + "}")
+    bench.write("seed: {min: 0, max: 15}\npadding: {value: " + "x" * 400 + "}")
     words = bench.command(str(bench.file), "--out", str(bench.out), "--jobs", "2")
-    limited = ["sh", "-c", 'ulimit -f 80; exec "$@"', "sh", *words]
-    found = subprocess.run(limited, capture_output=True, text=True, timeout=60, check=False)
+    limited = ["sh", "-c", 'ulimit -f 20; exec "$@"', "sh", *words]
+    found = subprocess.run(limited, capture_output=True, text=True, timeout=300, check=False)
     assert found.returncode != 0
     assert "finished trials are kept" in found.stderr
     assert processes_of(bench.out) == []
     finished = len(bench.ends())
     status, output = bench.run()
     assert status == 0, output[-2000:]
-    assert finished < 100 and bench.ends() == {n: 1 for n in range(100)}
+    assert 0 < finished < 16 and bench.ends() == {n: 1 for n in range(16)}
 
 
 def test_random_sweeps_draw_the_same_points_after_a_restart(bench: Any) -> None:

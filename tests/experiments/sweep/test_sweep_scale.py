@@ -29,6 +29,10 @@ class SimulatedExecutor:
         self._draw = random.Random(3)
         self._folders: dict[int, Path] = {}
 
+    @property
+    def running(self) -> tuple[int, ...]:
+        return tuple(n for _, n, _ in self._ends)
+
     def start(self, task: Task) -> Started:
         straggles = 20.0 if self._draw.random() < 0.01 else 1.0
         end = self._clock + self._draw.uniform(0.5, 1.5) * straggles

@@ -8,21 +8,22 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from experiments.errors import ConfigError
 from experiments.sweep.command import expand, fixed_arguments, written
+from experiments.sweep.proposals import first_points, point_at, random_quantiles
 from experiments.sweep.space import (
     Sweep,
     check_points,
     grid_points,
     point_key,
     quantile,
-    random_point,
     read_sweep,
 )
+from experiments.sweep.trials import State
 
 HEAD = "method: grid\ncommand: [train, '${args_no_hyphens}']\n"
 
@@ -132,7 +133,7 @@ def test_a_mistake_is_told_with_its_line_and_the_nearest_spelling(
         ("method: grid\ncommand: [t, '--x=${args}']\n", "must be a word of its own"),
         ("method: grid\ncommand: [t, '${program}', '${args}']\n", "gives no 'program'"),
         ("method: grid\ncommand: [t, '${envvar:NO_SUCH_ONE}', '${args}']\n", "NO_SUCH_ONE"),
-        ("method: bayes\ncommand: [t, '${args}']\nmetric: {name: a}\n", "Optuna"),
+        ("method: bayes\ncommand: [t, '${args}']\n", "bayes needs 'metric'"),
     ],
 )
 def test_a_command_or_method_that_cannot_run_is_refused(
@@ -158,7 +159,7 @@ def test_every_point_is_checked_before_anything_starts(tmp_path: Path) -> None:
             raise ConfigError("command line: loss.gama: unknown key 'gama'; did you mean 'gamma'?")
 
     with pytest.raises(ConfigError) as caught:
-        check_points(sweep, check)
+        check_points(sweep, grid_points(sweep), check)
     assert str(caught.value).startswith(f"{tmp_path}/sweep.yaml:5: loss.gama: no trial was started")
     assert "did you mean 'gamma'" in str(caught.value)
     assert seen[0] == {"config": "c.yaml", "loss.gama": 0, "seed": 0}
@@ -204,6 +205,7 @@ PLAIN: Any = st.recursive(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(PLAIN)
 def test_every_value_comes_back_from_the_command_line_as_it_was(value: Any) -> None:
     assert yaml.safe_load(written(value)) == value
@@ -219,7 +221,7 @@ def test_draws_depend_on_seed_index_and_name_alone() -> None:
     assert len({quantile(s, i, n) for s in (0, 1) for i in (0, 1) for n in "ab"}) == 8
 
 
-RANDOM = "method: random\nrun_cap: 5\ncommand: [t, '${args}']\n"
+RANDOM = "method: random\ncommand: [t, '${args}']\n"
 LAWS: list[tuple[str, Any]] = [
     ("{min: 0.0, max: 5.0}", stats.uniform(0, 5)),
     ("{distribution: log_uniform, min: -2, max: 3}", stats.loguniform(math.exp(-2), math.exp(3))),
@@ -235,7 +237,7 @@ LAWS: list[tuple[str, Any]] = [
 @pytest.mark.parametrize(("text", "law"), LAWS)
 def test_draws_follow_their_distribution(tmp_path: Path, text: str, law: Any) -> None:
     sweep = read(tmp_path, f"parameters: {{g: {text}}}", RANDOM)
-    draws = [random_point(sweep, index)["g"] for index in range(2000)]
+    draws = [point_at(sweep, random_quantiles(sweep, State(), i))["g"] for i in range(2000)]
     assert stats.kstest(draws, law.cdf).pvalue > 0.01
 
 
@@ -252,10 +254,23 @@ def test_discrete_draws_have_their_frequencies(
     tmp_path: Path, text: str, expected: dict[Any, float]
 ) -> None:
     sweep = read(tmp_path, f"parameters: {{g: {text}}}", RANDOM)
-    draws = [random_point(sweep, index)["g"] for index in range(2000)]
+    draws = [point_at(sweep, random_quantiles(sweep, State(), i))["g"] for i in range(2000)]
     counts = [draws.count(value) for value in expected]
     assert sum(counts) == 2000
     assert stats.chisquare(counts, [2000 * share for share in expected.values()]).pvalue > 0.01
+
+
+def test_a_seed_is_crossed_with_every_draw(tmp_path: Path) -> None:
+    text = "parameters:\n  g: {min: 0.0, max: 1.0}\n  seed: {values: [7, 8]} # seed\n"
+    points = first_points(read(tmp_path, text, RANDOM), 6)
+    assert [point["seed"] for point in points] == [7, 8, 7, 8, 7, 8]
+    values = [point["g"] for point in points]
+    assert values[0::2] == values[1::2] and len(set(values)) == 3
+
+
+def test_a_random_sweep_of_few_values_ends_when_all_were_drawn(tmp_path: Path) -> None:
+    points = first_points(read(tmp_path, "parameters: {g: {values: [1, 2, 3]}}", RANDOM), 50)
+    assert sorted(point["g"] for point in points) == [1, 2, 3]
 
 
 def test_probabilities_must_fit_their_values(tmp_path: Path) -> None:
