@@ -19,6 +19,7 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from detectors.base import Backbone
 from detectors.errors import DetectorError, unknown_name
+from detectors.frozen_norm import fold_frozen_norms
 from detectors.state_files import packaged_file, read_state_dict
 
 RGB = tuple[float, float, float]
@@ -127,6 +128,8 @@ class ResNetBackbone(StagedBackbone):
 
         network = torchvision.models.get_model(settings.arch, weights=None, norm_layer=norm)
         _load_resnet(network, settings)
+        if frozen:
+            fold_frozen_norms(network)
         width: int = network.fc.in_features  # of layer4
         super().__init__([width * s // 32 for s in strides], strides, IMAGENET_MEAN, IMAGENET_STD)
         self._outputs = [maps[stride] for stride in strides]
@@ -170,6 +173,7 @@ class TimmFeatures(StagedBackbone):
                 f"found {settings.frozen_stages}"
             )
         if settings.norm == "frozen":
+            fold_frozen_norms(self.body)
             for module in self.body.modules():
                 if isinstance(module, nn.BatchNorm2d):
                     self.hold(module)
