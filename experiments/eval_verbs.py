@@ -1,4 +1,4 @@
-"""The verbs that measure and compare: eval. Heavy imports wait until a verb runs."""
+"""The verbs that measure and compare: eval, compare, errors. Heavy imports wait for a verb."""
 
 import argparse
 import json
@@ -26,6 +26,116 @@ them, and each rule by itself, makes of the same detections. All numbers are per
 def add_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the verbs; each sets `run` to a function of the arguments that gives the exit status."""
     _add_eval(subparsers)
+    _add_compare(subparsers)
+    _add_errors(subparsers)
+
+
+_TEACH_COMPARE = """\
+Is one arm better than another, or was it luck? The first arm is the baseline; every other is
+compared with it. An arm is a run, a folder with its seeds, or a name below --runs:
+
+  python -m experiments compare runs/plain runs/focal
+  python -m experiments compare "yolov2 cross-entropy" "yolov2 focal gamma 2" --runs runs/sweep
+
+With several seeds an arm: means, SD, Welch's t interval of the difference (it decides), bootstrap
+and permutation beside it, Holm's correction for several arms, and how many more seeds would be
+needed. With one run an arm: a paired bootstrap over the test images, which speaks of these two
+sets of weights only. One seed never makes a winner.
+"""
+_TEACH_ERRORS = """\
+What kind of errors a detector makes, what mending each would gain, how far its scores can be
+believed, which classes it confuses, and what a cut on the score costs. From a dump alone:
+
+  python -m experiments errors runs/mine
+  python -m experiments errors --detections results.json --truth instances.json
+"""
+
+
+def _add_compare(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "compare",
+        help="tell whether the difference between arms is real",
+        description=_TEACH_COMPARE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("arms", nargs="+", metavar="ARM", help="the baseline, then others")
+    parser.add_argument("--runs", type=Path, metavar="DIR", help="where arms are looked up by name")
+    parser.add_argument("--metric", default="voc07_map", help="of the record (voc07_map)")
+    parser.add_argument("--resamples", type=int, default=1000, help="of the images (1000)")
+    parser.set_defaults(run=_compare)
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from experiments.comparing import compare, comparison_text, load_arm
+    from experiments.evaluation.tables import EvaluationError
+    from experiments.record import RecordError
+
+    if len(arguments.arms) < 2:
+        raise UsageError("compare: name two arms or more, the baseline first")
+    try:
+        arms = [load_arm(source, arguments.runs) for source in arguments.arms]
+        print(comparison_text(compare(arms, arguments.metric, resamples=arguments.resamples)))
+    except (EvaluationError, RecordError) as error:
+        raise UsageError(str(error)) from error
+    return 0
+
+
+def _add_errors(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "errors",
+        help="show what kind of errors a detector makes",
+        description=_TEACH_ERRORS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("dump", nargs="?", type=Path, metavar="RUN", help="a run's folder")
+    parser.add_argument("--detections", type=Path, metavar="PATH", help="a dump, or others' files")
+    parser.add_argument("--truth", type=Path, metavar="PATH", help="default: beside the detections")
+    parser.add_argument("--split", default="test", help="of a VOC folder (test)")
+    parser.add_argument("--score", type=float, default=0.3, help="least for a confusion (.3)")
+    parser.add_argument("--curves", type=Path, metavar="CSV", help="write precision and recall")
+    parser.set_defaults(run=_errors)
+
+
+def _errors(arguments: argparse.Namespace) -> int:
+    from experiments.evaluation.sources import load
+    from experiments.evaluation.tables import EvaluationError, check
+    from experiments.evaluation.text import confusions_text, cuts_text, errors_text
+
+    source = arguments.dump or arguments.detections
+    if source is None or (arguments.dump and arguments.detections):
+        raise UsageError("errors: name a run's folder or --detections")
+    try:
+        tables = load(source, arguments.truth, arguments.split)
+        dump = check(tables.detections, tables.truth, tables.images, tables.classes)
+    except EvaluationError as error:
+        raise UsageError(str(error)) from error
+    print(errors_text(dump))
+    print("\n" + confusions_text(dump, least_score=arguments.score))
+    print("\n" + cuts_text(dump))
+    if arguments.curves is not None:
+        _write_curves(arguments.curves, dump)
+    return 0
+
+
+def _write_curves(path: Path, dump: Any) -> None:
+    import pandas as pd
+
+    from experiments.atomic import write_text
+    from experiments.evaluation.errors import curves
+
+    parts = [
+        pd.DataFrame(
+            {
+                "class": name,
+                "score": one.score_T,
+                "recall": one.recall_T,
+                "precision": one.precision_T,
+            }
+        )
+        for name, one in curves(dump).items()
+    ]
+    write_text(path, pd.concat(parts).to_csv(index=False, float_format="%.6f") if parts else "")
+    print(f"\ncurves written to {path}")
 
 
 def _add_eval(subparsers: Any) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.evaluation import coco_json, devkit
-from experiments.evaluation.dump import FILES, Tables, read_dump, read_table
+from experiments.evaluation.dump import FILES, Tables, read_table
 from experiments.evaluation.tables import EvaluationError
 
 
@@ -17,12 +17,16 @@ def load(detections: Path, truth: Path | None = None, split: str = "test") -> Ta
     its truth.parquet (images.parquet beside it); a folder in VOC layout, of which `split` is read;
     a COCO instances JSON. Raises EvaluationError.
     """
+    if not detections.exists():
+        raise EvaluationError(f"{detections}: no such file or folder")
     if (detections / FILES["detections"]).is_file():
         detections = detections / FILES["detections"]
     if truth is None:
         if detections.suffix != ".parquet":
-            raise EvaluationError(f"{detections}: does not come with its truth; name it by --truth")
-        return read_dump(detections.parent)
+            raise EvaluationError(
+                f"{detections}: holds no dump, which would bring its truth; name that, too"
+            )
+        return _with_parquet(detections, detections.parent)
     if truth.suffix == ".json":
         return _with_coco(detections, truth)
     if (truth / "Annotations").is_dir():

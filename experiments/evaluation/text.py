@@ -5,7 +5,14 @@ from dataclasses import replace
 from typing import Any
 
 from experiments.evaluation.dump import Tables
-from experiments.evaluation.tables import check
+from experiments.evaluation.errors import (
+    ERRORS,
+    calibration,
+    confusion,
+    cuts,
+    error_shares,
+)
+from experiments.evaluation.tables import Dump, check
 from experiments.evaluation.voc import PROTOCOLS, VocRules, voc_average_precision
 
 _HEADS = {
@@ -61,6 +68,50 @@ def protocols_text(tables: Tables) -> str:
     return aligned(rows)
 
 
+def errors_text(dump: Dump) -> str:
+    """What kind of errors there are and what they cost, and how far scores can be believed."""
+    shares = error_shares(dump)
+    rows = [["error", "count", "AP50 gained if mended", "meaning"]]
+    for name, meaning in ERRORS.values():
+        gain = number(100 * shares.gains[name])
+        rows.append([name, str(shares.counts[name]), gain, meaning])
+    result = calibration(dump)
+    bins = [["scores", "detections", "mean score %", "right %"]]
+    for row in result.bins:
+        cells = [number(100 * row.mean_score), number(100 * row.precision)]
+        cells = cells if row.detections else ["-", "-"]
+        bins.append([f"{row.low:.1f} to {row.high:.1f}", str(row.detections), *cells])
+    told = number(100 * result.expected_error)
+    return (
+        f"AP50 {number(100 * shares.ap50)}\n\n{aligned(rows, left=(0, 3))}\n\n"
+        f"Calibration: expected error {told} %\n{aligned(bins)}"
+    )
+
+
+def confusions_text(dump: Dump, *, least_score: float, most: int = 10) -> str:
+    """The most frequent confusions of one class with another."""
+    result = confusion(dump, least_score=least_score)
+    count = len(result.classes)
+    matrix = result.matrix[:count, :count]
+    pairs = [(int(matrix[i, k]), i, k) for i in range(count) for k in range(count) if i != k]
+    rows = [["object", "taken for", "times", "of its objects %"]]
+    for times, i, k in sorted(pairs, reverse=True)[:most]:
+        if times:
+            share = number(100 * times / max(1, int(result.matrix[i].sum())))
+            rows.append([result.classes[i], result.classes[k], str(times), share])
+    head = f"Confusions at scores from {least_score}"
+    return f"{head}\n{aligned(rows, left=(0, 1))}" if len(rows) > 1 else f"{head}: none"
+
+
+def cuts_text(dump: Dump) -> str:
+    """mAP with detections below a score left out."""
+    rows = [["scores from", "detections", "VOC07 mAP", "VOC area mAP"]]
+    for cut in cuts(dump, (0.0, 0.005, 0.01, 0.05, 0.1, 0.2, 0.3, 0.5)):
+        means = [number(100 * cut.map07), number(100 * cut.map_area)]
+        rows.append([f"{cut.score:g}", str(cut.detections), *means])
+    return aligned(rows)
+
+
 def number(value: float | int | None) -> str:
     """Two decimals, whole numbers as they are, a dash for what is undefined."""
     if value is None or value != value:
@@ -68,11 +119,11 @@ def number(value: float | int | None) -> str:
     return str(value) if isinstance(value, int) else f"{value:.2f}"
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Rows as columns: the first flush left, the others flush right."""
+def aligned(rows: Sequence[Sequence[str]], *, left: tuple[int, ...] = (0,)) -> str:
+    """Rows as columns, flush left in the columns named, flush right in the others."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for first, *rest in rows:
-        cells = [f"{cell:>{width}}" for cell, width in zip(rest, widths[1:], strict=True)]
-        lines.append("  ".join([f"{first:<{widths[0]}}", *cells]).rstrip())
-    return "\n".join(lines)
+    sides = ["<" if column in left else ">" for column in range(len(widths))]
+    return "\n".join(
+        "  ".join(f"{c:{s}{w}}" for c, s, w in zip(row, sides, widths, strict=True)).rstrip()
+        for row in rows
+    )
