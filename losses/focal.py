@@ -1,27 +1,25 @@
-"""Focal loss (Lin et al. 2017, arXiv:1708.02002), sigmoid and softmax, in nats, unreduced unless
-asked.
+"""Focal loss (Lin et al. 2017, arXiv:1708.02002), sigmoid and softmax, in nats.
 
 Shapes: K classes, `..` any leading axes. gamma >= 0 lowers the weight of what is already right;
-gamma 0 is cross-entropy.
-Half-precision logits are computed, and the loss returned, in float32; the gradient has the dtype of
-the logits.
+gamma 0 is cross-entropy. Half-precision logits are computed, and the loss returned, in float32; the
+gradient has the dtype of the logits. Logits up to +-200 at any gamma give finite values and slopes.
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal, cast
+from typing import Literal
 from warnings import warn
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from losses.alpha import ClassFrequency, PaperAlpha
 from losses.checks import compute_dtype, require_floating, require_labels, require_range
+from losses.composed import composed_sigmoid_focal, composed_softmax_focal
+from losses.parameters import Vector, class_vector, exponent, learns, weighing_of
 from losses.schedules import Schedule, value_at
-from losses.sigmoid_focal import SigmoidFocal, Weighing
+from losses.sigmoid_focal import SigmoidFocal, one_hot
 from losses.softmax_focal import SoftmaxFocal
 
-Vector = float | tuple[float, ...] | Tensor
 Reduction = Literal["none", "sum", "mean"]
 
 
@@ -41,36 +39,40 @@ def sigmoid_focal_loss(
     targets: [.., K] in [0, 1], or class indices [..] in 0..K, where K is the background. Between 0
       and 1 the loss is that of torchvision and mmdet, p_t = p t + (1 - p)(1 - t); `losses.quality`
       is made for soft targets.
-    alpha: weight of positives, 1 - alpha of negatives, in [0, 1]; one number or [K]; None weighs
-      neither.
+    alpha: weight of positives, 1 - alpha of negatives, in [0, 1]; one number or [K]; None for 1.
     gamma: one number, a tensor of one element, or [K].
     class_weights: further weight of the positives of each class [K].
     ignore: bool [..] or [.., K]; loss and gradient are 0 there, whatever the logits.
-    Raises ValueError on shapes, dtypes or labels that do not fit. Ignored elements count in the
-    mean.
+    reduction: "sum" never holds the unreduced loss; "mean" divides by all elements, ignored or not.
+    fused: use compiled kernels; the first call of a kind takes seconds (`losses/fused.py`).
+    Parameters that require a gradient get one, and any torch.compile traces through, by a slower
+    route. Raises ValueError on shapes, dtypes or labels that do not fit.
 
     >>> loss = sigmoid_focal_loss(torch.zeros(1, 2), torch.tensor([1]), alpha=0.25, gamma=2.0)
     >>> [round(value, 4) for value in loss[0].tolist()]  # 0.75 * 0.25 * ln 2, 0.25 * 0.25 * ln 2
     [0.13, 0.0433]
     """
     require_floating("logits", logits_K)
-    classes = logits_K.shape[-1]
-    logits_RK = logits_K.reshape(logits_K.shape[:-1].numel(), classes)
+    _require_reduction(reduction)
+    rows, classes = logits_K.shape[:-1].numel(), logits_K.shape[-1]
+    logits_RK = logits_K.reshape(rows, classes)
     ignore_RX = _ignore_rows(ignore, logits_K)
-    weighing = _weighing(logits_K, alpha, class_weights, gamma)
-    if targets.shape == logits_K.shape:
-        targets_RX = targets.reshape(logits_RK.shape)
-    elif targets.shape == logits_K.shape[:-1]:
-        targets_RX = targets.reshape(-1)
-        require_labels("targets", targets_RX, classes, _row_ignore(ignore_RX))
-        targets_RX = targets_RX.clamp(0, classes).long()
+    targets_RX = _target_rows(targets, logits_K, ignore_RX)
+    weighing = weighing_of(logits_K, alpha, class_weights, gamma)
+    if torch.compiler.is_compiling() or learns(alpha, gamma, class_weights):
+        x_RK = logits_RK.to(compute_dtype(logits_RK.dtype))
+        t_RK = targets_RX if targets_RX.ndim == 2 else one_hot(targets_RX, classes, x_RK.dtype)
+        if ignore_RX is not None:
+            x_RK = x_RK.masked_fill(ignore_RX, 0)
+        loss = composed_sigmoid_focal(x_RK, t_RK.to(x_RK.dtype), weighing)
+        loss = loss if ignore_RX is None else loss.masked_fill(ignore_RX, 0)
     else:
-        raise ValueError(
-            f"targets: must be {list(logits_K.shape)} or {list(logits_K.shape[:-1])} "
-            f"like the logits, found {list(targets.shape)}"
-        )
-    loss_RK = cast(Tensor, SigmoidFocal.apply(logits_RK, targets_RX, ignore_RX, weighing))
-    return _reduce(loss_RK.reshape(logits_K.shape), reduction)
+        summed = reduction != "none"
+        loss = SigmoidFocal.apply(logits_RK, targets_RX, ignore_RX, weighing, summed, fused)
+    if reduction == "none":
+        return loss.reshape(logits_K.shape)
+    total = loss.sum()
+    return total if reduction == "sum" else total / logits_K.numel()
 
 
 def softmax_focal_loss(
@@ -83,18 +85,16 @@ def softmax_focal_loss(
     ignore_index: int = -100,
     reduction: Reduction = "none",
     class_axis: int = 1,
+    fused: bool = False,
 ) -> Tensor:
-    """Softmax focal loss: logits [N, K] or dense [N, K, d1, ..], labels [N, d1, ..] to a loss of
-    the labels' shape.
+    """Softmax focal loss: logits [N, K] or dense [N, K, d1, ..] and labels [N, d1, ..] in 0..K-1.
 
-    class_axis: which axis of the logits holds the classes; -1 for logits [.., K].
-    alpha: weight of each class [K]. A single number only rescales the learning rate, and is warned
-      of.
+    The loss has the labels' shape. class_axis: where the logits hold the classes, -1 for [.., K].
+    alpha: weight of each class [K]. One number only rescales the learning rate, and is warned of.
     gamma: one number, a tensor of one element, or [K], read by label.
-    ignore, ignore_index: bool of the labels' shape, and a label that is ignored: loss and gradient
-      are 0 there.
-    reduction: "mean" divides by the labels that are not ignored (at least 1), not by the sum of
-      weights.
+    ignore, ignore_index: bool of the labels' shape, and a label to ignore: loss and gradient are 0.
+    reduction: "mean" divides by the number of labels not ignored, not by the sum of their weights.
+    fused: use compiled kernels; the first call of a kind takes seconds (`losses/fused.py`).
     Raises ValueError on shapes, dtypes or labels that do not fit.
 
     >>> loss = softmax_focal_loss(torch.zeros(1, 2), torch.tensor([0]), gamma=2.0)
@@ -102,8 +102,70 @@ def softmax_focal_loss(
     0.1733
     """
     require_floating("logits", logits)
+    _require_reduction(reduction)
     axis = class_axis % logits.ndim
     classes = logits.shape[axis]
+    skip = _skipped_labels(labels, logits, axis, ignore, ignore_index)
+    labels_kept = labels.masked_fill(skip, 0).long()
+    weight_K = _row_weights(alpha, logits, classes)
+    power = exponent(gamma, logits, classes)
+    if torch.compiler.is_compiling() or learns(alpha, gamma):
+        x_K = logits.to(compute_dtype(logits.dtype)).movedim(axis, -1)
+        x_K = x_K.masked_fill(skip[..., None], 0)
+        loss = composed_softmax_focal(x_K, labels_kept, weight_K, power).masked_fill(skip, 0)
+    else:
+        rows, positions = logits.shape[:axis].numel(), logits.shape[axis + 1 :].numel()
+        loss = SoftmaxFocal.apply(
+            logits.reshape(rows, classes, positions),
+            labels_kept.reshape(rows, 1, positions),
+            skip.reshape(rows, 1, positions),
+            weight_K,
+            power,
+            fused,
+        ).reshape(labels.shape)
+    if reduction == "none":
+        return loss
+    return loss.sum() if reduction == "sum" else loss.sum() / (~skip).sum().clamp(min=1)
+
+
+def _require_reduction(reduction: Reduction) -> None:
+    if reduction not in ("none", "sum", "mean"):
+        raise ValueError(f"reduction: must be none, sum or mean, found {reduction!r}")
+
+
+def _target_rows(targets: Tensor, logits_K: Tensor, ignore_RX: Tensor | None) -> Tensor:
+    """Targets [R, K], or labels [R]; told apart by their shape."""
+    rows, classes = logits_K.shape[:-1].numel(), logits_K.shape[-1]
+    if targets.shape == logits_K.shape:
+        return targets.reshape(rows, classes)
+    if targets.shape != logits_K.shape[:-1]:
+        raise ValueError(
+            f"targets: must be {list(logits_K.shape)} or {list(logits_K.shape[:-1])} "
+            f"like the logits, found {list(targets.shape)}"
+        )
+    labels_R = targets.reshape(rows)
+    ignore_R = None if ignore_RX is None else ignore_RX.all(1)
+    require_labels("targets", labels_R, classes, ignore_R)
+    return labels_R.clamp(0, classes).long()
+
+
+def _ignore_rows(ignore: Tensor | None, logits_K: Tensor) -> Tensor | None:
+    """A mask [..] or [.., K] as [R, 1] or [R, K]."""
+    if ignore is None:
+        return None
+    if ignore.dtype != torch.bool or ignore.shape not in (logits_K.shape, logits_K.shape[:-1]):
+        raise ValueError(
+            f"ignore: must be bool {list(logits_K.shape)} or {list(logits_K.shape[:-1])}, "
+            f"found {ignore.dtype} {list(ignore.shape)}"
+        )
+    rows, classes = logits_K.shape[:-1].numel(), logits_K.shape[-1]
+    return ignore.reshape(rows, classes if ignore.shape == logits_K.shape else 1)
+
+
+def _skipped_labels(
+    labels: Tensor, logits: Tensor, axis: int, ignore: Tensor | None, ignore_index: int
+) -> Tensor:
+    """Which labels are ignored; the others are checked."""
     if labels.shape != logits.shape[:axis] + logits.shape[axis + 1 :]:
         raise ValueError(
             f"labels: must be the logits {list(logits.shape)} without axis {axis}, "
@@ -117,110 +179,20 @@ def softmax_focal_loss(
                 f"found {ignore.dtype} {list(ignore.shape)}"
             )
         skip = skip | ignore
-    require_labels("labels", labels, classes - 1, skip)
-    rows, positions = logits.shape[:axis].numel(), logits.shape[axis + 1 :].numel()
-    labels_R1D = labels.masked_fill(skip, 0).long().reshape(rows, 1, positions)
+    require_labels("labels", labels, logits.shape[axis] - 1, skip)
+    return skip
+
+
+def _row_weights(alpha: Vector | None, logits: Tensor, classes: int) -> Tensor | None:
+    if alpha is None:
+        return None
     if isinstance(alpha, int | float):
         warn(
             "alpha: one number in the softmax form scales the whole loss and so only the "
             "learning rate; give one per class, or none",
-            stacklevel=2,
+            stacklevel=3,
         )
-    weight_K = None if alpha is None else _vector("alpha", alpha, logits, classes).expand(classes)
-    loss_R1D: Tensor = SoftmaxFocal.apply(
-        logits.reshape(rows, classes, positions),
-        labels_R1D,
-        skip.reshape(rows, 1, positions),
-        weight_K,
-        _gamma(gamma, logits, classes),
-    )
-    loss = loss_R1D.reshape(labels.shape)
-    if reduction == "mean":
-        return loss.sum() / (~skip).sum().clamp(min=1)
-    return _reduce(loss, reduction)
-
-
-def composed_sigmoid_focal_loss(
-    logits: Tensor, targets: Tensor, *, alpha: Vector | None = None, gamma: Vector = 2.0
-) -> Tensor:
-    """Sigmoid focal loss of hard targets, written in differentiable operations and log space.
-
-    Slower and with more memory than `sigmoid_focal_loss`, but differentiable any number of times,
-    and in gamma and alpha. Logits and targets [.., K] in {0, 1} give a loss [.., K].
-
-    >>> composed_sigmoid_focal_loss(torch.zeros(1), torch.ones(1), gamma=1.0)
-    tensor([0.3466])
-    """
-    signed = logits * (2 * targets - 1)
-    power: float | Tensor = _gamma(gamma, logits, logits.shape[-1])
-    loss = -F.logsigmoid(signed) * (power * F.logsigmoid(-signed)).exp()
-    if alpha is None:
-        return loss
-    weight = _vector("alpha", alpha, logits, logits.shape[-1])
-    return loss * (weight * targets + (1 - weight) * (1 - targets))
-
-
-def _vector(name: str, values: Vector, logits: Tensor, classes: int) -> Tensor:
-    """A number, tuple or tensor as a tensor of 1 or K elements beside the logits."""
-    vector = torch.as_tensor(values, dtype=compute_dtype(logits.dtype), device=logits.device)
-    if vector.ndim > 1 or vector.numel() not in (1, classes):
-        raise ValueError(
-            f"{name}: must be one number or one for each of {classes} classes, "
-            f"found {list(vector.shape)}"
-        )
-    return vector
-
-
-def _gamma(gamma: Vector, logits: Tensor, classes: int) -> float | Tensor:
-    if isinstance(gamma, int | float):
-        require_range("gamma", gamma, 0.0)
-        return float(gamma)
-    return _vector("gamma", gamma, logits, classes)
-
-
-def _weighing(
-    logits: Tensor, alpha: Vector | None, class_weights: Vector | None, gamma: Vector
-) -> Weighing:
-    classes = logits.shape[-1]
-    positive: float | Tensor = 1.0
-    negative: float | Tensor = 1.0
-    if isinstance(alpha, int | float):
-        require_range("alpha", alpha, 0.0, 1.0)
-        positive, negative = float(alpha), 1 - float(alpha)
-    elif alpha is not None:
-        positive = _vector("alpha", alpha, logits, classes)
-        negative = 1 - positive
-    if class_weights is not None:
-        positive = positive * _vector("class_weights", class_weights, logits, classes)
-    return Weighing(positive, negative, _gamma(gamma, logits, classes))
-
-
-def _ignore_rows(ignore: Tensor | None, logits_K: Tensor) -> Tensor | None:
-    """A mask [..] or [.., K] as [R, 1] or [R, K]."""
-    if ignore is None:
-        return None
-    if ignore.dtype != torch.bool or ignore.shape not in (logits_K.shape, logits_K.shape[:-1]):
-        raise ValueError(
-            f"ignore: must be bool {list(logits_K.shape)} or {list(logits_K.shape[:-1])}, "
-            f"found {ignore.dtype} {list(ignore.shape)}"
-        )
-    whole = ignore.shape == logits_K.shape
-    rows, classes = logits_K.shape[:-1].numel(), logits_K.shape[-1]
-    return ignore.reshape(rows, classes if whole else 1)
-
-
-def _row_ignore(ignore_RX: Tensor | None) -> Tensor | None:
-    return None if ignore_RX is None else ignore_RX.all(1)
-
-
-def _reduce(loss: Tensor, reduction: Reduction) -> Tensor:
-    if reduction == "none":
-        return loss
-    if reduction == "sum":
-        return loss.sum()
-    if reduction == "mean":
-        return loss.mean()
-    raise ValueError(f"reduction: must be none, sum or mean, found {reduction!r}")
+    return class_vector("alpha", alpha, logits, classes).expand(classes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,9 +209,7 @@ class FocalLoss:
     fused: bool = False
 
     def sigmoid(self, logits_K: Tensor, targets_K: Tensor, ignore: Tensor | None = None) -> Tensor:
-        """Logits [.., K] and targets [.., K] in [0, 1], or labels [..] with K the background, to a
-        loss [.., K].
-        """
+        """Logits and targets [.., K] in [0, 1], or labels [..] in 0..K, to a loss [.., K]."""
         return sigmoid_focal_loss(
             logits_K,
             targets_K,
@@ -247,16 +217,25 @@ class FocalLoss:
             gamma=self.gamma,
             class_weights=self.class_weights,
             ignore=ignore,
+            fused=self.fused,
         )
 
     def softmax(self, logits_K: Tensor, labels: Tensor, ignore: Tensor | None = None) -> Tensor:
         """Logits [.., K] and class indices [..] to a loss [..]; weights are read by label."""
         alpha: Vector | None = self.alpha
         if self.class_weights is not None:
-            weights_K = _vector("class_weights", self.class_weights, logits_K, logits_K.shape[-1])
-            alpha = weights_K if alpha is None else weights_K * torch.as_tensor(alpha).to(weights_K)
+            classes = logits_K.shape[-1]
+            weights_K = class_vector("class_weights", self.class_weights, logits_K, classes)
+            alpha = 1.0 if alpha is None else alpha
+            alpha = weights_K * class_vector("alpha", alpha, logits_K, classes)
         return softmax_focal_loss(
-            logits_K, labels, alpha=alpha, gamma=self.gamma, ignore=ignore, class_axis=-1
+            logits_K,
+            labels,
+            alpha=alpha,
+            gamma=self.gamma,
+            ignore=ignore,
+            class_axis=-1,
+            fused=self.fused,
         )
 
 

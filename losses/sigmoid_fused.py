@@ -1,0 +1,122 @@
+"""Sigmoid focal loss compiled into one loop for the value and one for the gradient.
+
+Shapes: R rows, K classes; X is 1 or K. `None` comes back where nothing can be compiled.
+"""
+
+import torch
+from torch import Tensor
+
+from losses.checks import compute_dtype
+from losses.fused import run_fused
+from losses.sigmoid_formula import Weighing, focal_slope, focal_value
+
+
+def fused_value(
+    logits_RK: Tensor,
+    targets: Tensor,
+    ignore_RX: Tensor | None,
+    weighing: Weighing,
+    soft: bool,
+    summed: bool,
+) -> Tensor | None:
+    """Loss [R, K], or its sum."""
+    weights = _as_tensors(weighing, logits_RK)
+    if summed:
+        loss_R = run_fused(_row_sums, logits_RK, targets, ignore_RX, *weights, soft)
+        return None if loss_R is None else loss_R.sum(dtype=torch.float64).to(loss_R.dtype)
+    if _is_elementwise(targets, ignore_RX, weights):
+        loss = run_fused(_value, logits_RK.view(-1), targets.view(-1), None, *weights, soft)
+        return None if loss is None else loss.view(logits_RK.shape)
+    return run_fused(_value, logits_RK, targets, ignore_RX, *weights, soft)
+
+
+def fused_slope(
+    logits_RK: Tensor,
+    targets: Tensor,
+    ignore_RX: Tensor | None,
+    weighing: Weighing,
+    soft: bool,
+    upstream_RK: Tensor,
+) -> Tensor | None:
+    """Gradient [R, K] times `upstream`, which is often one number seen through strides of 0."""
+    weights = _as_tensors(weighing, logits_RK)
+    if upstream_RK.numel() == 0:
+        return torch.empty_like(logits_RK)
+    if upstream_RK.stride() == (0, 0):
+        upstream = upstream_RK[0, 0]
+        if _is_elementwise(targets, ignore_RX, weights):
+            flat = (logits_RK.view(-1), targets.view(-1), None)
+            slope = run_fused(_slope, *flat, *weights, soft, upstream)
+            return None if slope is None else slope.view(logits_RK.shape)
+    elif upstream_RK.stride(1) == 0:
+        upstream = upstream_RK[:, :1].contiguous()
+    else:
+        upstream = upstream_RK.contiguous()
+    return run_fused(_slope, logits_RK, targets, ignore_RX, *weights, soft, upstream)
+
+
+def _is_elementwise(
+    targets: Tensor, ignore_RX: Tensor | None, weights: tuple[Tensor, Tensor, Tensor]
+) -> bool:
+    """Whether rows and classes make no difference, so that one long loop will do."""
+    single = all(weight.ndim == 0 for weight in weights)
+    return single and targets.ndim == 2 and ignore_RX is None
+
+
+def _as_tensors(weighing: Weighing, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    dtype, device = compute_dtype(like.dtype), like.device
+    parameters = (weighing.positive, weighing.negative, weighing.gamma)
+    positive, negative, gamma = (
+        torch.as_tensor(value, dtype=dtype, device=device) for value in parameters
+    )
+    return positive, negative, gamma
+
+
+def _inputs(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    x = logits.to(compute_dtype(logits.dtype))
+    if targets.ndim < logits.ndim:
+        targets = targets[:, None] == torch.arange(logits.shape[1], device=logits.device)
+    return x, targets.to(x.dtype)
+
+
+def _value(
+    logits: Tensor,
+    targets: Tensor,
+    ignore: Tensor | None,
+    positive: Tensor,
+    negative: Tensor,
+    gamma: Tensor,
+    soft: bool,
+) -> Tensor:
+    x, t = _inputs(logits, targets)
+    loss = focal_value(x, t, Weighing(positive, negative, gamma), soft)
+    return loss if ignore is None else loss.masked_fill(ignore, 0)
+
+
+def _row_sums(
+    logits: Tensor,
+    targets: Tensor,
+    ignore: Tensor | None,
+    positive: Tensor,
+    negative: Tensor,
+    gamma: Tensor,
+    soft: bool,
+) -> Tensor:
+    return _value(logits, targets, ignore, positive, negative, gamma, soft).sum(1)
+
+
+def _slope(
+    logits: Tensor,
+    targets: Tensor,
+    ignore: Tensor | None,
+    positive: Tensor,
+    negative: Tensor,
+    gamma: Tensor,
+    soft: bool,
+    upstream: Tensor,
+) -> Tensor:
+    x, t = _inputs(logits, targets)
+    slope = focal_slope(x, t, Weighing(positive, negative, gamma), soft) * upstream
+    if ignore is not None:
+        slope = slope.masked_fill(ignore, 0)
+    return slope.to(logits.dtype)
