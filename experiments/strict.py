@@ -6,7 +6,6 @@ what is allowed and the nearest spelling. A choice ("name: focal") is looked up 
 
 import dataclasses
 import difflib
-import functools
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -188,10 +187,14 @@ class Reader:
             raise _error(where, inner or key, message) from error
 
 
-@functools.cache
+_HINTS: dict[type[Any], dict[str, Any]] = {}
+
+
 def _hints(kind: type[Any]) -> dict[str, Any]:
     """The annotations of a settings type; resolving them is half the time of reading a record."""
-    return typing.get_type_hints(kind)
+    if kind not in _HINTS:
+        _HINTS[kind] = typing.get_type_hints(kind)
+    return _HINTS[kind]
 
 
 def _required(field: "dataclasses.Field[Any]") -> bool:
