@@ -11,10 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib
-
-matplotlib.use("Agg")
-
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from experiments.report.arms import Arm, Group
@@ -84,7 +82,8 @@ def svg_of(draw: Callable[..., Figure], *arguments: object) -> str:
     out = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     with matplotlib.rc_context(_SETTINGS):
-        draw(*arguments).savefig(out, format="svg", metadata=nothing)
+        canvas: Any = FigureCanvasSVG(draw(*arguments))
+        canvas.print_svg(out, metadata=nothing)  # savefig would draw it twice
     return _FONT.sub(
         r"font: \1 system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif",
         out.getvalue(),
