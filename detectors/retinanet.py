@@ -13,11 +13,12 @@ from torch import Tensor
 
 from detectors import boxes
 from detectors.anchors import AnchorGrid, Anchors, anchor_grid
+from detectors.assigners import ATSS, MaxIoU
 from detectors.backbones import TimmBackbone, TorchvisionBackbone
 from detectors.base import Backbone, Detections, Detector, Truth
 from detectors.darknet19 import Darknet19
 from detectors.heads import Head, Tower, sigmoid_prior_, softmax_prior_
-from detectors.matching import Assignment, MaxIoU, assign
+from detectors.matching import Assignment, assign
 from detectors.nms import Selection, candidates, suppress
 from detectors.pyramid import Pyramid
 from detectors.torchvision_weights import load_torchvision
@@ -63,7 +64,7 @@ class RetinaNet:
     pyramid: Pyramid = field(default_factory=Pyramid)
     head: Head = field(default_factory=Head)
     anchors: Anchors = field(default_factory=Anchors)
-    assign: MaxIoU = field(default_factory=MaxIoU)
+    assign: MaxIoU | ATSS = field(default_factory=MaxIoU)
     activation: Literal["sigmoid", "softmax"] = "sigmoid"
     box_loss: BoxLoss = field(default_factory=BoxLoss)
     normaliser: Normaliser = field(default_factory=PerBatch)

@@ -9,7 +9,8 @@ from torchvision.models.detection._utils import Matcher
 from torchvision.ops import box_iou
 
 from detectors.anchors import AnchorGrid, Anchors, anchor_grid
-from detectors.matching import MaxIoU, assign
+from detectors.assigners import ATSS, MaxIoU
+from detectors.matching import assign
 
 
 @dataclass
@@ -119,3 +120,53 @@ def test_images_together_or_one_by_one_are_the_same(
     for name in ("image_F", "anchor_F", "row_F", "counted_BA"):
         assert torch.equal(getattr(together, name), getattr(alone, name))
     assert together.foreground_B.tolist() == together.foreground_BA.sum(1).tolist()
+
+
+def test_mmdets_voc_recipe_would_train_ignored_truth_as_background(grid: AnchorGrid) -> None:
+    truth = labels(BOXES[:1], ignore=[[True]])
+    near = box_iou(truth.boxes_BM4[0], grid.boxes_A4)[0] >= 0.4
+    assert near.sum() > 5
+    assert assign(MaxIoU(ignored="background"), grid, truth).counted_BA[0][near].all()
+    assert not assign(MaxIoU(ignored="aside"), grid, truth).counted_BA[0][near].any()
+
+
+def slow_atss(boxes: Tensor, grid: AnchorGrid, nearest: int) -> dict[int, int]:
+    """Algorithm 1 of the paper, box by box and level by level: anchor -> box."""
+    centres = (grid.boxes_A4[:, :2] + grid.boxes_A4[:, 2:]) / 2
+    iou, best = box_iou(boxes, grid.boxes_A4), {}
+    for box, corners in enumerate(boxes):
+        offers: list[int] = []
+        start = 0
+        for level in grid.levels:
+            indices = range(start, start + len(level.boxes_A4))
+            middle = (corners[:2] + corners[2:]) / 2
+            distance = [((centres[i] - middle) ** 2).sum().item() for i in indices]
+            order = sorted(indices, key=lambda i: (distance[i - start], i))
+            offers += order[: nearest * 9]
+            start += len(level.boxes_A4)
+        overlaps = iou[box, offers]
+        limit = overlaps.mean() + overlaps.std()
+        for anchor in offers:
+            x, y = centres[anchor].tolist()
+            inside = corners[0] < x < corners[2] and corners[1] < y < corners[3]
+            if inside and iou[box, anchor] >= limit:
+                rival = best.get(anchor)
+                if rival is None or iou[box, anchor] > iou[rival, anchor]:
+                    best[anchor] = box
+    return best
+
+
+def test_atss_is_its_papers_algorithm(grid: AnchorGrid) -> None:
+    boxes = [[3.3, 5.1, 61.0, 70.2], [10.7, 20.4, 22.0, 33.9], [81.3, 30.0, 150.1, 60.6]]
+    found = assign(ATSS(nearest=3), grid, labels(boxes, boxes[:1]))
+    for image, listed in enumerate((boxes, boxes[:1])):
+        expected = slow_atss(torch.tensor(listed), grid, nearest=3)
+        here = found.image_F == image
+        pairs = zip(found.anchor_F[here].tolist(), found.row_F[here].tolist(), strict=True)
+        assert dict(pairs) == expected
+    assert found.counted_BA.all()
+
+
+def test_atss_gives_a_tiny_box_more_than_its_best_anchor(grid: AnchorGrid) -> None:
+    tiny = labels([[40.0, 40.0, 52.0, 52.0]])
+    assert len(assign(ATSS(), grid, tiny).anchor_F) > 1
