@@ -91,6 +91,9 @@ class ClassMetrics:
     detections: int
 
 
+_CLASS_NAMES = [field.name for field in dataclasses.fields(ClassMetrics)]
+
+
 @dataclass(frozen=True, slots=True)
 class Metrics:
     """All numbers of one evaluation, in percent."""
@@ -337,7 +340,17 @@ class _JsonReader(Reader):
             return value
         if kind == Point and isinstance(value, dict) and _NUMBER >= set(map(type, value.values())):
             return {name: None if item is None else float(item) for name, item in value.items()}
+        if kind is ClassMetrics and _fits_class(value):
+            return ClassMetrics(**value)
         return value if kind is Any else super().read(kind, value, where, key)
+
+
+def _fits_class(value: Any) -> bool:
+    """True for what ClassMetrics was written as: its names, floats or null, then whole numbers."""
+    if not isinstance(value, dict) or list(value) != _CLASS_NAMES:
+        return False
+    kinds = [type(item) for item in value.values()]
+    return set(kinds[:4]) <= {float, type(None)} and set(kinds[4:]) == {int}
 
 
 def _read(kind: Any, value: Any, place: str) -> Any:
