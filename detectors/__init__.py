@@ -2,16 +2,17 @@
 other room.
 
 Tables of choices, from the name in a config to the settings that build it: `DETECTORS`, their
-`BACKBONES`, and `REGIONS`, the region losses of YOLOv2.
+`BACKBONES`, RetinaNet's `ASSIGNERS`, and `REGIONS`, the region losses of YOLOv2.
 """
 
+from detectors.assigners import ASSIGNERS
 from detectors.backbones import TimmBackbone, TorchvisionBackbone
 from detectors.darknet19 import Darknet19, TinyDarknet
 from detectors.region_settings import REGIONS
 from detectors.retinanet import RetinaNet
 from detectors.yolov2 import YOLOv2
 
-__all__ = ["BACKBONES", "DETECTORS", "REGIONS"]
+__all__ = ["ASSIGNERS", "BACKBONES", "DETECTORS", "REGIONS"]
 
 BACKBONES: dict[str, type[Darknet19 | TinyDarknet | TimmBackbone | TorchvisionBackbone]] = {
     "darknet19": Darknet19,
