@@ -7,7 +7,7 @@ Here, and only inside the region layer, boxes are (centre x, centre y, width, he
 import torch
 from torch import Tensor
 
-MAX_LOG_SCALE = 8.0  # exp(8) anchors: wider than any input, and keeps early training finite
+MAX_LOG_SCALE = 20.0  # exp(20) anchors, 1e9 times the input; areas of two such still fit float32
 
 
 def decode_cells(fields_BHWAF: Tensor, anchors_A2: Tensor, reach: float = 1.0) -> Tensor:

@@ -171,7 +171,7 @@ def test_numbers_are_darknets(
     )
     print(f"  gradient {gradient:.1e}; {len(mine)} detections, Darknet {len(theirs)}")
     assert evaluated < 1e-4
-    # Darknet sums batch statistics one by one in float32: its own rounding, not a difference of method.
+    # Darknet adds up batch statistics one by one in float32: its own rounding, not its method.
     assert trained < 5e-4
     assert gradient < 1e-5
     assert mine.shape == theirs.shape
