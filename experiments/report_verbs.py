@@ -26,6 +26,14 @@ Written: report.html (one page, opens from disk), report.md, table.csv, per_clas
 table.tex and figures/*.svg.
 """
 
+_TEACH_VERIFY = """\
+Compute everything in a report again and compare: its tables from the records, the records' metrics
+from their detections, and every file against its hash. Ends with status 1 and names each
+difference, or with status 0.
+
+  python -m experiments verify runs/sweep/report
+"""
+
 
 def add_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add `report` to the verbs; its `run` default is the function that carries it out and
@@ -78,8 +86,30 @@ def add_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]
         const=Path("README.md"),
         help="fill FILE's marked block (default README.md)",
     )
+    parser.add_argument(
+        "--published",
+        metavar="STUDY",
+        action="append",
+        default=[],
+        help="published values to stand beside ours: focal-1a, focal-1b, yolov2-gamma (repeatable)",
+    )
     parser.add_argument("--open", action="store_true", help="open the page in a browser")
     parser.set_defaults(run=run)
+    _add_verify(subparsers)
+
+
+def _add_verify(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = subparsers.add_parser(
+        "verify",
+        help="check a report against its records and detections",
+        description=_TEACH_VERIFY,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("report", metavar="REPORT", type=Path, help="the folder `report` wrote")
+    parser.add_argument(
+        "--quick", action="store_true", help="do not compute the metrics from the detections again"
+    )
+    parser.set_defaults(run=run_verify)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -102,6 +132,7 @@ def run(arguments: argparse.Namespace) -> int:
             metric=arguments.metric,
             question=arguments.question,
             images=arguments.images,
+            published=arguments.published,
         )
         if arguments.readme is not None:
             fill_readme(arguments.readme, (out / "report.md").read_text(encoding="utf-8"))
@@ -111,6 +142,26 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.open:
         webbrowser.open(page.resolve().as_uri())
     return 0
+
+
+def run_verify(arguments: argparse.Namespace) -> int:
+    """Check a report; 0 where it is sound, 1 where something differs.
+
+    Raises:
+        UsageError: the folder holds no report.
+    """
+    from experiments.report import ReportError
+    from experiments.verify import verify
+
+    folder = arguments.report.parent if arguments.report.is_file() else arguments.report
+    try:
+        found = verify(folder, metrics=not arguments.quick)
+    except ReportError as error:
+        raise UsageError(str(error)) from None
+    for line in found:
+        print(line)
+    print(f"verify: {len(found)} differences" if found else "verify: every number is confirmed")
+    return 1 if found else 0
 
 
 def fill_readme(readme: Path, markdown: str) -> None:

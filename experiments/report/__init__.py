@@ -2,8 +2,9 @@
 network, no run is changed.
 
 `load` reads records, `arms` groups them, `statistics` and `tables` make the numbers, `verdict`
-the words, `figures/` and `pictures` what is looked at, `page` and `render` the files. Only
-experiments.record, experiments.atomic and experiments.errors may be imported from outside.
+the words, `figures/` and `pictures` what is looked at, `published` other people's numbers, `page`
+and `render` the files. From outside only the record, plain files and experiments.evaluation, which
+are as free of torch.
 """
 
 from experiments.report.load import ReportError

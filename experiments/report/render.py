@@ -6,7 +6,9 @@ Equal records give equal bytes. Every file is written whole or not at all, the p
 
 import base64
 import hashlib
-from collections.abc import Sequence
+import json
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,16 @@ import jinja2
 from markupsafe import Markup
 
 from experiments.atomic import write_text
+from experiments.provenance import file_hash
+from experiments.record import RECORD_FILE
 from experiments.report import page, pictures, tables, verdict
+from experiments.report import published as published_values
 from experiments.report.arms import Group, make_groups
 from experiments.report.figures.style import PALETTE
-from experiments.report.load import ReportError, load_runs
+from experiments.report.load import ReportError, Run, load_runs
 
 TEMPLATES = Path(__file__).parent / "templates"
+PAGE, MANIFEST = "report.html", "manifest.json"
 FILES = (
     ("report.md", "the verdict and tables as Markdown"),
     ("table.csv", "arms × metrics, differences, intervals and p values"),
@@ -27,6 +33,7 @@ FILES = (
     ("runs.csv", "every run with whole hashes"),
     ("table.tex", "the comparison for LaTeX (booktabs)"),
     ("figures/", "the figures as SVG"),
+    ("manifest.json", "what `verify` checks the report against"),
 )
 
 
@@ -38,31 +45,74 @@ def write_report(
     metric: str | None = None,
     question: str | None = None,
     images: int = 8,
+    published: Sequence[str] = (),
 ) -> Path:
-    """Make the report of all records at or below `directories` in the folder `out`; gives the
-    page's path.
+    """Make the report of all records at or below `directories` in `out`; gives the page's path.
 
     `baseline` names the arm to compare with (default: cross-entropy or gamma 0 of the same
     detector), `metric` the deciding metric (a key of the record, default voc07_map where every
-    run has it), `question` the title, `images` how many test images a detector are shown.
+    run has it), `question` the title, `images` how many test images a detector are shown,
+    `published` the studies of published.py to stand beside ours.
 
     Raises:
-        ReportError: no record, an unreadable record, an unknown arm or metric.
+        ReportError: no record, an unreadable record, an unknown arm, metric or study.
     """
-    groups = make_groups(load_runs(directories), baseline=baseline)
+    runs = load_runs(directories)
+    groups = make_groups(runs, baseline=baseline)
     primary = choose_metric(metric, groups)
     context = _context(groups, primary, out, question, images)
-    for block in context["blocks"]:
-        for item in block.figures:
-            write_text(out / item.file, item.svg)
+    context["published"] = _published(published, groups)
+    files = _tables(groups, primary)
+    files |= {item.file: item.svg for block in context["blocks"] for item in block.figures}
+    files |= {"report.md": render_markdown(context), PAGE: render_page(context)}
+    for name, text in files.items():
+        write_text(out / name, text)
+    options: dict[str, Any] = {"baseline": baseline, "metric": metric, "question": question}
+    options |= {"images": images, "published": list(published)}
+    write_text(out / MANIFEST, _manifest(directories, out, runs, files, options))
+    return out / PAGE
+
+
+def _tables(groups: Sequence[Group], primary: tables.Metric) -> dict[str, str]:
     rows = [row for group in groups for row in tables.comparison(group, primary)]
-    write_text(out / "table.csv", tables.comparison_csv(rows))
-    write_text(out / "per_class.csv", tables.per_class_csv(groups))
-    write_text(out / "runs.csv", tables.runs_csv(groups))
-    write_text(out / "table.tex", tables.latex_table(groups, primary))
-    write_text(out / "report.md", render_markdown(context))
-    write_text(out / "report.html", render_page(context))
-    return out / "report.html"
+    return {
+        "table.csv": tables.comparison_csv(rows),
+        "per_class.csv": tables.per_class_csv(groups),
+        "runs.csv": tables.runs_csv(groups),
+        "table.tex": tables.latex_table(groups, primary),
+    }
+
+
+def _manifest(
+    directories: Sequence[Path],
+    out: Path,
+    runs: Sequence[Run],
+    files: Mapping[str, str],
+    options: Mapping[str, Any],
+) -> str:
+    """What `verify` needs: where the records are (from here) and what each file was."""
+    values = {
+        "format": 1,
+        "directories": [_from(out, directory) for directory in directories],
+        "options": options,
+        "records": {_from(out, run.folder): file_hash(run.folder / RECORD_FILE) for run in runs},
+        "files": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in files.items()},
+    }
+    return json.dumps(values, indent=1, ensure_ascii=False) + "\n"
+
+
+def _from(out: Path, path: Path) -> str:
+    return Path(os.path.relpath(path.resolve(), out.resolve())).as_posix()
+
+
+def _published(names: Sequence[str], groups: Sequence[Group]) -> list[published_values.Table]:
+    found = []
+    for name in names:
+        if name not in published_values.STUDIES:
+            known = ", ".join(published_values.STUDIES)
+            raise ReportError(f"published: unknown study '{name}' (known: {known})")
+        found += published_values.beside(published_values.STUDIES[name], groups)
+    return found
 
 
 def choose_metric(key: str | None, groups: Sequence[Group]) -> tables.Metric:
@@ -173,6 +223,7 @@ def _environment(*, autoescape: bool) -> jinja2.Environment:
         fixed=tables.fixed,
         signed=tables.signed,
         interval=tables.interval,
+        mean_sd=tables.mean_sd,
         setting=tables.setting,
         brief=lambda value: tables.setting(value).split(" in ")[0],
         plain=lambda value: (

@@ -1,15 +1,13 @@
-"""What seeds allow us to say: mean and SD, the difference to a baseline with its interval,
-Holm's correction.
+"""What seeds allow us to say: mean and SD, and the difference to a baseline with its interval.
 
-The unit is a run (one seed). With one seed an arm has no spread, so nothing is ever called
-better.
+The unit is a run (one seed). With one seed an arm has no spread: nothing is ever called better.
 """
 
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from scipy import stats
+from experiments.evaluation import significance
 
 CONFIDENCE = 0.95
 
@@ -23,9 +21,7 @@ class Summary(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """Arm minus baseline in points, with its 95 % interval and Holm-adjusted p; None where
-    seeds are too few.
-    """
+    """Arm minus baseline in points, 95 % interval, Holm-adjusted p; None where seeds are few."""
 
     points: float | None
     low: float | None
@@ -46,63 +42,39 @@ def summarise(values: Sequence[float]) -> Summary:
 
 
 def compare(arms: Sequence[Sequence[float]], baseline: Sequence[float]) -> list[Difference]:
-    """Each arm's difference to the baseline by Welch's t test, p adjusted by Holm over all arms
-    given.
+    """Each arm's difference to the baseline by Welch's t test, p adjusted by Holm over the arms.
 
-    The intervals are not adjusted: each has its own 95 %. Arms may differ in spread and in
-    seeds (Welch 1947).
+    The intervals are not adjusted: each has its own 95 %.
     """
     raw = [_welch(values, baseline) for values in arms]
-    adjusted = holm([p for *_, p in raw])
+    adjusted = holm_of_known([p for *_, p in raw])
     return [
         Difference(points, low, high, p, _verdict(points, p))
         for (points, low, high, _), p in zip(raw, adjusted, strict=True)
     ]
 
 
-def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Holm's (1979) step-down adjustment over the known p values; unknown ones stay None and do
-    not count.
-    """
-    known = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
-    adjusted: list[float | None] = [None] * len(p_values)
-    highest = 0.0
-    for rank, (p, index) in enumerate(known):
-        highest = max(highest, min(1.0, p * (len(known) - rank)))
-        adjusted[index] = highest
-    return adjusted
-
-
-def seeds_needed(points: float, sd: float, *, power: float = 0.8) -> int | None:
-    """Seeds an arm needed to see a true difference of `points` with `power`, by a two-sided
-    two-sample t test.
-
-    None where more than 200 would be needed, or the difference is none.
-    """
-    if points == 0 or sd <= 0:
-        return None
-    for seeds in range(2, 201):
-        freedom = 2 * seeds - 2
-        critical = stats.t.ppf((1 + CONFIDENCE) / 2, freedom)
-        if stats.nct.sf(critical, freedom, abs(points) / (sd * math.sqrt(2 / seeds))) >= power:
-            return seeds
-    return None
+def holm_of_known(p_values: Sequence[float | None]) -> list[float | None]:
+    """Holm's (1979) adjustment over the known p values; unknown ones stay None and do not count."""
+    known = iter(significance.holm([p for p in p_values if p is not None]))
+    return [None if p is None else next(known) for p in p_values]
 
 
 def _welch(
     values: Sequence[float], baseline: Sequence[float]
 ) -> tuple[float | None, float | None, float | None, float | None]:
+    """Difference, interval and p; the last three None where no arm has any spread.
+
+    Equal values at every seed are more likely one run copied than a method without noise.
+    """
     one, two = summarise(values), summarise(baseline)
     if one.mean is None or two.mean is None:
         return None, None, None, None
     points = one.mean - two.mean
-    if one.sd is None or two.sd is None or one.sd + two.sd == 0:
+    found, p = significance.welch(baseline, values, CONFIDENCE)
+    if found is None or not (one.sd or two.sd):
         return points, None, None, None
-    parts = (one.sd**2 / one.seeds, two.sd**2 / two.seeds)
-    error = math.sqrt(sum(parts))
-    freedom = sum(parts) ** 2 / (parts[0] ** 2 / (one.seeds - 1) + parts[1] ** 2 / (two.seeds - 1))
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
-    return points, points - half, points + half, float(2 * stats.t.sf(abs(points) / error, freedom))
+    return points, found.low, found.high, p
 
 
 def _verdict(points: float | None, p: float | None) -> str:

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from experiments.evaluation.significance import seeds_needed
 from experiments.report.arms import Arm, Group, settings_of
 from experiments.report.load import Run
-from experiments.report.statistics import seeds_needed
 from experiments.report.tables import Metric, Row, comparison, fixed, interval, mean_sd, signed
 
 UNEQUAL = 0.05  # relative difference of budgets that is worth a warning
@@ -146,7 +146,7 @@ def _advice(best: Row, base: Row, primary: Metric) -> str:
     if points is None or not known:
         return "."
     pooled = (sum(sd * sd for sd in known) / len(known)) ** 0.5
-    seeds = seeds_needed(points, pooled)
+    seeds = seeds_needed(pooled, points)
     if seeds is None or seeds <= len(best.arm.finished):
         return "."
     return f"; were it real, about {seeds} seeds an arm would show it alone in four of five tries."

@@ -17,12 +17,14 @@ FLAGS = (
 # Runs after the page's own script; its findings are read from the dumped document.
 PROBE = """
 <script>
-const seen = {errors: window.seenErrors, resources: performance.getEntriesByType("resource").length};
+const seen = {errors: window.seenErrors};
+seen.resources = performance.getEntriesByType("resource").length;
 const table = document.querySelector("table.sortable"), rows = () => [...table.tBodies[0].rows];
 const column = () => rows().map((row) => row.cells[4].dataset.value).filter(Boolean).map(Number);
 const button = table.tHead.rows[0].cells[4].querySelector("button");
 button.click(); seen.down = column();
-button.click(); seen.up = column(); seen.sort = table.tHead.rows[0].cells[4].getAttribute("aria-sort");
+button.click(); seen.up = column();
+seen.sort = table.tHead.rows[0].cells[4].getAttribute("aria-sort");
 const filter = document.querySelector("input.filter");
 if (filter) {
   filter.value = "finished 9"; filter.dispatchEvent(new Event("input"));

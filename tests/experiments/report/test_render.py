@@ -13,7 +13,15 @@ import pytest
 from experiments.report import ReportError, write_report
 
 CHECKOUT = Path(__file__).parents[3]
-FILES = ["per_class.csv", "report.html", "report.md", "runs.csv", "table.csv", "table.tex"]
+FILES = [
+    "manifest.json",
+    "per_class.csv",
+    "report.html",
+    "report.md",
+    "runs.csv",
+    "table.csv",
+    "table.tex",
+]
 EVIL = "<script>alert(1)</script>"
 
 
