@@ -52,11 +52,14 @@ class Float32GroupNorm(nn.GroupNorm):
 
 class Tower(nn.Module):
     """Convolutions with ReLU, then one that predicts O numbers for each of S anchors in each
-    cell.
+    cell; `exact` makes that last one float32 under autocast too.
     """
 
-    def __init__(self, settings: Head, width: int, anchors: int, numbers: int):
+    def __init__(
+        self, settings: Head, width: int, anchors: int, numbers: int, *, exact: bool = False
+    ):
         super().__init__()
+        self.exact = exact
         grouped = settings.norm == "group"
         blocks: list[nn.Module] = []
         for _ in range(settings.depth):
@@ -76,8 +79,16 @@ class Tower(nn.Module):
         """Pyramid levels to [B, A, O]: level by level, row by row, cell by cell, anchor by
         anchor.
         """
-        maps = [self.predict(self.conv(level)).permute(0, 2, 3, 1) for level in levels]
+        maps = [self._predict(self.conv(level)).permute(0, 2, 3, 1) for level in levels]
         return torch.cat([x_BHWO.reshape(len(x_BHWO), -1, self.numbers) for x_BHWO in maps], dim=1)
+
+    def _predict(self, level: Tensor) -> Tensor:
+        if not self.exact:
+            predicted: Tensor = self.predict(level)
+            return predicted
+        with torch.autocast(level.device.type, enabled=False):
+            predicted = self.predict(level.float())
+        return predicted
 
 
 def sigmoid_prior_(tower: Tower, prior: float) -> None:

@@ -16,7 +16,7 @@ from detectors.anchors import AnchorGrid, Anchors, anchor_grid
 from detectors.assigners import ATSS, MaxIoU
 from detectors.backbones import TimmBackbone, TorchvisionBackbone
 from detectors.base import Backbone, Detections, Detector, Truth
-from detectors.darknet19 import Darknet19
+from detectors.darknet19 import Darknet19, TinyDarknet
 from detectors.heads import Head, Tower, sigmoid_prior_, softmax_prior_
 from detectors.matching import Assignment, assign
 from detectors.nms import Selection, candidates, suppress
@@ -58,7 +58,7 @@ class RetinaNet:
     leaves out its layer that predicts classes, for other classes than the file's.
     """
 
-    backbone: TorchvisionBackbone | TimmBackbone | Darknet19 = field(
+    backbone: TorchvisionBackbone | TimmBackbone | Darknet19 | TinyDarknet = field(
         default_factory=TorchvisionBackbone
     )
     pyramid: Pyramid = field(default_factory=Pyramid)
@@ -71,6 +71,15 @@ class RetinaNet:
     select: Selection = field(default_factory=Selection)
     weights: str | None = None
     drop_head: bool = False
+
+    def __post_init__(self) -> None:
+        if self.head.norm == "group" and self.pyramid.width % self.head.groups:
+            raise ValueError(
+                f"head: {self.head.groups} groups do not divide the pyramid's width of "
+                f"{self.pyramid.width}"
+            )
+        if self.drop_head and self.weights is None:
+            raise ValueError("drop_head: has no meaning without weights")
 
     def build(self, classes: int) -> "RetinaNetDetector":
         """The detector for `classes` foreground classes, with plain cross-entropy until the engine
@@ -106,7 +115,8 @@ class RetinaNetDetector(Detector[DenseOutput]):
         width, per_cell = settings.pyramid.width, settings.anchors.per_cell
         columns = classes + (settings.activation == "softmax")
         self.classification = Tower(settings.head, width, per_cell, columns)
-        self.regression = Tower(settings.head, width, per_cell, 4)
+        # A step of bfloat16 at an offset of 1 is half a pixel of a 64 px anchor.
+        self.regression = Tower(settings.head, width, per_cell, 4, exact=True)
         prior_ = sigmoid_prior_ if settings.activation == "sigmoid" else softmax_prior_
         prior_(self.classification, settings.head.prior)
         self.normaliser = settings.normaliser.build()

@@ -15,6 +15,7 @@ from detectors.pyramid import Pyramid
 from detectors.retinanet import BoxLoss, DenseOutput, RetinaNet, RetinaNetDetector
 from losses.cross_entropy import CrossEntropy
 from losses.focal import Focal
+from losses.ohem import OHEMCrossEntropy
 
 
 def slim(**changes: object) -> RetinaNet:
@@ -65,12 +66,12 @@ def test_it_learns_two_squares_and_finds_them() -> None:
     detector.classification_loss = Focal().at(0.0)
     batch = squares(2)
     optimiser = torch.optim.AdamW(detector.parameters(), lr=2e-3)
-    for _ in range(60):
+    for _ in range(40):
         optimiser.zero_grad()
         terms = detector.loss(run(detector, batch), batch, 0)
         terms.total.backward()
         optimiser.step()
-    assert terms.total.item() < 0.4
+    assert terms.total.item() < 0.6
     with torch.no_grad():
         found = detector.decode(run(detector, batch), batch.content_B2)
     for image, detections in enumerate(found):
@@ -165,7 +166,9 @@ def test_every_form_has_finite_gradients_in_bfloat16(box_loss: BoxLoss, activati
     detector.classification_loss = Focal(alpha=None if activation == "softmax" else 0.25).at(0.0)
     batch = squares(2)
     with torch.autocast("cpu", torch.bfloat16):
-        terms = detector.loss(run(detector, batch), batch, 0)
+        output = run(detector, batch)
+        terms = detector.loss(output, batch, 0)
+    assert output.deltas_BA4.dtype == torch.float32  # boxes are not rounded on their way
     assert terms.total.dtype == torch.float32
     terms.total.backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in detector.parameters())
@@ -199,3 +202,19 @@ def test_grids_are_kept_per_size() -> None:
     detector = slim().build(2).eval()
     first, again = run(detector, squares(1)).grid, run(detector, squares(2)).grid
     assert first is again
+
+
+def test_settings_that_contradict_each_other_name_their_key() -> None:
+    with pytest.raises(ValueError, match="^head: 32 groups do not divide"):
+        RetinaNet(pyramid=Pyramid(width=48), head=Head(norm="group", groups=32))
+    with pytest.raises(ValueError, match="^drop_head:"):
+        RetinaNet(drop_head=True)
+
+
+def test_hard_example_mining_keeps_its_count_of_anchors_in_each_image() -> None:
+    """Table 1d's loss sees the anchors of one image as one pool."""
+    torch.manual_seed(0)
+    detector = slim().build(2).eval()
+    detector.classification_loss = OHEMCrossEntropy(keep=16).at(0.0)
+    logits, _, _ = gradients(detector, squares(2))
+    assert (logits.abs().sum(-1) > 0).sum(dim=1).tolist() == [16, 16]
