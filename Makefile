@@ -20,7 +20,7 @@ $(STAMP): requirements.lock
 
 demo: $(STAMP)
 	$(RUN) -m experiments data glyphs --root data/glyphs
-	$(RUN) -m experiments sweep sweep.yaml --out $(DEMO)
+	$(RUN) -m experiments sweep sweep.yaml --jobs 2 --out $(DEMO)
 	$(RUN) -m experiments report $(DEMO) --out $(DEMO)/report
 
 test: $(STAMP) check

@@ -39,7 +39,9 @@ class Train:
     channels_last: bool = True
     ema: float | None = None  # momentum of the old average, for example 0.998; null: none
     workers: int | None = None  # loader processes; null: none on 2 cores, else up to 8
-    cache_images: int | Literal["whole", "no"] = "no"  # in memory: as they are, or at most n px long
+    cache_images: int | Literal["whole", "no"] = (
+        "no"  # in memory: as they are, or at most n px long
+    )
     validate_every: int | None = None  # iterations; null: not during training
     checkpoint_every: int = 1000
     keep_checkpoints: int = 2

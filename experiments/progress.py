@@ -30,7 +30,7 @@ class TrainProgress(AbstractContextManager["TrainProgress"]):
         self._title = title
         self._iterations = iterations
         self._start = start
-        self._began = time.monotonic()
+        self._began: float | None = None  # the first row: opening data is not training
         self._told = 0.0
         self._console = Console(file=sys.stderr)
         self._bar = _bar(self._console, TextColumn("{task.fields[numbers]}"))
@@ -57,6 +57,8 @@ class TrainProgress(AbstractContextManager["TrainProgress"]):
             self._bar.update(self._task, completed=done, numbers=_numbers(row))
             return
         now = time.monotonic()
+        if self._began is None:
+            self._began, self._start = now, done
         if now - self._told < SECONDS_BETWEEN_LINES and done < self._iterations:
             return
         self._told = now

@@ -4,7 +4,7 @@ import dataclasses
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from experiments.tracking import Tracker, open_tracker
 from experiments.yaml_source import parse_overrides
 
 PROBLEMS_SHOWN = 5
+DIFFERENCES_SHOWN = 3
 
 
 def default_folder(path: Path, config: RunConfig) -> Path:
@@ -197,13 +198,24 @@ def _finished(folder: Path, config: RunConfig) -> RunRecord | None:
     if not (folder / RECORD_FILE).is_file():
         return None
     record = load_record(folder)
-    same = record.config_hash == config_hash(plain_config(config)) and record.seed == config.seed
-    if not same:
+    differing = list(_differing(record.config, plain_config(config)))
+    if differing:
+        more = "; ..." if len(differing) > DIFFERENCES_SHOWN else ""
         raise UsageError(
-            f"{folder}: holds a run of another configuration or seed; choose another --out, or "
-            "remove the folder"
+            f"{folder}: holds a run of another configuration "
+            f"({'; '.join(differing[:DIFFERENCES_SHOWN])}{more}): choose another --out, or remove "
+            "the folder"
         )
     return record if record.status == "finished" else None
+
+
+def _differing(old: Any, new: Any, key: str = "") -> Iterator[str]:
+    """What differs between two configurations, as `key: then, now`."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in sorted(old.keys() | new.keys()):
+            yield from _differing(old.get(name), new.get(name), f"{key}.{name}".strip("."))
+    elif old != new:
+        yield f"{key}: {old!r} there, {new!r} now"
 
 
 def _describe(splits: Splits) -> Data:

@@ -84,8 +84,10 @@ def _replace_other_choices(base: Any, child: dict[str, Any]) -> dict[str, Any]:
     for key, value in child.items():
         old = base.get(key) if isinstance(base, Mapping) else None
         if isinstance(value, dict):
-            other = not isinstance(old, Mapping) or any(
-                tag in value and value[tag] != old.get(tag) for tag in TAG_KEYS
+            other = (
+                "_delete_" in value
+                or not isinstance(old, Mapping)
+                or any(tag in value and value[tag] != old.get(tag) for tag in TAG_KEYS)
             )
             value = _replace_other_choices({} if other else old, value)
             if other and old is not None:

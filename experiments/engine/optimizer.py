@@ -97,7 +97,7 @@ def build_optimizer(settings: Optimizer, model: nn.Module) -> torch.optim.Optimi
     for group in built:
         group["initial_lr"] = group["lr"]
     if settings.name == "adamw":
-        return torch.optim.AdamW(built, lr=settings.lr, betas=settings.betas)
+        return torch.optim.AdamW(built, lr=settings.lr, betas=settings.betas, fused=True)
     return torch.optim.SGD(built, lr=settings.lr, momentum=settings.momentum)
 
 

@@ -1,5 +1,6 @@
 """Files, one base and overrides merge as their users expect, and remember their places."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,8 @@ def test_a_mapping_on_the_command_line_replaces(tmp_path: Path) -> None:
     path = write(tmp_path, "a.yaml", "loss: {name: focal, alpha: .25, gamma: 2}\n")
     values = read_source(path, ["loss={name: focal, gamma: 1}"]).values
     assert values == {"loss": {"name": "focal", "gamma": 1}}
+    nested = {"name": "focal", "gamma": {"schedule": "linear", "end": 2}}
+    assert read_source(path, [f"loss={json.dumps(nested)}"]).values == {"loss": nested}
 
 
 @pytest.mark.parametrize(
