@@ -62,6 +62,8 @@ def unpack(
         raise DataError(f"{archive}: can't be unpacked ({error})") from None
     except FileNotFoundError:
         raise DataError(f"{archive}: no such file") from None
+    except OSError as error:
+        raise DataError(f"{archive}: can't be unpacked ({error.strerror or error})") from None
 
 
 def _members(archive: Path, stack: ExitStack) -> Iterator[Member]:

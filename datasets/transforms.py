@@ -179,7 +179,7 @@ class Pipeline:
         `size` overrides the fit's (height, width) for multi-scale.
         """
         chance = random.Random(seed) if self.random else None
-        step = _plan(self.settings, sample, chance, size)
+        step = plan_of(self.settings, sample, chance, size)
         image_CHW = render(sample.image_CHW, step, FILL)
         if chance and self.settings.colour:
             image_CHW = distort(image_CHW, *self.settings.colour.draw(chance))
@@ -212,9 +212,10 @@ def mix(*numbers: int) -> int:
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
 
 
-def _plan(
+def plan_of(
     settings: Transforms, sample: Sample, chance: random.Random | None, size: Size | None
 ) -> Plan:
+    """What is cropped, resized, placed and mirrored; `chance` None: the fit alone."""
     image_hw = (sample.image_CHW.shape[1], sample.image_CHW.shape[2])
     view: Rectangle = (0.0, 0.0, float(image_hw[1]), float(image_hw[0]))
     if chance and settings.crop:
