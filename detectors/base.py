@@ -1,11 +1,13 @@
-"""What a detector offers. Shapes: B images, M most boxes of a batch, D detections of one image, K classes.
+"""What a detector offers. Shapes: B images, M most boxes of a batch, D detections of one image, K
+classes.
 
-Boxes are float32 xyxy in pixels of the network input: x right, y down, 0-based, x2 and y2 exclusive.
+Boxes are float32 xyxy in pixels of the network input: x right, y down, 0-based, x2 and y2
+exclusive.
 """
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -54,8 +56,10 @@ OutputT = TypeVar("OutputT")
 class Detector(nn.Module, ABC, Generic[OutputT]):
     """Base of both detectors: `forward` / `loss` / `decode`.
 
-    `classification_loss` is the loss in force; the training engine replaces it as a schedule moves on.
-    The network is fed uint8 RGB images and normalises them itself, so a detector carries its own statistics.
+    `classification_loss` is the loss in force; the training engine replaces it as a schedule moves
+    on.
+    The network is fed uint8 RGB images and normalises them itself, so a detector carries its own
+    statistics.
     """
 
     classification_loss: ClassificationLoss
@@ -67,7 +71,9 @@ class Detector(nn.Module, ABC, Generic[OutputT]):
     def set_pixel_statistics(
         self, mean: tuple[float, float, float], std: tuple[float, float, float]
     ) -> None:
-        """Keep the backbone's RGB statistics (of values in [0, 1]) as buffers, outside the state dict."""
+        """Keep the backbone's RGB statistics (of values in [0, 1]) as buffers, outside the state
+        dict.
+        """
         self.register_buffer("pixel_mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(std).view(3, 1, 1), persistent=False)
 
@@ -89,8 +95,13 @@ class Detector(nn.Module, ABC, Generic[OutputT]):
 
     @abstractmethod
     def loss(self, output: OutputT, truth: Truth, images_seen: int) -> LossTerms:
-        """Dense output and truth to normalised terms; `images_seen` counts training images before this batch."""
+        """Dense output and truth to normalised terms; `images_seen` counts training images before
+        this batch.
+        """
 
     @abstractmethod
     def decode(self, output: OutputT, content_B2: Tensor) -> list[Detections]:
         """Dense output to detections after NMS, clipped to each image's (height, width)."""
+
+
+AnyDetector: TypeAlias = Detector[Any]

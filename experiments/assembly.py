@@ -9,7 +9,7 @@ import torch
 from datasets.dataset import Dataset
 from datasets.loading import InMemory, test_loader, train_loader
 from datasets.sample import Batch
-from detectors.base import Detector
+from detectors.base import AnyDetector
 from experiments.config import RunConfig, plain_config
 from experiments.engine.fit import Plan
 from experiments.provenance import core_count
@@ -32,16 +32,16 @@ def open_splits(config: RunConfig) -> Splits:
     return Splits(data.open("train"), data.open(config.evaluate.split), config.evaluate.split)
 
 
-def build_detector(config: RunConfig, classes: tuple[str, ...]) -> Detector:
-    """The detector with weights drawn from the run's seed, and the loss at the start of training."""
+def build_detector(config: RunConfig, classes: tuple[str, ...]) -> AnyDetector:
+    """The detector, weights drawn from the run's seed, with the loss at the start of training."""
     torch.manual_seed(config.seed)
-    detector: Detector = cast(Any, config.detector).build(len(classes))
+    detector: AnyDetector = cast(Any, config.detector).build(len(classes))
     detector.classification_loss = config.loss.at(0.0)
     return detector
 
 
 def batches_from(
-    config: RunConfig, dataset: Dataset, detector: Detector, start: int
+    config: RunConfig, dataset: Dataset, detector: AnyDetector, start: int
 ) -> Iterable[Batch]:
     """Endless shuffled training batches, from the `start`-th on."""
     cache = config.train.cache_images
@@ -58,7 +58,7 @@ def batches_from(
     )
 
 
-def batches_in_order(config: RunConfig, dataset: Dataset, detector: Detector) -> Iterable[Batch]:
+def batches_in_order(config: RunConfig, dataset: Dataset, detector: AnyDetector) -> Iterable[Batch]:
     """Every image of a split once, in order, without augmentation."""
     return test_loader(
         dataset,

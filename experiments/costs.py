@@ -1,6 +1,7 @@
 """What a network costs: parameters and floating-point operations of one image."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -48,7 +49,8 @@ def describe_costs(config: RunConfig, classes: int) -> str:
     """The costs as lines that are comments in YAML."""
     costs = count_costs(config, classes)
     return (
-        f"# {costs.parameters / 1e6:.2f} M parameters, {costs.trained / 1e6:.2f} M of them trained\n"
+        f"# {costs.parameters / 1e6:.2f} M parameters, "
+        f"{costs.trained / 1e6:.2f} M of them trained\n"
         f"# {costs.operations / 1e9:.2f} GFLOPs forward for one image of "
         f"{costs.height} x {costs.width} px (a multiply-add counts two), {classes} classes"
     )
@@ -56,10 +58,10 @@ def describe_costs(config: RunConfig, classes: int) -> str:
 
 def without_weights(config: RunConfig) -> RunConfig:
     """The same network without reading weight files, for counting and for loading a checkpoint."""
-    detector = config.detector
-    backbone = getattr(detector, "backbone", None)
+    detector: Any = config.detector
+    backbone: Any = detector.backbone
     changes: dict[str, object] = {}
-    if getattr(backbone, "weights", None) is not None:
+    if backbone.weights is not None:
         changes["backbone"] = replace(backbone, weights=None)
     if getattr(detector, "weights", None) is not None:
         changes["weights"] = None

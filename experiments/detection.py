@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from datasets.decoding import decode
 from datasets.sample import Sample, collate
-from detectors.base import Detections, Detector
+from detectors.base import AnyDetector, Detections
 from experiments.assembly import build_detector
 from experiments.atomic import write_text
 from experiments.config import RunConfig, read_config
@@ -25,7 +25,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png")
 COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#9a6324", "#808000")
 
 
-def load_trained(path: Path) -> tuple[RunConfig, Detector, tuple[str, ...]]:
+def load_trained(path: Path) -> tuple[RunConfig, AnyDetector, tuple[str, ...]]:
     """Config, detector and classes of a checkpoint file, or of the newest one in a run's folder."""
     if path.is_dir():
         found = newest_good(path if path.name == "checkpoints" else path / "checkpoints")
@@ -94,7 +94,7 @@ def detect_files(checkpoint: Path, paths: Sequence[Path], out: Path, *, least_sc
     return 0
 
 
-def _batches(config: RunConfig, detector: Detector, files: Sequence[Path]) -> Iterable[Any]:
+def _batches(config: RunConfig, detector: AnyDetector, files: Sequence[Path]) -> Iterable[Any]:
     pipeline = config.input.test()
     for index, file in enumerate(files):
         image_CHW = decode(file)

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from datasets.dataset import Dataset
-from detectors.base import Detector
+from detectors.base import AnyDetector
 from experiments.assembly import batches_in_order
 from experiments.config import RunConfig
 from experiments.engine.inference import detect_batches
@@ -28,7 +28,7 @@ class Measured:
     seconds: float
 
 
-def measure(config: RunConfig, detector: Detector, dataset: Dataset, split: str) -> Measured:
+def measure(config: RunConfig, detector: AnyDetector, dataset: Dataset, split: str) -> Measured:
     """Detect on every image of `dataset` and compute all metrics."""
     began = time.perf_counter()
     collected = DetectionCollector()

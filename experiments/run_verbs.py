@@ -31,7 +31,7 @@ def _add_train(verbs: Any) -> None:
     parser = verbs.add_parser(
         "train",
         help="train one run, measure it on its test split, write its record",
-        description="Train one run and measure it. The run's folder then holds record.json, curves, "
+        description="Train one run and measure it. Its folder then holds record.json, curves, "
         "checkpoints, detections and an offline W&B run. The same command goes on where a stopped "
         "run was; a finished run is not trained again.",
         epilog="Example: python -m experiments train --config configs/glyphs/retinanet_focal.yaml "
@@ -52,7 +52,7 @@ def _add_show(verbs: Any) -> None:
         "show",
         help="print the whole resolved run, its parameters and FLOPs",
         description="Print the run that a recipe and overrides describe: every key with its value, "
-        "then the number of parameters and of floating-point operations of one image's forward pass.",
+        "then the number of parameters and of floating-point operations of one image.",
     )
     _add_config(parser)
     parser.add_argument(
@@ -65,8 +65,8 @@ def _add_detect(verbs: Any) -> None:
     parser = verbs.add_parser(
         "detect",
         help="find objects in images with a trained checkpoint",
-        description="Run a checkpoint over image files and folders; writes each image with its boxes "
-        "drawn, and all detections as detections.json (boxes in pixels, x1 y1 x2 y2).",
+        description="Run a checkpoint over image files and folders; writes each image with "
+        "its boxes drawn, and all detections as detections.json (boxes in pixels, x1 y1 x2 y2).",
         epilog="Example: python -m experiments detect runs/mine/checkpoints/iteration_00001000.pt "
         "photos/ --out found/",
     )
@@ -78,7 +78,9 @@ def _add_detect(verbs: Any) -> None:
 
 
 def config_argument(arguments: argparse.Namespace) -> tuple[Path, list[str]]:
-    """The recipe and the overrides; W&B's agents give the recipe as `config=FILE` or `--config=FILE`."""
+    """The recipe and the overrides; W&B's agents give the recipe as `config=FILE` or
+    `--config=FILE`.
+    """
     from experiments.errors import UsageError
 
     overrides = [word for word in arguments.overrides if not _is_config(word)]

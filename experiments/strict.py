@@ -29,7 +29,7 @@ class Choice:
         return next(name for name, kind in self.table.items() if kind is type(settings))
 
     def only(self, kinds: tuple[Any, ...]) -> "Choice":
-        """The rows whose types are among `kinds`; all rows where a Protocol stands for the table."""
+        """The rows whose types are among `kinds`; all, where a Protocol stands for it."""
         rows = {name: kind for name, kind in self.table.items() if kind in kinds}
         return Choice(self.tag, rows or self.table)
 

@@ -1,4 +1,6 @@
-"""Weights & Biases as a mirror of the record: online, offline or off. The one importer of wandb outside sweeps."""
+"""Weights & Biases as a mirror of the record: online, offline or off. The one importer of wandb
+outside sweeps.
+"""
 
 import os
 from collections.abc import Mapping
@@ -74,7 +76,7 @@ def open_tracker(
     group: str,
     config: Mapping[str, Any],
 ) -> Tracker:
-    """The tracker that `mode` asks for; WANDB_MODE in the environment wins, as W&B's users expect."""
+    """The tracker that `mode` asks for; WANDB_MODE in the environment wins."""
     asked = os.environ.get("WANDB_MODE", mode)
     if asked in ("off", "disabled"):
         return NoTracker()

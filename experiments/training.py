@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets.dataset import Dataset
-from detectors.base import Detector
+from detectors.base import AnyDetector
 from experiments.assembly import Splits, batches_from, build_detector, fit_plan, open_splits
 from experiments.config import RunConfig, arm_name, plain_config
 from experiments.engine.fit import Fit, Fitted
@@ -47,7 +47,8 @@ def default_folder(path: Path, config: RunConfig) -> Path:
 def train_run(config: RunConfig, folder: Path, overrides: Sequence[str] = ()) -> RunRecord:
     """Train and measure one run in `folder`, going on where an earlier sitting stopped.
 
-    A finished run is returned as it is. A failed one leaves its record with the error, which is also
+    A finished run is returned as it is. A failed one leaves its record with the error, which is
+    also
     printed; errors of the user's making (bad data, bad values) are raised after that.
     """
     finished = _finished(folder, config)
@@ -142,7 +143,7 @@ class _Validation:
         self._tracker = tracker
         self._dataset: Dataset | None = None
 
-    def __call__(self, detector: Detector, iteration: int) -> None:
+    def __call__(self, detector: AnyDetector, iteration: int) -> None:
         if self._dataset is None:
             data: Any = self._config.data
             self._dataset = data.open("val")

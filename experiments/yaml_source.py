@@ -1,6 +1,8 @@
-"""YAML files and dotted overrides to one plain dictionary that remembers where each value came from.
+"""YAML files and dotted overrides to one plain dictionary that remembers where each value came
+from.
 
-mmengine's Config merges the layers. The files are parsed here because mmengine's own YAML reader uses a
+mmengine's Config merges the layers. The files are parsed here because mmengine's own YAML reader
+uses a
 loader that runs Python tags, and because it keeps no line numbers.
 """
 
@@ -97,7 +99,7 @@ def _replace_other_choices(base: Any, child: dict[str, Any]) -> dict[str, Any]:
 
 
 def _nested(key: str, value: Any, values: Mapping[str, Any]) -> dict[str, Any]:
-    """`a.b` = value as {a: {b: value}}; a mapping given on the command line replaces, not merges."""
+    """`a.b` = value as {a: {b: value}}; a mapping from the command line replaces."""
     head, dot, rest = key.partition(".")
     if not dot:
         replaces = isinstance(value, dict) and isinstance(values.get(head), dict)

@@ -1,6 +1,6 @@
 """Every shipped recipe reads strictly, comes back unchanged, and builds its detector."""
 
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ FAMILIES = [
 ]
 
 
-@lru_cache(maxsize=None)
+@cache
 def built(detector: Any) -> torch.nn.Module:
     module: torch.nn.Module = detector.build(3)
     return module

@@ -1,4 +1,6 @@
-"""Checkpoints of tensors and plain values: written atomically, read without running anything in them."""
+"""Checkpoints of tensors and plain values: written atomically, read without running anything in
+them.
+"""
 
 import hashlib
 import os
@@ -14,7 +16,7 @@ FORMAT = 1
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
-    """Write `state` and its checksum so that `path` is always whole: temporary file, fsync, rename."""
+    """Write `state` and its checksum; `path` is whole at any moment (fsync, then rename)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:

@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from mmengine.hooks import Hook
 from mmengine.model import MomentumAnnealingEMA
 from mmengine.runner import Runner
 
-from detectors.base import Detector
+from detectors.base import AnyDetector
 from experiments.engine.checkpoint import newest_good
 from experiments.engine.hooks import (
     CheckpointWriter,
@@ -34,7 +34,8 @@ from experiments.engine.runner import build_runner
 from experiments.engine.step_model import StepModel
 from losses.base import ScheduledLoss
 
-# The average spans a tenth of the updates so far until it spans 1 / (1 - ema) of them: a constant span
+# The average spans a tenth of the updates so far until it spans 1 / (1 - ema) of them: a constant
+# span
 # would carry the untrained weights of a short run into its result.
 EMA_WARMUP = 10
 
@@ -64,7 +65,7 @@ class Plan:
 class Fitted:
     """A detector after training; `finished` is False when a signal ended it early."""
 
-    detector: Detector
+    detector: AnyDetector
     finished: bool
     iteration: int
     seconds: float
@@ -75,7 +76,7 @@ class _AverageHook(Hook):
 
     priority = "ABOVE_NORMAL"
 
-    def __init__(self, average: MomentumAnnealingEMA, detector: Detector) -> None:
+    def __init__(self, average: MomentumAnnealingEMA, detector: AnyDetector) -> None:
         self._average = average
         self._detector = detector
 
@@ -90,15 +91,17 @@ class Fit:
 
     def __init__(
         self,
-        detector: Detector,
+        detector: AnyDetector,
         loader_from: Callable[[int], Any],
         folder: Path,
         plan: Plan,
         *,
         sinks: list[RowSink],
-        validate: Callable[[Detector, int], None],
+        validate: Callable[[AnyDetector, int], None],
     ) -> None:
-        """`loader_from(k)` yields batches from the k-th on; `validate(detector, iteration)` records."""
+        """`loader_from(k)` yields batches from the k-th on; `validate(detector, iteration)`
+        records.
+        """
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         memory = torch.channels_last if plan.channels_last else torch.contiguous_format
         self._detector = detector.to(device, memory_format=memory)  # type: ignore[call-overload]
@@ -154,12 +157,9 @@ class Fit:
             self._rows.seconds,
         )
 
-    def _measured(self) -> Detector:
+    def _measured(self) -> AnyDetector:
         """The detector to evaluate: the averaged one where there is an average."""
-        if self._average is None:
-            return self._detector
-        averaged: Detector = self._average.module
-        return averaged
+        return self._detector if self._average is None else cast(AnyDetector, self._average.module)
 
     def _wrapper(self) -> AutocastOptimWrapper:
         clip = self._plan.optimizer.clip_norm
@@ -229,7 +229,9 @@ def _stop_on_signals(loop: Any) -> Iterator[None]:
         loop.stop_requested = True
         signal.signal(number, old[number])
 
-    old = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    old: dict[int, Any] = {
+        number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)
+    }
     for number in old:
         signal.signal(number, ask)
     try:

@@ -1,4 +1,4 @@
-"""What happens around each iteration: schedules, rows of the record, progress, checkpoints, guards."""
+"""What happens around each iteration: schedules, rows of the record, checkpoints, guards."""
 
 import math
 import time
@@ -10,7 +10,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from detectors.base import Detector
+from detectors.base import AnyDetector
 from experiments.engine.checkpoint import save_checkpoint
 from experiments.engine.optimizer import LearningRate
 from losses.base import ScheduledLoss
@@ -18,17 +18,18 @@ from losses.base import ScheduledLoss
 Row = dict[str, float | None]
 
 
-def detector_of(runner: Runner) -> Detector:
-    """The detector inside the runner's model, whether or not it is wrapped for several processes."""
+def detector_of(runner: Runner) -> AnyDetector:
+    """The detector inside the runner's model, wrapped for several processes or not."""
     model = getattr(runner.model, "module", runner.model)
-    detector: Detector = model.detector
+    detector: AnyDetector = model.detector
     return detector
 
 
 class ScheduleHook(Hook):
     """Puts learning rate, gamma and alpha in force before each iteration, from the iteration alone.
 
-    Nothing is counted here, so a resumed run has the same values as one that never stopped, on every rank.
+    Nothing is counted here, so a resumed run has the same values as one that never stopped, on
+    every rank.
     """
 
     priority = "VERY_HIGH"
@@ -116,7 +117,7 @@ class RowHook(Hook):
 
 
 class FiniteHook(Hook):
-    """Stops a run whose loss is not a number, naming the images, before the weights are recorded."""
+    """Stops a run whose loss is not a number, naming the images, before a checkpoint."""
 
     priority = "HIGH"
 

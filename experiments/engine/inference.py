@@ -4,15 +4,15 @@ from collections.abc import Iterable, Iterator
 
 import torch
 
-from datasets.sample import Batch
 from datasets.placement import to_original
-from detectors.base import Detections, Detector
+from datasets.sample import Batch
+from detectors.base import AnyDetector, Detections
 from experiments.engine.step_model import to_device
 
 
 @torch.inference_mode()
 def detect_batches(
-    detector: Detector, batches: Iterable[Batch], *, bfloat16: bool, channels_last: bool
+    detector: AnyDetector, batches: Iterable[Batch], *, bfloat16: bool, channels_last: bool
 ) -> Iterator[tuple[str, Detections]]:
     """Yield (image id, detections) for every image of `batches`, in order."""
     detector.eval()

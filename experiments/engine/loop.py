@@ -11,7 +11,8 @@ from datasets.sample import Batch
 class UpdateLoop(BaseLoop):
     """Runs to `iterations`, from wherever a checkpoint left it.
 
-    mmengine's own loop skips data on resume by loading it all again and counts forward passes; here the
+    mmengine's own loop skips data on resume by loading it all again and counts forward passes; here
+    the
     loader is started at the right batch (`start_iteration`) and only updates are counted.
     """
 
@@ -21,7 +22,7 @@ class UpdateLoop(BaseLoop):
         super().__init__(runner, dataloader)
         self._iterations = iterations
         self._accumulate = accumulate
-        self._images_an_update = batch_size * accumulate * runner.world_size
+        self._images_an_update: int = batch_size * accumulate * runner.world_size
         self.iteration = 0
         self.stop_requested = False
         self.batches: Iterator[Batch] | None = None

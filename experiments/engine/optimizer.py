@@ -36,7 +36,9 @@ class Optimizer:
 
 @dataclass(frozen=True, slots=True)
 class LearningRate:
-    """Factor on `optimizer.lr` by iteration: a warm-up, then constant, steps or a cosine to `final`."""
+    """Factor on `optimizer.lr` by iteration: a warm-up, then constant, steps or a cosine to
+    `final`.
+    """
 
     shape: Literal["constant", "steps", "cosine"] = "cosine"
     warmup_iterations: int = 0
@@ -59,7 +61,7 @@ class LearningRate:
     def factor(self, iteration: int, iterations: int) -> float:
         """The factor for the update numbered `iteration` (from 0) of `iterations`."""
         if iteration < self.warmup_iterations:
-            ramp = ((iteration + 1) / self.warmup_iterations) ** self.warmup_power
+            ramp = float(((iteration + 1) / self.warmup_iterations) ** self.warmup_power)
             return self.warmup_start + (1 - self.warmup_start) * ramp
         if self.shape == "steps":
             # Rounded so that a fraction such as 2/3 of 90,000 means iteration 60,000 exactly.

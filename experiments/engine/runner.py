@@ -1,4 +1,5 @@
-"""mmengine's Runner, quietened and started from objects; every work-around for it stands in this file.
+"""mmengine's Runner, quietened and started from objects; every work-around for it stands in this
+file.
 
 Verified with mmengine 0.10.7 on torch 2.14: see docs/decisions/0003.
 """
@@ -16,7 +17,8 @@ from experiments.engine.loop import UpdateLoop
 from experiments.engine.step_model import StepModel
 
 NO_DEFAULT_HOOKS: dict[str, None] = {
-    # Ours stand in their place: rows and checkpoints without pickled objects, schedules without state.
+    # Ours stand in their place: rows and checkpoints without pickled objects, schedules without
+    # state.
     "runtime_info": None,
     "timer": None,
     "sampler_seed": None,
@@ -26,8 +28,10 @@ NO_DEFAULT_HOOKS: dict[str, None] = {
 }
 
 
-class QuietRunner(Runner):  # type: ignore[misc]  # mmengine has no types
-    """The Runner without its environment probe, which calls compilers and takes seconds at each start."""
+class QuietRunner(Runner):
+    """The Runner without its environment probe, which calls compilers and takes seconds at each
+    start.
+    """
 
     def _log_env(self, env_cfg: dict[str, Any]) -> None:
         pass

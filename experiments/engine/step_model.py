@@ -1,19 +1,20 @@
 """A detector in the form that mmengine's Runner drives: a batch in, named losses out."""
 
 import dataclasses
+from typing import Any
 
 import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from datasets.sample import Batch
-from detectors.base import Detector
+from detectors.base import AnyDetector
 from losses.base import LossTerms
 
 
 def to_device(batch: Batch, device: torch.device, channels_last: bool) -> Batch:
     """The batch with its tensors on `device`, images in the memory format the network runs in."""
-    moved = {
+    moved: dict[str, Any] = {
         field.name: value.to(device, non_blocking=True)
         for field in dataclasses.fields(batch)
         if isinstance(value := getattr(batch, field.name), Tensor)
@@ -42,7 +43,7 @@ class _ToDevice(nn.Module):
 class StepModel(BaseModel):
     """Forward and loss of one batch; keeps the last batch's terms for the log."""
 
-    def __init__(self, detector: Detector, channels_last: bool) -> None:
+    def __init__(self, detector: AnyDetector, channels_last: bool) -> None:
         super().__init__(data_preprocessor=_ToDevice(channels_last))
         self.detector = detector
 

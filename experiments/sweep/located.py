@@ -100,7 +100,8 @@ def _located(node: yaml.Node, path: Path, key: str) -> Located:
     finally:
         loader.dispose()
     place = Located(value, path, line, key, {}, ())
-    if isinstance(value, str) and node.style is None and DOTLESS_FLOAT.fullmatch(value):
+    plain = isinstance(node, yaml.ScalarNode) and node.style is None
+    if isinstance(value, str) and plain and DOTLESS_FLOAT.fullmatch(value):
         mantissa, letter, exponent = re.split(r"([eE])", value)
         place.fail(f"YAML reads {value} as text; write {mantissa}.0{letter}{exponent}")
     return place

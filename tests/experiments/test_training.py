@@ -19,14 +19,24 @@ detector:
   name: {detector}
   backbone: {{name: darknet19, width: 0.125}}
 {more}
-loss: {{name: focal, alpha: null, gamma: {{schedule: linear, start: 0.0, end: 2.0, ramp: [0.0, 1.0]}}}}
+loss:
+  name: focal
+  alpha: null
+  gamma: {{schedule: linear, start: 0.0, end: 2.0, ramp: [0.0, 1.0]}}
 input:
   fit: {{mode: stretch, height: 64, width: 64}}
   jitter: {{aspect: 0.1, scale: [0.8, 1.2]}}
   sizes: [[64, 64], [96, 96]]
   every: 1
 optimizer: {{name: adamw, lr: 1.0e-3, clip_norm: 10.0}}
-train: {{iterations: 10, batch_size: 2, accumulate: 2, ema: 0.9, checkpoint_every: 3, log_every: 1, {train}}}
+train:
+  iterations: 10
+  batch_size: 2
+  accumulate: 2
+  ema: 0.9
+  checkpoint_every: 3
+  log_every: 1
+  {train}
 tracking: {{wandb: "off"}}
 """
 MORE = {
@@ -134,7 +144,7 @@ def test_sigterm_saves_and_says_so(tmp_path: Path, small_glyphs: Path) -> None:
 def test_a_finished_run_is_not_run_again_and_another_is_refused(
     tmp_path: Path, small_glyphs: Path
 ) -> None:
-    config = recipe(tmp_path, small_glyphs, "yolov2", "workers: 1, validate_every: 5")
+    config = recipe(tmp_path, small_glyphs, "yolov2", "workers: 1\n  validate_every: 5")
     out = tmp_path / "run"
     assert train(config, out, "train.iterations=5").returncode == 0
     first = (out / "record.json").read_bytes()
