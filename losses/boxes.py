@@ -42,9 +42,6 @@ def giou(predictions_4: Tensor, targets_4: Tensor) -> Tensor:
     (tensor(0.), tensor(1.))
     """
     predictions_4, targets_4 = _as_float(predictions_4), _as_float(targets_4)
-    tiny = torch.finfo(
-        predictions_4.dtype
-    ).eps  # px^2; keeps 0 / 0 finite, far below the area of any box
     overlap_2 = torch.minimum(predictions_4[..., 2:], targets_4[..., 2:]) - torch.maximum(
         predictions_4[..., :2], targets_4[..., :2]
     )
@@ -54,9 +51,14 @@ def giou(predictions_4: Tensor, targets_4: Tensor) -> Tensor:
     intersection = overlap_2.clamp(min=0).prod(-1)
     union = _area(predictions_4) + _area(targets_4) - intersection
     hull = hull_2.prod(-1)
-    iou = intersection / union.clamp(min=tiny)
-    return 1 - iou + (hull - union) / hull.clamp(min=tiny)
+    return 1 - _ratio(intersection, union) + _ratio(hull - union, hull)
 
 
 def _area(boxes_4: Tensor) -> Tensor:
     return (boxes_4[..., 2:] - boxes_4[..., :2]).prod(-1)
+
+
+def _ratio(part: Tensor, whole: Tensor) -> Tensor:
+    """part / whole; 0 without a gradient where the whole is as good as empty."""
+    tiny = torch.finfo(whole.dtype).eps  # in squared units of the boxes, far below any real area
+    return torch.where(whole > tiny, part / whole.clamp(min=tiny), 0)

@@ -35,6 +35,8 @@ def run_fused(function: Callable[..., Tensor], *arguments: Any) -> Tensor | None
     """
     if _availability.reason is not None:
         return None
+    # torch looks at the .grad of what it is given, and a tensor inside a graph warns of that
+    arguments = tuple(a.detach() if isinstance(a, Tensor) else a for a in arguments)
     try:
         import torch._dynamo  # a second of imports that only this path needs
 

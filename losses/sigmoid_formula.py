@@ -30,7 +30,11 @@ class Weighing:
 
 
 def equals(number: float | Tensor, value: float) -> bool:
-    """Whether a parameter is known to be `value` without a look at a tensor."""
+    """Whether a parameter is known to be `value` without a look at a tensor.
+
+    >>> equals(2.0, 2.0), equals(torch.tensor(2.0), 2.0)
+    (True, False)
+    """
     return isinstance(number, float) and number == value
 
 

@@ -19,7 +19,13 @@ def fused_value(
     soft: bool,
     summed: bool,
 ) -> Tensor | None:
-    """Loss [R, K], or its sum."""
+    """Loss [R, K], or its sum.
+
+    >>> weighing = Weighing(1.0, 1.0, 2.0)
+    >>> value = fused_value(torch.zeros(1, 2), torch.ones(1, 2), None, weighing, False, False)
+    >>> value is None or value.shape == (1, 2)
+    True
+    """
     weights = _as_tensors(weighing, logits_RK)
     if summed:
         loss_R = run_fused(_row_sums, logits_RK, targets, ignore_RX, *weights, soft)
@@ -38,7 +44,13 @@ def fused_slope(
     soft: bool,
     upstream_RK: Tensor,
 ) -> Tensor | None:
-    """Gradient [R, K] times `upstream`, which is often one number seen through strides of 0."""
+    """Gradient [R, K] times `upstream`, which is often one number seen through strides of 0.
+
+    >>> x, t, upstream = torch.zeros(1, 2), torch.ones(1, 2), torch.ones(()).expand(1, 2)
+    >>> slope = fused_slope(x, t, None, Weighing(1.0, 1.0, 2.0), False, upstream)
+    >>> slope is None or slope.shape == (1, 2)
+    True
+    """
     weights = _as_tensors(weighing, logits_RK)
     if upstream_RK.numel() == 0:
         return torch.empty_like(logits_RK)

@@ -14,14 +14,24 @@ COUNT = 5
 
 
 def buffers_like(x_nK: Tensor) -> Buffers:
-    """Scratch for pieces up to the size of this one."""
+    """Scratch for pieces up to the size of this one.
+
+    >>> len(buffers_like(torch.zeros(3, 2))) == COUNT
+    True
+    """
     return tuple(torch.empty_like(x_nK) for _ in range(COUNT))
 
 
 def focal_value_into(
     out_nK: Tensor, x_nK: Tensor, t_nK: Tensor, weighing: Weighing, buffers: Buffers
 ) -> None:
-    """Write the loss of logits and hard targets; `out` may be of another dtype."""
+    """Write the loss of logits and hard targets; `out` may be of another dtype.
+
+    >>> x, out = torch.zeros(1, 2), torch.empty(1, 2)
+    >>> focal_value_into(out, x, torch.ones(1, 2), Weighing(1.0, 1.0, 2.0), buffers_like(x))
+    >>> out
+    tensor([[0.1733, 0.1733]])
+    """
     c_nK, _, power_nK, line_nK, _ = _terms(x_nK, t_nK, weighing.gamma, buffers)
     if power_nK is not None:
         c_nK.mul_(power_nK)
@@ -40,7 +50,13 @@ def focal_slope_into(
     upstream_nK: Tensor,
     buffers: Buffers,
 ) -> None:
-    """Write d loss / d logits times `upstream`; `out` may be of another dtype."""
+    """Write d loss / d logits times `upstream`; `out` may be of another dtype.
+
+    >>> x, t, out = torch.zeros(1, 2), torch.tensor([[0.0, 1.0]]), torch.empty(1, 2)
+    >>> focal_slope_into(out, x, t, Weighing(1.0, 1.0, 0.0), torch.ones(1, 2), buffers_like(x))
+    >>> out
+    tensor([[ 0.5000, -0.5000]])
+    """
     c_nK, a_nK, power_nK, line_nK, rest_nK = _terms(x_nK, t_nK, weighing.gamma, buffers)
     slope_nK = a_nK
     if power_nK is not None:
