@@ -3,10 +3,12 @@
 import argparse
 import json
 import os
+import shlex
 import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,10 @@ from experiments.sweep.bayes import require_optuna
 from experiments.sweep.command import expand, written
 from experiments.sweep.coordinator import Coordinator, Options, shown
 from experiments.sweep.executors.local import LocalExecutor
+from experiments.sweep.executors.warm import ENV, warm_words
 from experiments.sweep.ledger import Ledger, holder, read_events
 from experiments.sweep.opening import COPY, open_state
+from experiments.sweep.plan import make_plan, runs_below, told
 from experiments.sweep.proposals import first_points
 from experiments.sweep.space import (
     Check,
@@ -39,6 +43,7 @@ from experiments.sweep.table import (
 )
 from experiments.sweep.trials import State, fold
 
+TRAINING = ("experiments.training",)  # torch, mmengine and ours: seconds of each trial
 MOST_LOOKED_AT = 32  # points of a sweep that proposes them, before anything starts
 INTERRUPTED = 130  # the shell's status for a process ended by Ctrl-C
 DESCRIPTION = """\
@@ -46,6 +51,7 @@ Run every point of a sweep file (W&B's schema) on this machine, without account 
 
   sweep FILE           run it, or go on with it: finished trials are never run again, half-trained
                        ones continue from their checkpoint
+  sweep plan FILE      trials, hours and disk on --jobs workers, and which difference its seeds show
   sweep extend FILE    the same after FILE has changed: its new points join the old trials
   sweep status DIR     every trial and how far it is, also while it runs
   sweep retry DIR      run again what failed, and whatever is still open
@@ -63,7 +69,7 @@ refused before any trial starts. Exit status: 0 all done, 1 some trials failed, 
 be run, 130 interrupted (give the same command to go on). The same file runs under `wandb sweep`
 and `wandb agent`.
 """
-ACTIONS = ("run", "extend", "status", "retry", "stop")
+ACTIONS = ("run", "extend", "plan", "status", "retry", "stop")
 
 
 def check_run(overrides: Parameters) -> None:
@@ -106,6 +112,12 @@ def add_parsers(subparsers: Any, check: Check | None = check_run) -> None:
         metavar="S",
         help="seconds a stopped trial has to save",
     )
+    parser.add_argument(
+        "--records", type=Path, default=Path("runs"), metavar="DIR", help="for plan: earlier runs"
+    )
+    parser.add_argument(
+        "--cold", action="store_true", help="start each trial anew, without sharing its imports"
+    )
     parser.add_argument("--json", action="store_true", help="status for programs")
     parser.set_defaults(run=lambda arguments: main(arguments, check))
 
@@ -121,27 +133,38 @@ def main(arguments: argparse.Namespace, check: Check | None = None) -> int:
     sweep = read_sweep(arguments.path)
     if sweep.method == "bayes":
         require_optuna()
+    if arguments.action == "plan":
+        return plan(sweep, arguments.jobs, arguments.records)
     points = known_points(sweep, arguments.limit)
-    if check is not None:
-        check_points(sweep, points, check)
     if arguments.dry_run:
+        _check(sweep, points, check)
         return _dry_run(sweep, points)
-    return run(sweep, arguments.out or Path("runs") / sweep.name, arguments, check)
+    return run(sweep, arguments.out or Path("runs") / sweep.name, points, arguments, check)
 
 
-def run(sweep: Sweep, folder: Path, arguments: argparse.Namespace, check: Check | None) -> int:
-    """Run `sweep` in `folder`, from the start or from where it was left."""
+def run(
+    sweep: Sweep,
+    folder: Path,
+    points: Sequence[Parameters],
+    arguments: argparse.Namespace,
+    check: Check | None,
+) -> int:
+    """Check `points`, then run `sweep` in `folder`, from its start or from where it was left."""
     if sweep.size() is None and arguments.limit is None:
         raise UsageError(
             f"{sweep.path}: a {sweep.method} sweep has no end of its own; give run_cap in the file "
             "or --limit N"
         )
     console = Console(stderr=True)
-    with Ledger(folder) as ledger:
+    preload = () if arguments.cold else preloads(sweep)
+    with (
+        Ledger(folder) as ledger,
+        LocalExecutor(arguments.jobs, arguments.grace, preload) as executor,
+    ):
+        _check(sweep, points, check)  # while the warm process does its imports
         state = open_state(ledger, sweep, folder, extend=arguments.action == "extend")
         if arguments.action == "retry":
             _reopen_failed(ledger, state)
-        executor = LocalExecutor(arguments.jobs, arguments.grace)
         options = Options(arguments.retries, arguments.limit, arguments.grace)
         with LiveTable(console) if console.is_terminal else PlainLines(console) as watcher:
             watcher.said(f"sweep {sweep.name}: {counts(state)}, in {folder}")
@@ -150,6 +173,33 @@ def run(sweep: Sweep, folder: Path, arguments: argparse.Namespace, check: Check 
             )
             coordinator.run()
     return _told(coordinator, console, arguments)
+
+
+def preloads(sweep: Sweep) -> tuple[str, ...]:
+    """What a warm process imports for the trials of `sweep`, if they are our own runs."""
+    words = warm_words([*map(_without_macro, sweep.command)])
+    return TRAINING if words is not None and words[0] == "experiments" else ()
+
+
+def _without_macro(word: str) -> str:
+    return {"${env}": ENV, "${interpreter}": sys.executable}.get(word, word)
+
+
+def _check(sweep: Sweep, points: Sequence[Parameters], check: Check | None) -> None:
+    if check is not None:
+        check_points(sweep, points, check)
+
+
+def plan(sweep: Sweep, workers: int, records: Path) -> int:
+    """Print what the sweep will cost and can show, from the runs on record below `records`."""
+    if sweep.method == "grid":
+        points = list(grid_points(sweep))
+    else:
+        points = first_points(replace(sweep, method="random"), sweep.run_cap or 1)
+    runs = list(runs_below(records, sweep.metric.name if sweep.metric else None))
+    for line in told(make_plan(sweep, points, runs, workers), sweep, workers):
+        print(line)
+    return 0
 
 
 def status(folder: Path, *, as_json: bool = False) -> int:
@@ -183,7 +233,7 @@ def _retry(arguments: argparse.Namespace, check: Check | None) -> int:
     failed = fold(read_events(folder)).with_status("failed")
     sweep = read_sweep(folder / COPY)
     print(f"{folder}: {len(failed)} failed trials to run again", flush=True)
-    return run(sweep, folder, arguments, check)
+    return run(sweep, folder, [], arguments, check)
 
 
 def _reopen_failed(ledger: Ledger, state: State) -> None:
@@ -230,7 +280,7 @@ def _dry_run(sweep: Sweep, points: Sequence[Mapping[str, object]]) -> int:
     size = sweep.size()
     print(f"{'endless' if size is None else size} points; {', '.join(roles)}")
     words = [w for w in sweep.command if w != "${args_json_file}"]
-    print("command:", " ".join(expand(words, sweep.program, points[0], Path("."))))
+    print("command:", shlex.join(expand(words, sweep.program, points[0], Path("."))))
     return 0
 
 

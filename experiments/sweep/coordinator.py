@@ -20,12 +20,13 @@ from experiments.errors import UsageError
 from experiments.sweep.command import expand, fixed_arguments
 from experiments.sweep.executors import Ended, Executor, Task
 from experiments.sweep.ledger import Ledger
-from experiments.sweep.processes import RUN_DIR, end_orphan
+from experiments.sweep.processes import end_orphan
 from experiments.sweep.progress import Progress, final_metric, log_tail, number, read_record
 from experiments.sweep.proposals import propose
 from experiments.sweep.space import Check, Sweep, check_point
 from experiments.sweep.trials import State, Trial
 
+RUN_DIR = "SOFTGAMMA_RUN_DIR"  # where a trial writes, told by the environment
 INTERRUPTED = 75  # a trial's exit status after saving its state on SIGTERM (EX_TEMPFAIL)
 TICK_SECONDS = 0.5
 ERROR_LETTERS = 1200  # of a crashed trial's words that the ledger keeps; the log has them all
@@ -104,9 +105,10 @@ class Coordinator:
 
     def _loop(self) -> None:
         while True:
-            if not self._signals:
+            ready = bool(self._signals) or self.executor.ready()
+            if ready and not self._signals:
                 self._fill()
-            if not self.running:
+            if ready and not self.running:
                 return
             if self._signals:
                 for n in self.running:
@@ -267,7 +269,7 @@ class Coordinator:
             if not folder.is_dir():
                 continue
             if trial.status == "running" and trial.pid and trial.host == os.uname().nodename:
-                if end_orphan(trial.pid, trial.mark, folder, self.options.orphan_seconds):
+                if end_orphan(trial.pid, trial.mark, self.options.orphan_seconds):
                     self._watcher.said(f"trial {trial.n} was left running by a killed sweep: ended")
             record = read_record(folder) or {}
             if record.get("status") == "finished":

@@ -1,5 +1,6 @@
 """Which process is which, across restarts: an id means little without the time it started."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -7,7 +8,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-RUN_DIR = "SOFTGAMMA_RUN_DIR"
 POLL_SECONDS = 0.02
 PROC = Path("/proc")
 
@@ -16,16 +16,21 @@ def start_mark(pid: int) -> str | None:
     """When process `pid` started, as a text to compare; None when it is gone or only a zombie."""
     if PROC.is_dir():
         fields = _stat(pid)
-        return None if fields is None or fields[0] in "ZX" else f"{fields[19]}"
+        return None if fields is None or fields[0] in "ZX" else f"{_boot()}-{fields[19]}"
     command = ["ps", "-o", "stat=,lstart=", "-p", str(pid)]
     shown = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
     state, _, started = shown.partition(" ")
     return started.strip() if shown and not state.startswith("Z") else None
 
 
-def end_orphan(pid: int, mark: str | None, run_folder: Path, grace_seconds: float) -> bool:
-    """End a trial that a killed coordinator left: SIGTERM, wait, SIGKILL. True if one ran."""
-    alive = mark is not None and start_mark(pid) == mark
+def end_orphan(pid: int, mark: str | None, grace_seconds: float) -> bool:
+    """End a trial that a killed coordinator left: SIGTERM, wait, SIGKILL. True if one ran.
+
+    Its workers go too: what is left of the session that it led.
+    """
+    if mark is None or start_mark(pid) not in (mark, None):
+        return False  # another process has that id by now
+    alive = start_mark(pid) == mark
     if alive:
         _signal(pid, signal.SIGTERM)
         limit = time.monotonic() + grace_seconds
@@ -33,7 +38,7 @@ def end_orphan(pid: int, mark: str | None, run_folder: Path, grace_seconds: floa
             time.sleep(POLL_SECONDS)
         if start_mark(pid) == mark:
             kill_group(pid)
-    for member in list(_members(run_folder)):
+    for member in list(_session(pid, mark)):
         _signal(member, signal.SIGKILL)
         alive = True
     return alive
@@ -47,15 +52,24 @@ def kill_group(pid: int) -> None:
         return
 
 
-def _members(run_folder: Path) -> Iterator[int]:
-    """Processes whose environment names this trial's folder (its workers, where /proc tells)."""
-    wanted = f"{RUN_DIR}={run_folder}".encode()
-    for entry in PROC.glob("[0-9]*/environ") if PROC.is_dir() else ():
-        try:
-            if wanted in entry.read_bytes().split(b"\0"):
-                yield int(entry.parent.name)
-        except OSError:
-            continue
+def _session(leader: int, mark: str) -> Iterator[int]:
+    """Living processes of the session that `leader` began in this boot, where /proc tells.
+
+    The system gives a session's number to nobody else while any of its processes lives.
+    """
+    boot, _, _ = mark.rpartition("-")
+    for entry in PROC.glob("[0-9]*") if PROC.is_dir() and boot == _boot() else ():
+        fields = _stat(int(entry.name))
+        if fields is not None and fields[3] == str(leader) and fields[0] not in "ZX":
+            yield int(entry.name)
+
+
+@functools.cache
+def _boot() -> str:
+    try:
+        return (PROC / "sys/kernel/random/boot_id").read_text()[:8]
+    except OSError:
+        return ""
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

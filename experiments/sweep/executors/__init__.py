@@ -46,6 +46,10 @@ class Executor(Protocol):
         """The tasks that were started and whose end `wait` has not told yet."""
         ...
 
+    def ready(self) -> bool:
+        """Whether tasks can be started now; it is asked again a moment later."""
+        ...
+
     def start(self, task: Task) -> Started:
         """Make the process ready, but let it do nothing before `release`."""
         ...

@@ -33,6 +33,9 @@ class SimulatedExecutor:
     def running(self) -> tuple[int, ...]:
         return tuple(n for _, n, _ in self._ends)
 
+    def ready(self) -> bool:
+        return True
+
     def start(self, task: Task) -> Started:
         straggles = 20.0 if self._draw.random() < 0.01 else 1.0
         end = self._clock + self._draw.uniform(0.5, 1.5) * straggles

@@ -1,0 +1,112 @@
+"""A process that has done the slow imports once, and forks a trial from itself for each request.
+
+Started by `warm.py` as `python -m experiments.sweep.executors.zygote FD MODULE..`; FD is one end of
+a socket pair. A request is one message: JSON, with the descriptors of the trial's gate and log
+attached. Answers are lines: {"ready"}, {"started": n, "pid"}, {"ended": n, "code"}. When the
+coordinator is gone the socket closes and this process ends; trials that run go on, as they would
+without it.
+
+The fork happens in a process that has read no data, drawn no number and touched no GPU: what a
+trial finds is what its own imports would have left, and its random state is drawn afresh.
+"""
+
+import importlib
+import json
+import os
+import random
+import runpy
+import selectors
+import signal
+import socket
+import sys
+from typing import Any
+
+MOST_BYTES = 1 << 20  # of a request: a command line and an environment
+GO = b"g"
+
+
+def serve(link: socket.socket) -> dict[str, Any] | None:
+    """Answer requests until the link closes (None), or return, in a fork, the task to become."""
+    numbers: dict[int, int] = {}  # process id -> the trial's number
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+    with selectors.DefaultSelector() as selector:
+        selector.register(link, selectors.EVENT_READ)
+        selector.register(read_end, selectors.EVENT_READ)
+        _answer(link, {"ready": True})
+        while True:
+            for key, _ in selector.select():
+                if key.fileobj == read_end:
+                    os.read(read_end, 4096)
+                    _tell_ends(link, numbers)
+                    continue
+                message, files, _, _ = socket.recv_fds(link, MOST_BYTES, 2)
+                if not message:
+                    return None
+                task = json.loads(message)
+                pid = os.fork()
+                if pid == 0:
+                    signal.set_wakeup_fd(-1)
+                    for unneeded in (read_end, write_end, link.detach()):
+                        os.close(unneeded)
+                    return {**task, "gate": files[0], "log": files[1]}
+                numbers[pid] = task["n"]
+                for file in files:
+                    os.close(file)
+                _answer(link, {"started": task["n"], "pid": pid})
+
+
+def become(task: dict[str, Any]) -> None:
+    """Take on a trial's session, output and environment, wait for the gate, and run its module."""
+    os.setsid()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    for output in (1, 2):
+        os.dup2(task["log"], output)
+    os.close(task["log"])
+    if os.read(task["gate"], 1) != GO:
+        os._exit(1)  # the coordinator died before it had written this trial down
+    os.close(task["gate"])
+    os.environ.clear()
+    os.environ.update(task["environment"])
+    sys.argv[1:] = task["arguments"]
+    random.seed()
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed()
+    runpy.run_module(task["module"], run_name="__main__", alter_sys=True)
+
+
+def _tell_ends(link: socket.socket, numbers: dict[int, int]) -> None:
+    while numbers:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid == 0:
+            return
+        code = os.waitstatus_to_exitcode(status)
+        _answer(link, {"ended": numbers.pop(pid), "code": code})
+
+
+def _answer(link: socket.socket, answer: dict[str, Any]) -> None:
+    try:
+        link.sendall(json.dumps(answer).encode() + b"\n")
+    except (BrokenPipeError, ConnectionResetError):
+        return  # the coordinator is gone; serve() sees it next
+
+
+def _main() -> None:
+    # Ctrl-C in a terminal is for the coordinator, which ends its trials one by one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    link = socket.socket(fileno=int(sys.argv[1]))
+    os.set_inheritable(link.fileno(), False)
+    for name in sys.argv[2:]:
+        importlib.import_module(name)
+    task = serve(link)
+    if task is not None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        become(task)
+
+
+if __name__ == "__main__":
+    _main()
