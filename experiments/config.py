@@ -12,7 +12,7 @@ import yaml
 
 from datasets import DATASETS
 from datasets.transforms import FITS, Transforms
-from detectors import BACKBONES, DETECTORS, REGIONS
+from detectors import ASSIGNERS, BACKBONES, DETECTORS, REGIONS
 from experiments.engine.optimizer import LearningRate, Optimizer
 from experiments.strict import Choice, Reader
 from experiments.yaml_source import read_source
@@ -95,6 +95,7 @@ _DETECTOR = Choice("name", DETECTORS)
 _LOSS = Choice("name", LOSSES)
 _READER = Reader(
     (_DATA, _DETECTOR, _LOSS, Choice("name", BACKBONES), Choice("name", NORMALISERS))
+    + (Choice("name", ASSIGNERS),)
     + (Choice("schedule", SCHEDULES), Choice("preset", REGIONS), Choice("mode", FITS)),
     {DataSettings: _DATA, DetectorSettings: _DETECTOR, ScheduledLoss: _LOSS},
 )
