@@ -37,7 +37,7 @@ def digest(*parts: Any) -> str:
     return total.hexdigest()
 
 
-def stamp(path: Path) -> tuple[int, int, int]:
+def stamp(path: Path | str) -> tuple[int, int, int]:
     """Size and times of a file: it differs when the file may have changed.
 
     FileNotFoundError when it is missing.

@@ -64,17 +64,21 @@ def repair(
 
 
 def _mended(seen: Examination) -> Mended:
-    """The box of every object that stays, as repaired."""
+    """The box of every object that stays, as repaired; one that equals another by now goes."""
     image_N = np.repeat(np.arange(len(seen.raw["first"]) - 1), np.diff(seen.raw["first"]))
-    kept = {}
+    kept: Mended = {}
+    taken: set[tuple[int, int, bytes]] = set()
     for row, box in zip(seen.judged.kept_M.tolist(), seen.judged.boxes_M4, strict=True):
         image = int(image_N[row])
         if row not in seen.duplicates:
             limit = seen.sizes.get(image)
             cut = np.clip(box, 0, limit[::-1] * 2) if limit else box
-            if (cut[2:] > cut[:2]).all():
-                kept[image, int(seen.raw["object"][row])] = tuple(map(float, cut))
-    return kept  # type: ignore[return-value]
+            same = (image, int(seen.raw["name"][row]), cut.tobytes())
+            if (cut[2:] > cut[:2]).all() and same not in taken:
+                taken.add(same)
+                x1, y1, x2, y2 = (float(value) for value in cut)
+                kept[image, int(seen.raw["object"][row])] = (x1, y1, x2, y2)
+    return kept
 
 
 def _repair_voc(

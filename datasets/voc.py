@@ -89,12 +89,12 @@ def _raw(root: Path, split: str, role: str, first_pixel: int) -> tuple[Columns, 
     """Labels as written, and their content key."""
     entries = read_split(root, split, role)
     try:
-        stamps = [index.stamp(root / entry.annotation) for entry in entries]
+        stamps = [index.stamp(f"{root}/{entry.annotation}") for entry in entries]
     except FileNotFoundError as error:
         raise DataError(
             f"{error.filename}: no such annotation, but split {split!r} names it"
         ) from None
-    listed = [[e.image_id, e.annotation, e.image, e.present] for e in entries]
+    listed = "\n".join(f"{e.image_id}\t{e.annotation}\t{e.image}\t{e.present}" for e in entries)
     read: dict[str, list[bytes]] = {}
 
     def content() -> str:

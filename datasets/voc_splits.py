@@ -2,17 +2,17 @@
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from datasets.errors import DataError, nearest
 
 _IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+_PLAIN = re.compile(r"\w+")  # nearly every line, told fast
 _LINE = re.compile(r"(\S(?:.*\S)?)\s+(-1|0|1)")  # the devkit's per-class lists: stem and verdict
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One line of a split: paths are relative to the data root."""
 
     image_id: str
@@ -46,15 +46,19 @@ def read_split(root: Path, split: str, role: str) -> list[Entry]:
     clash = len({stem for _, stem in stems}) < len(stems)
     folders = {folder for folder, _ in stems}
     images = {folder: _images(root / folder / "JPEGImages") for folder in folders}
-    return [
-        Entry(
-            image_id=f"{folder}/{stem}" if clash else stem,
-            annotation=os.path.join(folder, "Annotations", f"{stem}.xml"),
-            image=os.path.join(folder, "JPEGImages", images[folder].get(stem, f"{stem}.jpg")),
-            present=stem in images[folder] or "/" in stem,
+    entries = []
+    for folder, stem in stems:
+        within = f"{folder}/" if folder else ""
+        found = images[folder].get(stem)
+        entries.append(
+            Entry(
+                image_id=within + stem if clash else stem,
+                annotation=f"{within}Annotations/{stem}.xml",
+                image=f"{within}JPEGImages/{found or stem + '.jpg'}",
+                present=found is not None or "/" in stem,
+            )
         )
-        for folder, stem in stems
-    ]
+    return entries
 
 
 def split_folder(root: Path, part: str) -> tuple[str, str]:
@@ -94,6 +98,8 @@ def listed(path: Path) -> list[tuple[int, str]]:
 
 def _stem(path: Path, number: int, line: str) -> str | None:
     line = line.strip()
+    if _PLAIN.fullmatch(line):
+        return line
     listed = _LINE.fullmatch(line)
     if listed:
         if listed[2] == "-1":  # a per-class list's negatives
