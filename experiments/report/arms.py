@@ -7,16 +7,22 @@ import difflib
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from experiments.report.load import ReportError, Run
 from experiments.report.statistics import Summary, summarise
 
-# What may differ between two runs of one arm without changing what was learned.
-INCIDENTAL = ("seed", "output", "tracking", "name", "workers", "device", "root", "resume", "arm")
-
+# What may differ between two runs of one arm without changing what was learned: top-level parts,
+# then keys of any part.
+INCIDENTAL_PARTS = ("seed", "output", "tracking", "evaluate", "name", "arm")
+INCIDENTAL_KEYS = (
+    *("root", "workers", "seed", "device", "resume", "cache_images"),
+    *("log_every", "validate_every", "checkpoint_every", "keep_checkpoints"),
+)
+MOST_NAMED = 3  # differing settings that a title names; the provenance table has all
 SYMBOLS = {"gamma": "γ", "alpha": "α"}
 
 
@@ -107,18 +113,18 @@ def make_groups(runs: Sequence[Run], *, baseline: str | None = None) -> list[Gro
     if baseline is not None:
         _known(baseline, arms)
     by_group: dict[tuple[str, str], list[Arm]] = defaultdict(list)
+    sets = test_sets(runs)
     for arm in arms:
-        by_group[(arm.detector, test_set(arm.runs[0]))].append(arm)
-    sets = sorted({test for _, test in by_group})
+        by_group[(arm.detector, sets[arm.runs[0].folder])].append(arm)
+    names = set_names(runs, sets)
     groups = []
     for (detector, test), members in sorted(by_group.items()):
-        suffix = f"-{sets.index(test) + 1}" if len(sets) > 1 else ""
-        on = f" on test set {sets.index(test) + 1}" if len(sets) > 1 else ""
+        name = names[test] if len(names) > 1 else ""
         chosen = _baseline(members, baseline)
         groups.append(
             Group(
-                key=slug(detector) + suffix,
-                title=display(detector) + on,
+                key=slug(f"{detector} {name}"),
+                title=f"{display(detector)} on {name}" if name else display(detector),
                 detector=detector,
                 arms=tuple(sorted(members, key=lambda arm: _order(arm, chosen))),
                 baseline=chosen,
@@ -128,11 +134,12 @@ def make_groups(runs: Sequence[Run], *, baseline: str | None = None) -> list[Gro
     return groups
 
 
-def make_arms(runs: Iterable[Run]) -> list[Arm]:
+def make_arms(runs: Sequence[Run]) -> list[Arm]:
     """Arms by name, detector, test set and every setting that is not incidental."""
     by_name: dict[tuple[str, str, str], list[Run]] = defaultdict(list)
+    sets = test_sets(runs)
     for run in runs:
-        by_name[(run.arm, detector_of(run.config), test_set(run))].append(run)
+        by_name[(run.arm, detector_of(run.config), sets[run.folder])].append(run)
     arms = []
     for (name, detector, _), members in sorted(by_name.items()):
         settings: dict[str, list[Run]] = defaultdict(list)
@@ -161,10 +168,31 @@ def loss_of(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return {}
 
 
-def test_set(run: Run) -> str:
-    """What identifies the test set: its content hash, else the data's configuration."""
-    known = run.split_hash("test")
-    return str(known or json.dumps(run.config.get("data"), sort_keys=True, default=str))
+def test_sets(runs: Sequence[Run]) -> dict[Path, str]:
+    """What identifies each run's test set, by the run's folder: its content hash.
+
+    A run that failed before it read its data is taken to have what others of its data settings had.
+    """
+    settings = {run.folder: json.dumps(run.config.get("data"), default=str) for run in runs}
+    known = {settings[run.folder]: run.split_hash("test") for run in runs if run.split_hash("test")}
+    return {
+        run.folder: run.split_hash("test") or known.get(settings[run.folder]) or "unknown"
+        for run in runs
+    }
+
+
+def set_names(runs: Sequence[Run], sets: Mapping[Path, str]) -> dict[str, str]:
+    """Test set -> a name: its data's folder, numbered where two sets share it."""
+    names: dict[str, str] = {}
+    for run in runs:
+        if sets[run.folder] in names:
+            continue
+        data = run.config.get("data")
+        data = data if isinstance(data, Mapping) else {}
+        name = Path(str(data.get("root") or data.get("name") or "data")).name
+        count = sum(other.partition(" #")[0] == name for other in names.values())
+        names[sets[run.folder]] = f"{name} #{count + 1}" if count else name
+    return names
 
 
 def parameter(value: Any) -> float | str | None:
@@ -216,7 +244,9 @@ def _schedule_words(value: Mapping[str, Any]) -> str:
 
 def _arm(name: str, detector: str, runs: Sequence[Run], differing: Sequence[str]) -> Arm:
     flat = flatten(runs[0].config)
-    setting = ", ".join(f"{key.rsplit('.', 1)[-1]} {_plain(flat.get(key))}" for key in differing)
+    named = [f"{key.rsplit('.', 1)[-1]} {_plain(flat.get(key))}" for key in differing[:MOST_NAMED]]
+    named += [f"{len(differing) - MOST_NAMED} more"] if len(differing) > MOST_NAMED else []
+    setting = ", ".join(named)
     loss = loss_of(runs[0].config)
     kind = str(loss.get("name", "loss"))
     gamma = 0.0 if kind == "cross_entropy" else parameter(loss.get("gamma"))
@@ -238,11 +268,7 @@ def _distinct(arms: Sequence[Arm]) -> list[Arm]:
 
 
 def _incidental(key: str) -> bool:
-    return key.split(".", 1)[0] in INCIDENTAL or key.rsplit(".", 1)[-1] in (
-        "root",
-        "workers",
-        "seed",
-    )
+    return key.split(".")[0] in INCIDENTAL_PARTS or key.split(".")[-1] in INCIDENTAL_KEYS
 
 
 def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -261,7 +287,7 @@ def _differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _plain(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else "off" if value is None else str(value)
 
 
 def _known(baseline: str, arms: Sequence[Arm]) -> None:

@@ -18,7 +18,7 @@ from markupsafe import Markup
 from experiments.atomic import write_text
 from experiments.provenance import file_hash
 from experiments.record import RECORD_FILE
-from experiments.report import page, pictures, tables, verdict
+from experiments.report import identity, page, pictures, tables, verdict
 from experiments.report import published as published_values
 from experiments.report.arms import Group, make_groups
 from experiments.report.figures.style import PALETTE
@@ -62,6 +62,7 @@ def write_report(
     primary = choose_metric(metric, groups)
     context = _context(groups, primary, out, question, images)
     context["published"] = _published(published, groups)
+    context["sections"] = _sections(context)
     files = _tables(groups, primary)
     files |= {item.file: item.svg for block in context["blocks"] for item in block.figures}
     files |= {"report.md": render_markdown(context), PAGE: render_page(context)}
@@ -167,7 +168,7 @@ def palette_css() -> str:
 def _context(
     groups: Sequence[Group], primary: tables.Metric, out: Path, question: str | None, images: int
 ) -> dict[str, Any]:
-    anchors = page.arm_anchors(groups)
+    anchors = identity.arm_anchors(groups)
     blocks = [
         page.make_block(group, primary, mine) for group, mine in zip(groups, anchors, strict=True)
     ]
@@ -177,11 +178,10 @@ def _context(
         else []
     )
     has_classes = any(block.classes for block in blocks)
-    config, config_of = page.whole_config(groups)
+    config, config_of = identity.whole_config(groups)
     return {
         "question": question or verdict.question(groups, primary),
-        "facts": page.facts(groups),
-        "sections": _sections(blocks, has_classes, bool(grids)),
+        "facts": identity.facts(groups),
         "verdicts": [verdict.verdict(group, primary) for group in groups],
         "warnings": verdict.warnings(groups, primary),
         "primary": primary,
@@ -189,24 +189,25 @@ def _context(
         "blocks": blocks,
         "has_classes": has_classes,
         "grids": [grid._asdict() | {"pictures": page.picture_names(grid)} for grid in grids],
-        "costs": page.costs(groups),
-        "hardware": page.hardware(groups),
-        "runs": page.run_lines(groups, primary, out),
-        "settings": page.differing_settings(groups),
+        "costs": identity.costs(groups),
+        "hardware": identity.hardware(groups),
+        "runs": identity.run_lines(groups, primary, out),
+        "settings": identity.differing_settings(groups),
         "config": config,
         "config_of": config_of,
-        "versions": page.versions(groups),
+        "versions": identity.versions(groups),
         "files": FILES,
     }
 
 
-def _sections(blocks: Sequence[page.Block], classes: bool, images: bool) -> list[tuple[str, str]]:
+def _sections(context: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Anchor and name of the page's parts that are there, in its order."""
     found = [("verdict", "Verdict"), ("comparison", "Comparison")]
-    found += [
-        (f"figures-{block.group.key}", block.group.title) for block in blocks if block.figures
-    ]
-    found += [("classes", "Per class")] if classes else []
-    found += [("images", "Images")] if images else []
+    blocks = [block for block in context["blocks"] if block.figures]
+    found += [(f"figures-{block.group.key}", block.group.title) for block in blocks]
+    found += [("published", "Published")] if context["published"] else []
+    found += [("classes", "Per class")] if context["has_classes"] else []
+    found += [("images", "Images")] if context["grids"] else []
     return [*found, ("cost", "Cost"), ("provenance", "Provenance")]
 
 

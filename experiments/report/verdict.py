@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from experiments.evaluation.significance import seeds_needed
-from experiments.report.arms import Arm, Group, settings_of
+from experiments.report.arms import Arm, Group, display, settings_of
 from experiments.report.load import Run
 from experiments.report.tables import Metric, Row, comparison, fixed, interval, mean_sd, signed
 
@@ -25,7 +25,7 @@ class Verdict(NamedTuple):
 
 def question(groups: Sequence[Group], primary: Metric) -> str:
     """What the records asked, read from what differs between their arms."""
-    detectors = _listed([group.title for group in groups])
+    detectors = _listed(sorted({display(group.detector) for group in groups}))
     arms = [arm for group in groups for arm in group.arms]
     knobs = [
         name

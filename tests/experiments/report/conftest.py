@@ -223,6 +223,7 @@ def write_run(
     truth: Truth | None = None,
     status: str = "finished",
     points: int = 200,
+    test_hash: str | None = "b",
     **changes: Any,
 ) -> Path:
     """One run's folder; `changes` are top-level keys of the configuration."""
@@ -237,7 +238,9 @@ def write_run(
         "seed": seed,
     } | changes
     done = status == "finished"
-    split = Split(72, 900, 0, "b" * 64)
+    split = Split(72, 900, 0, f"{test_hash or '':b<64}")
+
+    data = Data(tuple(classes), Split(205, 2400, 0, "a" * 64), split, split) if test_hash else None
 
     def measured(level: float) -> Metrics:
         return read_metrics(metrics(level, draw, classes))
@@ -254,7 +257,7 @@ def write_run(
         hardware=Hardware("a CPU", 2, 8.0),
         seconds=Seconds(600.0, 12.0, 615.0),
         commit="0123456789abcdef" * 2,
-        data=Data(tuple(classes), Split(205, 2400, 0, "a" * 64), split, split),
+        data=data,
         curves=curves(setting.loss, 2000, draw, points),
         validations=tuple(
             Validation(step, measured(setting.level * (1 - np.exp(-step / 500))))

@@ -72,3 +72,33 @@ def test_parameters_are_read_as_numbers_words_or_off() -> None:
         "linear 0→2 in 0–50 %",
         "per class",
     ]
+
+
+def test_groups_are_named_by_their_data_where_it_differs(
+    tmp_path: Path, make_run: Callable[..., Path], make_setting: Any
+) -> None:
+    setting = make_setting("yolov2", "yolov2 focal", FOCAL, 50.0)
+    for name in ("bccd", "voc"):
+        make_run(
+            tmp_path / name, setting, 0, test_hash=name, data={"name": "voc", "root": f"d/{name}"}
+        )
+    make_run(
+        tmp_path / "crashed",
+        setting,
+        1,
+        status="failed",
+        test_hash=None,
+        data={"name": "voc", "root": "d/voc"},
+    )
+    groups = make_groups(load_runs([tmp_path]))
+    assert [group.title for group in groups] == ["YOLOv2 on bccd", "YOLOv2 on voc"]
+    assert [len(group.arms[0].runs) for group in groups] == [1, 2]
+
+
+def test_how_often_a_run_logs_makes_no_other_arm(
+    tmp_path: Path, make_run: Callable[..., Path], make_setting: Any
+) -> None:
+    setting = make_setting("yolov2", "yolov2 focal", FOCAL, 50.0)
+    for every in (1, 5):
+        make_run(tmp_path / str(every), setting, every, train={"iterations": 9, "log_every": every})
+    assert len(make_groups(load_runs([tmp_path]))[0].arms) == 1
