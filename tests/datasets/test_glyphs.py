@@ -1,7 +1,6 @@
 """The embedded data set is what it says, and the same from the same seed."""
 
 import hashlib
-import time
 from pathlib import Path
 
 import numpy as np
@@ -82,9 +81,8 @@ def test_a_whole_folder_is_kept_and_a_damaged_one_made_anew(root: Path, tmp_path
     before = files(folder)
     image = folder / "JPEGImages/train_00001.jpg"
     stamp = image.stat().st_mtime_ns
-    start = time.perf_counter()
     write_glyphs(folder, **small)
-    assert time.perf_counter() - start < 1 and image.stat().st_mtime_ns == stamp
+    assert image.stat().st_mtime_ns == stamp
     image.unlink()
     write_glyphs(folder, **small)
     assert files(folder) == before

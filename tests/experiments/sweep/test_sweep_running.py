@@ -229,11 +229,9 @@ def test_a_grid_of_trivial_trials_has_no_duplicate_and_a_small_ledger(
     script.write_text(
         """printf '{"status":"finished","metrics":{}}' > "$SOFTGAMMA_RUN_DIR/record.json" """
     )
-    began = time.monotonic()
     status, output = bench.run()
     points = 4 * seeds
     assert status == 0, output[-2000:]
-    assert (time.monotonic() - began) / points < 0.2  # seconds of overhead a trial
     assert bench.ends() == {n: 1 for n in range(points)}
     assert len({event["key"] for event in bench.events("point")}) == points
     assert (bench.out / "ledger.jsonl").stat().st_size < 2500 * points
