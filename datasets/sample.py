@@ -8,7 +8,7 @@ in the devkit.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -53,6 +53,15 @@ class Batch:
     original_hw: tuple[tuple[int, int], ...]
     placements: tuple[Placement, ...]
 
+    def pin_memory(self) -> "Batch":
+        """The batch in page-locked memory, which a GPU copies from by itself; a DataLoader asks."""
+        pinned = {
+            field.name: getattr(self, field.name).pin_memory()
+            for field in fields(self)
+            if isinstance(getattr(self, field.name), Tensor)
+        }
+        return replace(self, **pinned)
+
 
 def collate(samples: Sequence[Sample], *, multiple: int = 1) -> Batch:
     """Stack samples, padding height and width to the largest, rounded up to `multiple` pixels."""
@@ -68,7 +77,8 @@ def collate(samples: Sequence[Sample], *, multiple: int = 1) -> Batch:
     ignore, valid = (torch.zeros(count, most, dtype=torch.bool) for _ in range(2))
     for row, sample in enumerate(samples):
         boxes_here = len(sample.boxes_N4)
-        images[row, :, : sizes[row][0], : sizes[row][1]] = sample.image_CHW
+        # NumPy turns interleaved colours into planes in 1.4 ms (800 x 1067), torch in 4.0 ms.
+        images.numpy()[row, :, : sizes[row][0], : sizes[row][1]] = sample.image_CHW.numpy()
         boxes[row, :boxes_here] = sample.boxes_N4
         labels[row, :boxes_here] = sample.labels_N
         ignore[row, :boxes_here] = sample.ignore_N

@@ -176,3 +176,14 @@ def test_spawned_workers_open_the_same_data(data: Dataset) -> None:
         [sys.executable, "-c", code], input=pickled, capture_output=True, cwd=checkout, check=True
     )
     assert answer.stdout.decode().strip() == data.content_hash()
+
+
+def test_pinning_a_batch_changes_nothing_in_it(
+    data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Page-locked memory needs a GPU; here the copy stands for it."""
+    monkeypatch.setattr(torch.Tensor, "pin_memory", torch.Tensor.clone)
+    batch = take(train_loader(data, TRANSFORMS.train(), 4, seed=3), 1)[0]
+    pinned = batch.pin_memory()
+    assert same(batch, pinned) and pinned.valid_BM is not batch.valid_BM
+    assert pinned.original_hw == batch.original_hw

@@ -1,0 +1,83 @@
+"""The data verbs as a user gives them: what they print, what they leave, how they end."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from experiments.__main__ import main
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOFTGAMMA_CACHE", str(tmp_path / "cache"))
+
+
+def test_glyphs_are_drawn_counted_and_examined(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "glyphs"
+    sizes = ["--train", "6", "--val", "2", "--test", "2"]
+    assert main(["data", "glyphs", "--root", str(root), *sizes]) == 0
+    assert capsys.readouterr().out == f"{root}\n"
+    figure = tmp_path / "out/stats.png"
+    assert main(["data", "stats", str(root), "--figure", str(figure)]) == 0
+    printed = capsys.readouterr().out
+    assert "triangle" in printed and "most frequent" in printed
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    assert main(["doctor", str(root)]) == 0
+    assert capsys.readouterr().out == "nothing found\n"
+
+
+def test_the_doctor_ends_with_1_names_the_flaw_and_writes_the_copy(
+    tmp_path: Path, small_glyphs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "flawed"
+    assert main(["doctor", str(small_glyphs), "--fix", str(root)]) == 0
+    path = next((root / "Annotations").glob("train_*.xml"))
+    text = path.read_text()
+    path.write_text(text.replace("<difficult>0</difficult>", "", 1))
+    capsys.readouterr()
+    assert main(["doctor", str(root), "--json", "--no-decode"]) == 1
+    finding = json.loads(capsys.readouterr().out)
+    assert finding["kind"] == "missing_difficult"
+    assert finding["file"] == f"Annotations/{path.name}"
+    assert main(["doctor", str(root), "--fix", str(tmp_path / "sound")]) == 1
+    assert "[missing_difficult]\n1 x missing_difficult" in capsys.readouterr().out
+    assert main(["doctor", str(tmp_path / "sound")]) == 0
+
+
+def test_stats_of_coco_files(small_glyphs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = "annotations/instances_val.json"
+    assert main(["data", "stats", str(small_glyphs), name, "--images", "JPEGImages"]) == 0
+    assert "instances_val" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["doctor", "nowhere"], "nowhere: no such folder"),
+        (["data", "stats", "nowhere"], "nowhere: no such folder"),
+        (["data", "bccd", "--archives", "nowhere"], "no such archive; it is published at https://"),
+        (["data", "voc", "--mirror", "ftp://127.0.0.1"], "only http and https"),
+    ],
+)
+def test_what_can_not_be_done_ends_with_2_and_a_message(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and message in error and "Traceback" not in error
+
+
+def test_help_teaches_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    for verb in (["data"], ["doctor"], ["data", "glyphs"], ["data", "voc"], ["data", "stats"]):
+        with pytest.raises(SystemExit) as end:
+            main([*verb, "--help"])
+        assert end.value.code == 0
+        assert len(capsys.readouterr().out) > 400
