@@ -53,6 +53,8 @@ def weighing_of(
         require_range("alpha", alpha, 0.0, 1.0)
         positive, negative = float(alpha), 1 - float(alpha)
     elif alpha is not None:
+        for value in alpha if isinstance(alpha, tuple) else ():
+            require_range("alpha", value, 0.0, 1.0)  # above 1, negatives would be rewarded
         positive = class_vector("alpha", alpha, logits, classes)
         negative = 1 - positive
     if class_weights is not None:

@@ -11,7 +11,13 @@ ROOM = Path(__file__).parents[2] / "losses"
 MODULES = sorted(f"losses.{path.stem}" for path in ROOM.glob("*.py") if path.stem != "__init__")
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if "fused" in name else ())  # these compile
+        for name in MODULES
+    ],
+)
 def test_examples_of(name: str) -> None:
     import torch
 

@@ -334,6 +334,7 @@ def test_any_input_is_finite_and_not_negative(logit, target, gamma, alpha) -> No
         ({"gamma": math.inf}, "gamma: must be >= 0, found inf"),
         ({"gamma": (1.0, 2.0, 3.0)}, r"gamma: must be one number or one for each of 2 classes"),
         ({"alpha": 1.5}, r"alpha: must be in \[0, 1\], found 1.5"),
+        ({"alpha": (0.1, 1.7)}, r"alpha: must be in \[0, 1\], found 1.7"),
         ({"alpha": (0.1,) * 3}, r"alpha: must be one number .* found \[3\]"),
         (
             {"ignore": torch.zeros(4)},
