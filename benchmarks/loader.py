@@ -1,12 +1,13 @@
 """Claim: training batches come at least 1.3 times as fast as from Pillow and torchvision v2.
 
-    python -m benchmarks.loader --data ../shared/data
+python -m benchmarks.loader --data ../shared/data
 
 Both pipelines draw the same images in the same order and apply the same plan (crop, size, place,
-mirror, colour), so they do the same work; the reference decodes with Pillow and calls the
-v2 functionals one after another, boxes as `tv_tensors`. They run in turns, in one process and with
-worker processes; a ratio is the median over rounds of the ratio within a round. The JSON goes to
-benchmarks/results/loader_<cores>cores_<date>.json. Run it on a quiet machine.
+mirror, colour), so they do the same work; the reference decodes with Pillow and calls the v2
+functionals one after another, boxes as `tv_tensors`, and pads and stacks by torch. They run in
+turns, in one process and with worker processes; a ratio is the median over rounds of the ratio
+within a round. The JSON goes to benchmarks/results/loader_<cores>cores_<date>.json. Run it on a
+quiet machine.
 """
 
 import argparse
@@ -33,7 +34,7 @@ from datasets.colour import Colour, distort
 from datasets.decoding import decode_bytes
 from datasets.loading import train_loader
 from datasets.placement import compose, render
-from datasets.sample import Sample, collate
+from datasets.sample import Batch, Sample, collate
 from datasets.sampling import BatchSampler, Draw, Order
 from datasets.transforms import FILL, Jitter, Letterbox, ShortEdge, Transforms, mix, plan_of
 from experiments.provenance import core_count, cpu_name, versions
@@ -152,6 +153,18 @@ def reference(sample: Sample, transforms: Transforms, seed: int) -> Sample:
     )
 
 
+def reference_collate(samples: list[Sample]) -> Batch:
+    """Pad each image by torchvision's functional, then stack."""
+    sizes = [(sample.image_CHW.shape[1], sample.image_CHW.shape[2]) for sample in samples]
+    height, width = (-(-max(size[axis] for size in sizes) // 32) * 32 for axis in (0, 1))
+    padded = [
+        F.pad(sample.image_CHW, [0, 0, width - size[1], height - size[0]])
+        for sample, size in zip(samples, sizes, strict=True)
+    ]
+    dots = [replace(sample, image_CHW=sample.image_CHW[:, :1, :1]) for sample in samples]
+    return replace(collate(dots), images_BCHW=torch.stack(padded), content_B2=torch.tensor(sizes))
+
+
 def check_same(samples: Any, transforms: Transforms) -> None:
     """Both pipelines give the same picture, but for colour, which has another definition of hue."""
     plain = replace(transforms, colour=None)
@@ -185,7 +198,7 @@ def compare(
                     Reference(samples, transforms, 0),
                     batch_sampler=BatchSampler(Order(len(samples), batch, 0), start),  # type: ignore[arg-type]
                     num_workers=workers,
-                    collate_fn=partial(collate, multiple=32),
+                    collate_fn=reference_collate,
                 ),
                 turns,
                 batch,
