@@ -68,7 +68,7 @@ def dump(browser: str, page: Path, profile: Path, *, width: int, probe: bool) ->
         [*command, "--enable-logging=stderr", "--dump-dom", copy.as_uri()],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=400,
         check=True,
     )
     messages = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
