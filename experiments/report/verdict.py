@@ -86,19 +86,23 @@ def _without_baseline(group: Group, measured: Sequence[Row], primary: Metric) ->
 
 def _against(group: Group, base: Row, best: Row, rivals: Sequence[Row], primary: Metric) -> Verdict:
     difference = best.differences[primary.key]
-    name = _capital(best.arm.short)
+    name, below = _capital(best.arm.short), (difference.points or 0.0) < 0
     reached = f"{_score(best, primary)} {primary.name}, {_gap(difference.points)}"
     against = f"{base.arm.short} ({_score(base, primary)})"
     if difference.verdict == "too few seeds":
-        finding = f"Undecided: {name} is highest with {reached} {against}."
-        seeds = tuple(len(row.arm.values(primary.key)) for row in (best, base))
-        return Verdict(group, "open", finding, _seed_sentence(*seeds))
+        place = "comes nearest" if below else "is highest"
+        finding = f"Undecided: {name} {place} with {reached} {against}."
+        best_seeds, base_seeds = (len(row.arm.values(primary.key)) for row in (best, base))
+        return Verdict(group, "open", finding, _seed_sentence(best_seeds, base_seeds))
     sure = _interval_sentence(best, base, rivals, primary)
     if difference.verdict == "not shown":
         finding = f"No difference is shown: {name} reaches {reached} {against}."
         return Verdict(group, "same", finding, sure + _advice(best, base, primary))
-    finding = f"{name} is {difference.verdict}: {reached} {against}."
-    return Verdict(group, difference.verdict, finding, sure + _picked(rivals))
+    opening = "No arm reaches the baseline; the nearest, " if below and len(rivals) > 1 else ""
+    shown = f"{best.arm.short}, is" if opening else f"{name} is"
+    finding = f"{opening}{shown} {difference.verdict}: {reached} {against}."
+    ending = "." if below else _picked(rivals)
+    return Verdict(group, difference.verdict, finding, sure + ending)
 
 
 def _gap(points: float | None) -> str:

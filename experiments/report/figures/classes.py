@@ -69,7 +69,7 @@ def draw(info: ClassesInfo) -> Figure:
             fontsize=7.5,
         )
     axes.axvline(0, color=style.LIGHT["base"], linewidth=1.2)
-    names = [f"{row.label} ({row.objects:,})" for row in info.classes]
+    names = [f"{row.label[: style.LONGEST_LABEL]} ({row.objects:,})" for row in info.classes]
     axes.set_yticks(range(len(names)), names, color=style.LIGHT["ink"])
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.margins(x=0.14)

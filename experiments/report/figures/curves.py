@@ -64,7 +64,7 @@ def draw(info: CurvesInfo, names: dict[str, str]) -> Figure:
             axes.plot(x, y, color=colour, alpha=0.28, linewidth=0.8)
             shown += 1
         few = marks[line.arm.title] if len(line.mean[0]) <= 12 else ""
-        label = line.arm.short if names[line.arm.title] != "rest" else "_"
+        label = style.label(line.arm) if names[line.arm.title] != "rest" else "_"
         axes.plot(*line.mean, color=colour, label=label, marker=few, markersize=4)
     if info.log:
         axes.set_yscale("log")

@@ -59,10 +59,10 @@ def draw(info: DifferencesInfo, names: dict[str, str]) -> Figure:
             color=style.LIGHT["soft"],
         )
     axes.set_yticks(
-        range(len(info.arms)), [arm.short for arm, _ in info.arms], color=style.LIGHT["ink"]
+        range(len(info.arms)), [style.label(arm) for arm, _ in info.arms], color=style.LIGHT["ink"]
     )
     axes.set_ylim(len(info.arms) - 0.4, -0.8)
     axes.grid(False, axis="y")
-    axes.set_title(f"Difference to {info.baseline.short}")
+    axes.set_title(f"Difference to {style.label(info.baseline)}")
     axes.set_xlabel(f"points of {info.metric.name}")
     return figure

@@ -51,7 +51,7 @@ def draw(info: ScheduleInfo, names: dict[str, str]) -> Figure:
     for line in info.lines:
         name = names[line.arm.title]
         fixed = np.ptp(line.values) <= 1e-9
-        label = line.arm.short if name != "rest" else "_"
+        label = style.label(line.arm) if name != "rest" else "_"
         width, dash = (1.1, (0, (4, 2))) if fixed else (2.2, "solid")
         axes.plot(
             line.progress,

@@ -35,6 +35,7 @@ PALETTE: dict[str, tuple[str, str]] = {
 }
 LIGHT = {name: pair[0] for name, pair in PALETTE.items()}
 HUES = ("c1", "c2", "c3", "c4", "c5", "c6", "c7")
+LONGEST_LABEL = 34  # letters: longer names would leave no room for the axes they name
 MARKS = ("o", "s", "^", "D", "v", "P", "X")
 
 _SETTINGS: Any = {  # matplotlib names 300 keys one by one in its type
@@ -130,6 +131,11 @@ def colours(group: Group, best: Sequence[Arm]) -> dict[str, str]:
 def marks(names: dict[str, str]) -> dict[str, str]:
     """Arm title -> marker, so that colour is never the only thing that tells arms apart."""
     return {title: MARKS[HUES.index(hue)] if hue in HUES else "." for title, hue in names.items()}
+
+
+def label(arm: Arm) -> str:
+    """The arm's name as a figure has room for it; the tables have the whole one."""
+    return arm.short if len(arm.short) <= LONGEST_LABEL else arm.short[: LONGEST_LABEL - 1] + "…"
 
 
 def legend_below(axes: Axes, figure: Figure, columns: int = 2) -> None:

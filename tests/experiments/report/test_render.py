@@ -86,7 +86,7 @@ def test_hostile_names_are_inert(
     for gamma in (0.0, 2.0):
         setting = make_setting(
             "yolov2",
-            f"{EVIL} gamma {gamma}",
+            f"{EVIL} gamma {gamma}" + " and so on" * 20,
             {"name": "focal", "gamma": gamma, "where": EVIL},
             50.0,
         )

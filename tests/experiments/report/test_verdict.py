@@ -44,6 +44,10 @@ def test_three_clear_seeds_are_better_with_their_interval(pair: Callable[..., li
     assert found.kind == "better" and "95 % interval [+" in found.uncertainty
 
 
+def test_one_seed_below_the_baseline_is_not_called_highest(pair: Callable[..., list[Any]]) -> None:
+    assert "comes nearest" in verdict(pair(1, (80.0, 20.0))[0], METRICS[0]).finding
+
+
 def test_three_clear_seeds_can_be_worse(pair: Callable[..., list[Any]]) -> None:
     assert verdict(pair(3, (70.0, 60.0))[0], METRICS[0]).kind == "worse"
 
