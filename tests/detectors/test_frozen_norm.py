@@ -1,6 +1,7 @@
 """Frozen norms inside their convolutions: the same numbers, gradients and state dict."""
 
 import copy
+from typing import Any
 
 import pytest
 import timm
@@ -42,26 +43,31 @@ def last(found: Tensor | list[Tensor]) -> Tensor:
     return found if isinstance(found, Tensor) else found[-1]
 
 
-@pytest.mark.parametrize(("network", "norms"), [(resnet(), 20), (lite(), 48)])
-def test_folding_changes_no_number_and_no_name(network: nn.Module, norms: int) -> None:
+@pytest.mark.parametrize(("build", "norms"), [(resnet, 20), (lite, 48)])
+def test_folding_changes_no_number_and_no_name(build: Any, norms: int) -> None:
+    # In float64: in float32 a rounding can put an activation on the other side of a kink.
+    torch.manual_seed(0)
+    network = build()
     folded = copy.deepcopy(network)
     assert fold_frozen_norms(folded) == norms
+    network.double()
+    folded.double()
     assert list(folded.state_dict()) == list(network.state_dict())
-    images = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(1))
+    images = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(1)).double()
     results = []
     for each in (network, folded):
         out = last(each(images))
-        (out * torch.linspace(0, 1, out.numel()).view_as(out)).sum().backward()
+        (out * torch.linspace(0, 1, out.numel(), dtype=out.dtype).view_as(out)).sum().backward()
         results.append((out.detach(), {n: p.grad for n, p in each.named_parameters()}))
     (plain, plain_gradients), (quick, quick_gradients) = results
-    assert torch.allclose(plain, quick, rtol=1e-4, atol=1e-4 * plain.abs().max().item())
+    assert torch.allclose(plain, quick, rtol=1e-9, atol=1e-9 * plain.abs().max().item())
     for name, gradient in plain_gradients.items():
         other = quick_gradients[name]
         if gradient is None:
             assert other is None
         else:
             assert other is not None
-            assert (gradient - other).abs().max() <= 1e-3 * gradient.abs().max()
+            assert (gradient - other).abs().max() <= 1e-8 * gradient.abs().max()
 
 
 def test_a_copy_reads_its_own_norm() -> None:
