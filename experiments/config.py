@@ -46,8 +46,6 @@ class Train:
     checkpoint_every: int = 1000
     keep_checkpoints: int = 2
     log_every: int = 20  # iterations between flushes of the curves; every iteration has its row
-    initial: str | None = None  # checkpoint whose weights training starts from
-    not_finite: Literal["stop", "skip"] = "stop"
 
     def __post_init__(self) -> None:
         for name in ("iterations", "batch_size", "accumulate", "checkpoint_every", "log_every"):
