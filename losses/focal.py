@@ -118,7 +118,7 @@ def softmax_focal_loss(
         loss = SoftmaxFocal.apply(
             logits.reshape(rows, classes, positions),
             labels_kept.reshape(rows, 1, positions),
-            skip.reshape(rows, 1, positions),
+            skip.reshape(rows, 1, positions) if _may_hold(skip) else None,
             weight_K,
             power,
             fused,
@@ -181,6 +181,11 @@ def _skipped_labels(
         skip = skip | ignore
     require_labels("labels", labels, logits.shape[axis] - 1, skip)
     return skip
+
+
+def _may_hold(mask: Tensor) -> bool:
+    """Whether anything is masked; not read on an accelerator, where it would stop the queue."""
+    return mask.device.type != "cpu" or bool(mask.any())
 
 
 def _row_weights(alpha: Vector | None, logits: Tensor, classes: int) -> Tensor | None:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 # Kinds of input (dtype, rank, mask, hard or soft) share a function; torch gives up after 8 of them.
-KINDS = 64
+KINDS = 256
 
 
 @dataclass(slots=True)

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-# Threads share a piece evenly. 64 Ki float32 elements are 256 KiB, so a thread's part of the five
-# scratch tensors of a loss stays in an L2 cache of 2 MiB.
-CPU_ELEMENTS = 2**16
+# A thread's share of a piece: at 512 KiB of float32 the three scratch tensors of a loss stay in an
+# L2 cache of 2 MiB, and calls and barriers are few.
+CPU_ELEMENTS = 2**17
 # An accelerator wants few launches; 16 Mi elements only bound the scratch memory.
 OTHER_ELEMENTS = 2**24
 

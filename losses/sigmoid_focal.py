@@ -1,7 +1,7 @@
 """Sigmoid focal loss as an autograd function that keeps nothing but its inputs.
 
 Shapes: R rows, K classes; `_nK` a piece of rows; X is 1 or K. The backward pass computes the terms
-again: two exponentials and a logarithm an element, to save a tensor of the logits' size.
+again: an exponential and a logarithm an element, to save a tensor of the logits' size.
 """
 
 from collections.abc import Iterator
@@ -128,9 +128,11 @@ def has_soft_targets(targets: Tensor) -> bool:
         return False
     if targets.device.type != "cpu":
         return True
+    scratch: Tensor | None = None
     for rows in row_pieces(targets):
         t_nK = targets[rows]
-        if torch.addcmul(t_nK, t_nK, t_nK, value=-1).sum() != 0:  # t (1 - t) >= 0
+        scratch = torch.empty_like(t_nK) if scratch is None else scratch[: len(t_nK)]
+        if torch.addcmul(t_nK, t_nK, t_nK, value=-1, out=scratch).sum() != 0:  # t (1 - t) >= 0
             return True
     return False
 

@@ -3,12 +3,18 @@
 Shapes: R rows, K classes; X is 1 or K. `None` comes back where nothing can be compiled.
 """
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
 from losses.checks import compute_dtype
 from losses.fused import run_fused
-from losses.sigmoid_formula import Weighing, focal_slope, focal_value
+from losses.sigmoid_formula import Weighing, equals, focal_slope, focal_value
+
+Power = Literal["zero", "one", "two", "any"]
+# These need no exponential, a sixth of the time; a ramp from 0 to 2 meets three kinds in all.
+POWERS: dict[Power, float] = {"zero": 0.0, "one": 1.0, "two": 2.0}
 
 
 def fused_value(
@@ -26,14 +32,15 @@ def fused_value(
     >>> value is None or value.shape == (1, 2)
     True
     """
-    weights = _as_tensors(weighing, logits_RK)
+    weights, mode = _as_tensors(weighing, logits_RK), (soft, _named_power(weighing.gamma))
     if summed:
-        loss_R = run_fused(_row_sums, logits_RK, targets, ignore_RX, *weights, soft)
+        loss_R = run_fused(_row_sums, logits_RK, targets, ignore_RX, *weights, *mode)
         return None if loss_R is None else loss_R.sum(dtype=torch.float64).to(loss_R.dtype)
     if _is_elementwise(targets, ignore_RX, weights):
-        loss = run_fused(_value, logits_RK.view(-1), targets.view(-1), None, *weights, soft)
+        flat = (logits_RK.view(-1), targets.view(-1), None)
+        loss = run_fused(_value, *flat, *weights, *mode)
         return None if loss is None else loss.view(logits_RK.shape)
-    return run_fused(_value, logits_RK, targets, ignore_RX, *weights, soft)
+    return run_fused(_value, logits_RK, targets, ignore_RX, *weights, *mode)
 
 
 def fused_slope(
@@ -51,20 +58,20 @@ def fused_slope(
     >>> slope is None or slope.shape == (1, 2)
     True
     """
-    weights = _as_tensors(weighing, logits_RK)
+    weights, mode = _as_tensors(weighing, logits_RK), (soft, _named_power(weighing.gamma))
     if upstream_RK.numel() == 0:
         return torch.empty_like(logits_RK)
     if upstream_RK.stride() == (0, 0):
         upstream = upstream_RK[0, 0]
         if _is_elementwise(targets, ignore_RX, weights):
             flat = (logits_RK.view(-1), targets.view(-1), None)
-            slope = run_fused(_slope, *flat, *weights, soft, upstream)
+            slope = run_fused(_slope, *flat, *weights, *mode, upstream)
             return None if slope is None else slope.view(logits_RK.shape)
     elif upstream_RK.stride(1) == 0:
         upstream = upstream_RK[:, :1].contiguous()
     else:
         upstream = upstream_RK.contiguous()
-    return run_fused(_slope, logits_RK, targets, ignore_RX, *weights, soft, upstream)
+    return run_fused(_slope, logits_RK, targets, ignore_RX, *weights, *mode, upstream)
 
 
 def _is_elementwise(
@@ -84,6 +91,12 @@ def _as_tensors(weighing: Weighing, like: Tensor) -> tuple[Tensor, Tensor, Tenso
     return positive, negative, gamma
 
 
+def _named_power(gamma: float | Tensor) -> Power:
+    """The power that is compiled in; any other gamma is read from its tensor."""
+    names = [name for name, value in POWERS.items() if equals(gamma, value)]
+    return names[0] if names else "any"
+
+
 def _inputs(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     x = logits.to(compute_dtype(logits.dtype))
     if targets.ndim < logits.ndim:
@@ -99,9 +112,11 @@ def _value(
     negative: Tensor,
     gamma: Tensor,
     soft: bool,
+    power: Power,
 ) -> Tensor:
     x, t = _inputs(logits, targets)
-    loss = focal_value(x, t, Weighing(positive, negative, gamma), soft)
+    weighing = Weighing(positive, negative, POWERS.get(power, gamma))
+    loss = focal_value(x, t, weighing, soft)
     return loss if ignore is None else loss.masked_fill(ignore, 0)
 
 
@@ -113,8 +128,9 @@ def _row_sums(
     negative: Tensor,
     gamma: Tensor,
     soft: bool,
+    power: Power,
 ) -> Tensor:
-    return _value(logits, targets, ignore, positive, negative, gamma, soft).sum(1)
+    return _value(logits, targets, ignore, positive, negative, gamma, soft, power).sum(1)
 
 
 def _slope(
@@ -125,10 +141,12 @@ def _slope(
     negative: Tensor,
     gamma: Tensor,
     soft: bool,
+    power: Power,
     upstream: Tensor,
 ) -> Tensor:
     x, t = _inputs(logits, targets)
-    slope = focal_slope(x, t, Weighing(positive, negative, gamma), soft) * upstream
+    weighing = Weighing(positive, negative, POWERS.get(power, gamma))
+    slope = focal_slope(x, t, weighing, soft) * upstream
     if ignore is not None:
         slope = slope.masked_fill(ignore, 0)
     return slope.to(logits.dtype)
