@@ -8,6 +8,7 @@ from torch import Tensor
 from detectors.errors import DetectorError
 from losses.base import ClassificationLoss
 from losses.focal import FocalLoss
+from losses.gradient_matching import ScaledLoss
 from losses.quality import QualityFocalLoss, quality_focal_loss
 
 
@@ -15,6 +16,8 @@ def binary(loss: ClassificationLoss) -> ClassificationLoss:
     """`loss` for a single output: weights that belong to object classes do not apply to
     objectness.
     """
+    if isinstance(loss, ScaledLoss):
+        return replace(loss, loss=binary(loss.loss))
     if not isinstance(loss, FocalLoss):
         return loss
     alpha = None if isinstance(loss.alpha, tuple) else loss.alpha
@@ -34,6 +37,8 @@ def quality_objectness(logits_R: Tensor, targets_R: Tensor, loss: Classification
     and 1 weighed by gamma, whose slope is bounded and which meets the formula at both ends.
     """
     loss = binary(loss)
+    if isinstance(loss, ScaledLoss):
+        return quality_objectness(logits_R, targets_R, loss.loss) * loss.scale
     if isinstance(loss, QualityFocalLoss):
         return quality_focal_loss(logits_R, targets_R, beta=loss.beta)
     if not isinstance(loss, FocalLoss):

@@ -13,6 +13,7 @@ from detectors.base import AnyDetector
 from experiments.config import RunConfig, plain_config
 from experiments.engine.fit import Plan
 from experiments.provenance import core_count
+from losses.base import ScheduledLoss
 
 SplitName = Literal["train", "val", "test"]
 
@@ -33,10 +34,9 @@ def open_splits(config: RunConfig) -> Splits:
 
 
 def build_detector(config: RunConfig, classes: tuple[str, ...]) -> AnyDetector:
-    """The detector, weights drawn from the run's seed, with the loss at the start of training."""
+    """The detector, weights drawn from the run's seed; training puts its loss in force."""
     torch.manual_seed(config.seed)
     detector: AnyDetector = cast(Any, config.detector).build(len(classes))
-    detector.classification_loss = config.loss.at(0.0)
     return detector
 
 
@@ -77,8 +77,8 @@ def loader_workers(config: RunConfig) -> int:
     return 0 if cores <= 2 and not torch.cuda.is_available() else min(8, cores - 1)
 
 
-def fit_plan(config: RunConfig, classes: tuple[str, ...]) -> Plan:
-    """What the engine needs to know of a run."""
+def fit_plan(config: RunConfig, classes: tuple[str, ...], loss: ScheduledLoss) -> Plan:
+    """What the engine needs to know of a run; `loss` is the configured one, prepared."""
     train = config.train
     return Plan(
         iterations=train.iterations,
@@ -87,7 +87,7 @@ def fit_plan(config: RunConfig, classes: tuple[str, ...]) -> Plan:
         seed=config.seed,
         optimizer=config.optimizer,
         learning_rate=config.learning_rate,
-        loss=config.loss,
+        loss=loss,
         bfloat16=train.precision == "bfloat16",
         channels_last=train.channels_last,
         ema=train.ema,

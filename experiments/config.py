@@ -37,6 +37,7 @@ class Train:
     accumulate: int = 1  # forward passes an update
     precision: Literal["float32", "bfloat16"] = "float32"
     channels_last: bool = True
+    match_gradient: bool = False  # scale the loss: at step 0 its gradient is as long as CE's
     ema: float | None = None  # momentum of the old average, for example 0.998; null: none
     workers: int | None = None  # loader processes; null: none on 2 cores, else up to 8
     cache_images: int | Literal["whole", "no"] = (

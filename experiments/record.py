@@ -79,6 +79,19 @@ class Data:
 
 
 @dataclass(frozen=True, slots=True)
+class LossFacts:
+    """What the loss took from the data before training; empty where it took nothing.
+
+    `gradient_scale` makes the gradient at step 0 as long as cross-entropy's.
+    """
+
+    counted_images: int | None = None
+    class_counts: dict[str, int] = field(default_factory=dict)
+    class_weights: dict[str, float] = field(default_factory=dict)
+    gradient_scale: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ClassMetrics:
     """Average precisions of one class in percent; `difficult` objects are not among `objects`."""
 
@@ -154,6 +167,7 @@ class RunRecord:
     commit: str | None = None
     dirty: bool = False
     data: Data | None = None
+    loss: LossFacts = LossFacts()
     curves: tuple[Point, ...] = ()
     validations: tuple[Validation, ...] = ()
     metrics: Metrics | None = None

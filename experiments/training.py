@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from datasets.dataset import Dataset
+from datasets.sample import Batch
 from detectors.base import AnyDetector
 from experiments.assembly import Splits, batches_from, build_detector, fit_plan, open_splits
 from experiments.config import RunConfig, arm_name, plain_config
 from experiments.engine.fit import Fit, Fitted
 from experiments.errors import UsageError
+from experiments.loss_preparation import prepare_loss
 from experiments.measuring import Measured, dump, measure
 from experiments.progress import TrainProgress
 from experiments.provenance import config_hash
@@ -22,6 +24,7 @@ from experiments.record import (
     CurveWriter,
     Data,
     Failure,
+    LossFacts,
     RunRecord,
     Seconds,
     Split,
@@ -33,6 +36,7 @@ from experiments.record import (
 )
 from experiments.tracking import Tracker, open_tracker
 from experiments.yaml_source import parse_overrides
+from losses.base import ScheduledLoss
 
 PROBLEMS_SHOWN = 5
 DIFFERENCES_SHOWN = 3
@@ -81,7 +85,9 @@ def train_run(config: RunConfig, folder: Path, overrides: Sequence[str] = ()) ->
 def _train_and_measure(config: RunConfig, folder: Path, record: RunRecord) -> RunRecord:
     splits = open_splits(config)
     data = _describe(splits)
-    record = dataclasses.replace(record, data=data)
+    detector = build_detector(config, splits.train.classes)
+    loss, facts = _prepared(config, splits, detector)
+    record = dataclasses.replace(record, data=data, loss=facts)
     write_record(folder, record)
     _tell_problems(data)
     tracker = open_tracker(
@@ -94,7 +100,7 @@ def _train_and_measure(config: RunConfig, folder: Path, record: RunRecord) -> Ru
     )
     try:
         with CurveWriter(folder) as curves:
-            fitted = _fit(config, folder, record, splits, curves, tracker)
+            fitted = _fit(config, folder, record, splits, detector, loss, curves, tracker)
         record = _with_curves(record, folder, fitted)
         if fitted.finished:
             record = _measured(config, folder, record, splits, fitted)
@@ -106,15 +112,25 @@ def _train_and_measure(config: RunConfig, folder: Path, record: RunRecord) -> Ru
     return record
 
 
+def _prepared(
+    config: RunConfig, splits: Splits, detector: AnyDetector
+) -> tuple[ScheduledLoss, LossFacts]:
+    first: Batch | None = None
+    if config.train.match_gradient:
+        first = next(iter(batches_from(config, splits.train, detector, 0)))
+    return prepare_loss(config, splits.train, detector, first)
+
+
 def _fit(
     config: RunConfig,
     folder: Path,
     record: RunRecord,
     splits: Splits,
+    detector: AnyDetector,
+    loss: ScheduledLoss,
     curves: CurveWriter,
     tracker: Tracker,
 ) -> Fitted:
-    detector = build_detector(config, splits.train.classes)
     validation = _Validation(config, curves, tracker)
 
     def mirror(row: dict[str, float | None]) -> None:
@@ -125,7 +141,7 @@ def _fit(
         detector,
         lambda start: batches_from(config, splits.train, detector, start),
         folder,
-        fit_plan(config, splits.train.classes),
+        fit_plan(config, splits.train.classes, loss),
         sinks=sinks,
         validate=validation,
     )
