@@ -38,12 +38,18 @@ def average_iou(sizes_N2: Sizes, anchors_A2: Sizes) -> float:
     return float(overlaps(_checked(sizes_N2), np.asarray(anchors_A2, float)).max(1).mean())
 
 
-def cluster(sizes_N2: Sizes, anchors: int, *, seed: int = 0) -> Priors:
+def cluster(
+    sizes_N2: Sizes,
+    anchors: int,
+    *,
+    seed: int = 0,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> Priors:
     """The best of several k-means runs under 1 - IoU; the same answer for the same boxes and seed.
 
     A cluster's centre is its mean or its median width and height, whichever run ends with the
-    higher average IoU. Raises ValueError for fewer distinct sizes than anchors, or sides that are
-    not > 0.
+    higher average IoU. `report` is told rounds done, and the most there may be. Raises
+    ValueError for fewer distinct sizes than anchors, or sides that are not > 0.
     """
     sizes_N2 = _checked(sizes_N2)
     distinct = np.unique(sizes_N2, axis=0)
@@ -55,10 +61,17 @@ def cluster(sizes_N2: Sizes, anchors: int, *, seed: int = 0) -> Priors:
     best, best_iou = distinct[:anchors], -1.0
     for start in range(RESTARTS):
         middle = np.mean if start % 2 else np.median
-        found = _lloyd(sizes_N2, _spread(sizes_N2, anchors, random), middle)
+        before = start * ROUNDS
+        found = _lloyd(
+            sizes_N2,
+            _spread(sizes_N2, anchors, random),
+            middle,
+            lambda done, before=before: report(before + done, RESTARTS * ROUNDS),  # type: ignore[misc]
+        )
         reached = float(overlaps(sizes_N2, found).max(1).mean())
         if reached > best_iou:
             best, best_iou = found, reached
+    report(RESTARTS * ROUNDS, RESTARTS * ROUNDS)
     best = best[np.argsort(best.prod(1), kind="stable")]
     return Priors(tuple((float(w), float(h)) for w, h in best), best_iou)
 
@@ -81,9 +94,12 @@ def _spread(sizes_N2: Sizes, anchors: int, random: np.random.Generator) -> Sizes
     return chosen
 
 
-def _lloyd(sizes_N2: Sizes, anchors_A2: Sizes, middle: Callable[..., Any]) -> Sizes:
+def _lloyd(
+    sizes_N2: Sizes, anchors_A2: Sizes, middle: Callable[..., Any], report: Callable[[int], None]
+) -> Sizes:
     nearest = np.full(len(sizes_N2), -1)
-    for _ in range(ROUNDS):
+    for done in range(ROUNDS):
+        report(done)
         before, nearest = nearest, overlaps(sizes_N2, anchors_A2).argmax(1)
         if (before == nearest).all():
             break

@@ -5,9 +5,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from experiments.errors import UsageError
+
+if TYPE_CHECKING:
+    from datasets.dataset import Dataset
 
 _TEACH_DATA = """\
 Get data and look at it.
@@ -17,6 +20,7 @@ Get data and look at it.
   python -m experiments data voc --years 2007 2012      PASCAL VOC, 3 GB
   python -m experiments data coco --years 2017          COCO, 20 GB
   python -m experiments data stats data/BCCD            what a data set holds, as a table
+  python -m experiments data anchors data/BCCD train    YOLOv2's anchors for its boxes
 
 Downloads go on where they stopped, are checked against published checksums, and unpack nothing
 outside the folder named. Archives that are on disk already are taken with --archives FOLDER.
@@ -47,7 +51,7 @@ def add_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]
 def _add_data(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "data",
-        help="get a data set (glyphs, voc, coco, bccd), or count what one holds",
+        help="get a data set (glyphs, voc, coco, bccd), count what one holds, fit anchors to it",
         description=_TEACH_DATA,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -56,6 +60,7 @@ def _add_data(subparsers: Any) -> None:
     for name, years in (("voc", ("2007", "2012")), ("coco", ("2014", "2017")), ("bccd", ())):
         _add_source(verbs, name, years)
     _add_stats(verbs)
+    _add_anchors(verbs)
 
 
 def _add_glyphs(verbs: Any) -> None:
@@ -105,6 +110,45 @@ def _add_stats(verbs: Any) -> None:
         "--figure", type=Path, metavar="FILE", help="also draw it (.png, .svg, .pdf)"
     )
     parser.set_defaults(run=_checked(_stats))
+
+
+def _add_anchors(verbs: Any) -> None:
+    parser = verbs.add_parser(
+        "anchors",
+        help="YOLOv2's anchors by k-means on a data set's boxes",
+        description="Clusters the boxes of some splits by k-means under 1 - IoU as YOLOv2 did, "
+        "and prints the lines for a recipe, with the average IoU and Darknet's anchors' own on the "
+        "same boxes. Difficult objects and crowds are left out. Sizes are those in a network input "
+        "of --input pixels, in cells of 32 px as Darknet writes anchors, or in pixels.",
+        epilog="Example: python -m experiments data anchors data/VOCdevkit 2007/trainval "
+        "2012/trainval --anchors 5",
+    )
+    _add_place(parser)
+    parser.add_argument("--anchors", type=_count, default=5, metavar="K", help="how many (5)")
+    parser.add_argument(
+        "--input",
+        type=_count,
+        nargs="+",
+        default=[416],
+        metavar="PX",
+        help="side of the network input, or its height and width (416)",
+    )
+    parser.add_argument(
+        "--fit",
+        choices=("stretch", "letterbox", "none"),
+        default="stretch",
+        help="how images get there; none: sizes in the original images (stretch, as Darknet's)",
+    )
+    parser.add_argument("--unit", choices=("cells", "pixels"), default="cells", help="(cells)")
+    parser.add_argument("--seed", type=int, default=0, help="of the starts of k-means (0)")
+    parser.set_defaults(run=_checked(_anchors))
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be >= 1, found {number}")
+    return number
 
 
 def _add_doctor(subparsers: Any) -> None:
@@ -187,18 +231,43 @@ def _obtain(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _stats(arguments: argparse.Namespace) -> int:
+def _open(arguments: argparse.Namespace) -> "dict[str, Dataset]":
     from datasets.layouts import open_all
-    from datasets.stats import describe
-    from experiments.data_tables import print_stats, save_figure
 
-    splits = open_all(
+    return open_all(
         arguments.root,
         arguments.splits,
         images=arguments.images,
         classes=arguments.classes,
         first_pixel=arguments.first_pixel,
     )
+
+
+def _anchors(arguments: argparse.Namespace) -> int:
+    from experiments.data_anchors import anchor_lines, fit_anchors
+
+    if len(arguments.input) > 2:
+        raise UsageError(f"--input: one side, or height and width, found {arguments.input}")
+    with _bar("read labels", "rounds") as step:
+        splits = _open(arguments)
+        print(f"boxes of {', '.join(splits)}", file=sys.stderr)
+        fitted = fit_anchors(
+            splits,
+            arguments.anchors,
+            (arguments.input[0], arguments.input[-1]),
+            arguments.fit,
+            seed=arguments.seed,
+            report=step,
+        )
+    print(anchor_lines(fitted, arguments.unit), end="")
+    return 0
+
+
+def _stats(arguments: argparse.Namespace) -> int:
+    from datasets.stats import describe
+    from experiments.data_tables import print_stats, save_figure
+
+    splits = _open(arguments)
     stats = {name: describe(data) for name, data in splits.items()}
     print_stats(stats)
     if arguments.figure:

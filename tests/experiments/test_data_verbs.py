@@ -3,9 +3,14 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
 
 from experiments.__main__ import main
+from experiments.config import load_config
+
+CHECKOUT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -76,8 +81,49 @@ def test_what_can_not_be_done_ends_with_2_and_a_message(
 
 
 def test_help_teaches_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
-    for verb in (["data"], ["doctor"], ["data", "glyphs"], ["data", "voc"], ["data", "stats"]):
+    for verb in (
+        ["data"],
+        ["doctor"],
+        ["data", "glyphs"],
+        ["data", "voc"],
+        ["data", "stats"],
+        ["data", "anchors"],
+    ):
         with pytest.raises(SystemExit) as end:
             main([*verb, "--help"])
         assert end.value.code == 0
         assert len(capsys.readouterr().out) > 400
+
+
+def test_anchors_are_lines_for_a_recipe(
+    small_glyphs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["data", "anchors", str(small_glyphs), "train", "--anchors", "3", "--input", "160"]
+    assert main([*words, "--unit", "pixels"]) == 0
+    printed = capsys.readouterr().out
+    found = yaml.safe_load(printed)
+    config = load_config(
+        CHECKOUT / "configs/glyphs/yolov2_focal.yaml",
+        [f"detector.{name}={value}" for name, value in found.items()],
+    )
+    pixels = np.array(config.detector.anchor_pixels())  # type: ignore[attr-defined]
+    assert pixels.shape == (3, 2) and (np.diff(pixels.prod(1)) > 0).all()
+    assert "yolov2-voc" in printed and "difficult or crowd left out" in printed
+    assert main(words) == 0
+    cells = yaml.safe_load(capsys.readouterr().out)
+    assert cells["anchor_unit"] == "cells"
+    np.testing.assert_allclose(np.array(cells["anchors"]) * 32, pixels, rtol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--anchors", "9999"], "error: anchors: must be 1 to"),
+        (["--input", "1", "2", "3"], "error: --input: one side, or height and width"),
+    ],
+)
+def test_impossible_anchors_end_with_2(
+    small_glyphs: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    assert main(["data", "anchors", str(small_glyphs), "train", *words]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith(message)
