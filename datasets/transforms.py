@@ -147,6 +147,8 @@ class Transforms:
     min_box_px: float = 1.0  # shorter side in the network input; smaller boxes are left out
     sizes: tuple[tuple[int, int], ...] = ()  # multi-scale: inputs (height, width) to draw from
     every: int = 10  # batches between two draws of a size
+    last_size: tuple[int, int] | None = None  # (height, width) of the training's last batches
+    last_batches: int = 0  # how many those are; Darknet: its last 200 updates at 608 x 608
 
     def __post_init__(self) -> None:
         """Refuse impossible values; ValueError begins with the field's name."""
@@ -156,10 +158,20 @@ class Transforms:
         if self.min_box_px < 0:
             raise ValueError(f"min_box_px: must be >= 0, found {self.min_box_px}")
         _positive(self, "every")
+        if self.last_batches < 0:
+            raise ValueError(f"last_batches: must be >= 0, found {self.last_batches}")
+        if (self.last_size is None) != (self.last_batches == 0):
+            raise ValueError(
+                "last_size: goes with last_batches, and either without the other does nothing; "
+                f"found {self.last_size} for the last {self.last_batches} batches"
+            )
 
-    def train(self) -> "Pipeline":
-        """With everything random."""
-        return Pipeline(self, random=True)
+    def train(self, batches: int | None = None) -> "Pipeline":
+        """With everything random; `batches` is the length of the training, for `last_size`.
+
+        None: without an end, and so without last batches.
+        """
+        return Pipeline(self, random=True, batches=batches)
 
     def test(self) -> "Pipeline":
         """The fit alone."""
@@ -169,9 +181,10 @@ class Transforms:
 class Pipeline:
     """(sample, seed) to network input; a pure function, so workers and resumed runs agree."""
 
-    def __init__(self, settings: Transforms, *, random: bool) -> None:
+    def __init__(self, settings: Transforms, *, random: bool, batches: int | None = None) -> None:
         self.settings = settings
         self.random = random
+        self.last_from = None if batches is None else batches - settings.last_batches
 
     def __call__(self, sample: Sample, seed: int = 0, size: Size | None = None) -> Sample:
         """The sample in the network's frame.
@@ -194,12 +207,18 @@ class Pipeline:
         )
 
     def size_of_batch(self, batch: int, seed: int) -> Size | None:
-        """The input size that multi-scale training gives to the k-th batch.
+        """The input size that multi-scale training gives to the k-th batch, from 0: a function of
+        (seed, batch, length of the training), so that a resumed run draws the same sizes.
 
         None where it is not asked for.
         """
+        if not self.random:
+            return None
+        last = self.settings.last_size
+        if last is not None and self.last_from is not None and batch >= self.last_from:
+            return last
         sizes = self.settings.sizes
-        if not (self.random and sizes):
+        if not sizes:
             return None
         return sizes[mix(seed, batch // self.settings.every) % len(sizes)]
 

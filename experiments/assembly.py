@@ -48,7 +48,7 @@ def batches_from(
     longest = cache if isinstance(cache, int) else None
     return train_loader(
         dataset if cache == "no" else InMemory(dataset, longest),
-        config.input.train(),
+        config.input.train(config.train.iterations * config.train.accumulate),
         config.train.batch_size,
         config.seed,
         loader_workers(config),

@@ -4,7 +4,9 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -106,6 +108,27 @@ def test_multi_scale_sizes_belong_to_batches(data: Dataset) -> None:
     ]
     assert set(shapes) == {(32, 32), (48, 64)}
     assert all(shapes[i] == shapes[i + 1] for i in range(0, 16, 2))
+
+
+def test_the_last_batches_have_the_last_size_wherever_a_run_resumes(data: Dataset) -> None:
+    """Darknet's rule: a size drawn now and then, and the end of the training at the largest."""
+    settings = replace(TRANSFORMS, last_size=(64, 64), last_batches=3)
+    pipeline = settings.train(batches=10)
+    shapes = [b.images_BCHW.shape[2:] for b in take(train_loader(data, pipeline, 2, 0), 10)]
+    assert [tuple(shape) for shape in shapes[7:]] == [(64, 64)] * 3
+    assert (64, 64) not in map(tuple, shapes[:7])
+    resumed = take(train_loader(data, settings.train(batches=10), 2, 0, start_batch=6), 4)
+    assert [b.images_BCHW.shape[2:] for b in resumed] == shapes[6:]
+    endless = settings.train()
+    assert (64, 64) not in {endless.size_of_batch(batch, 0) for batch in range(10_000)}
+
+
+@pytest.mark.parametrize(
+    "changes", [{"last_size": (64, 64)}, {"last_batches": 3}, {"last_batches": -1}]
+)
+def test_half_an_ending_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="^last_"):
+        replace(TRANSFORMS, **changes)
 
 
 def test_the_test_loader_gives_every_image_once_in_order(data: Dataset) -> None:
