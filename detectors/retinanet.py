@@ -99,6 +99,11 @@ class DenseOutput:
     deltas_BA4: Tensor
     grid: AnchorGrid
 
+    @property
+    def anchors(self) -> int:
+        """Predictions of one image."""
+        return self.logits_BAK.shape[1]
+
 
 class RetinaNetDetector(Detector[DenseOutput]):
     """Backbone, pyramid, two towers; see `detectors.base.Detector` for the verbs."""

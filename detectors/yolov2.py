@@ -163,6 +163,11 @@ class RegionOutput:
     fields_BHWAF: Tensor
     stride: int
 
+    @property
+    def anchors(self) -> int:
+        """Predictions of one image."""
+        return self.fields_BHWAF.shape[1:4].numel()
+
 
 class YOLOv2Detector(Detector[RegionOutput]):
     """Backbone, passthrough head and region layer."""

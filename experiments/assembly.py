@@ -9,6 +9,7 @@ import torch
 from datasets.dataset import Dataset
 from datasets.loading import InMemory, test_loader, train_loader
 from datasets.sample import Batch
+from datasets.sampling import Order, orientation, repeat_factors
 from detectors.base import AnyDetector
 from experiments.config import RunConfig, plain_config
 from experiments.engine.fit import Plan
@@ -55,7 +56,21 @@ def batches_from(
         start_batch=start,
         multiple=detector.size_multiple,
         pin=torch.cuda.is_available(),
+        order=_order(config, dataset),
     )
+
+
+def _order(config: RunConfig, dataset: Dataset) -> Order:
+    """The sequence of training images, a pure function of the configuration and the labels."""
+    train, columns = config.train, dataset.columns
+    repeats = None
+    if train.repeat_threshold is not None:
+        classes = len(dataset.classes)
+        repeats = repeat_factors(
+            columns["first"], columns["label"], classes, train.repeat_threshold
+        )
+    groups = orientation(dataset.sizes_I2) if train.group == "orientation" else None
+    return Order(len(dataset), train.batch_size, config.seed, repeats, groups)
 
 
 def batches_in_order(config: RunConfig, dataset: Dataset, detector: AnyDetector) -> Iterable[Batch]:

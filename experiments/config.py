@@ -39,6 +39,8 @@ class Train:
     channels_last: bool = True
     match_gradient: bool = False  # scale the loss: at step 0 its gradient is as long as CE's
     ema: float | None = None  # momentum of the old average, for example 0.998; null: none
+    group: Literal["none", "orientation"] = "none"  # batches of images of one shape: less padding
+    repeat_threshold: float | None = None  # LVIS: repeat images of classes in fewer than this part
     workers: int | None = None  # loader processes; null: none on 2 cores, else up to 8
     cache_images: int | Literal["whole", "no"] = (
         "no"  # in memory: as they are, or at most n px long
@@ -52,6 +54,10 @@ class Train:
         for name in ("iterations", "batch_size", "accumulate", "checkpoint_every", "log_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: must be >= 1, found {getattr(self, name)}")
+        if self.repeat_threshold is not None and not 0 < self.repeat_threshold <= 1:
+            raise ValueError(
+                f"repeat_threshold: must lie in (0, 1] or be null, found {self.repeat_threshold}"
+            )
         if self.ema is not None and not 0 < self.ema < 1:
             raise ValueError(f"ema: must lie between 0 and 1, or be null, found {self.ema}")
 

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
@@ -14,6 +15,9 @@ from datasets.dataset import Dataset
 from datasets.doctor import KINDS
 from datasets.errors import Finding
 from datasets.stats import Stats
+
+if TYPE_CHECKING:
+    from experiments.imbalance import Imbalance
 
 _MOST_LINES = 40  # of one kind; the rest is counted
 
@@ -29,6 +33,23 @@ def print_stats(stats: Mapping[str, Stats]) -> None:
             console.print(f"{name}: objects of classes nobody asked for: {counted}")
         if split.problems:
             console.print(f"{name}: {split.problems} bad labels; the doctor names them")
+
+
+def print_imbalance(counted: Mapping[str, "Imbalance"]) -> None:
+    """One line a recipe: anchors and foreground of an image, and one in how many that is."""
+    table = Table("recipe", "images", title="foreground among anchors")
+    for title in ("anchors an image", "foreground an image", "one in"):
+        table.add_column(title, justify="right")
+    for name, counts in counted.items():
+        one_in = "-" if counts.one_in is None else f"{counts.one_in:,.0f}"
+        table.add_row(
+            name,
+            str(counts.images),
+            f"{counts.anchors / counts.images:,.0f}",
+            f"{counts.foreground / counts.images:.1f}",
+            one_in,
+        )
+    Console().print(table)
 
 
 def _totals(stats: Mapping[str, Stats]) -> Table:

@@ -103,9 +103,21 @@ def _add_stats(verbs: Any) -> None:
         "stats",
         help="count classes, boxes and images of a data set",
         description="Count what a data set holds: objects of each class in each split, sizes and "
-        "proportions of boxes, empty images.",
+        "proportions of boxes, empty images. With --config also how rare foreground is: the "
+        "anchors of that recipe's detector that answer for an object.",
     )
     _add_place(parser)
+    parser.add_argument(
+        "--config",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="count the foreground of these recipes' detectors, on this data set's first split",
+    )
+    parser.add_argument(
+        "--sample", type=int, default=64, metavar="N", help="images to count foreground in (64)"
+    )
     parser.add_argument(
         "--figure", type=Path, metavar="FILE", help="also draw it (.png, .svg, .pdf)"
     )
@@ -270,10 +282,28 @@ def _stats(arguments: argparse.Namespace) -> int:
     splits = _open(arguments)
     stats = {name: describe(data) for name, data in splits.items()}
     print_stats(stats)
+    if arguments.config:
+        _print_imbalance(arguments, next(iter(splits.values())))
     if arguments.figure:
         save_figure(arguments.figure, splits)
         print(arguments.figure)
     return 0
+
+
+def _print_imbalance(arguments: argparse.Namespace, dataset: "Dataset") -> None:
+    from experiments.config import load_config
+    from experiments.data_tables import print_imbalance
+    from experiments.imbalance import Imbalance, count_foreground
+
+    counted: dict[str, Imbalance] = {}
+    with _bar("count foreground", "recipes") as step:
+        for number, path in enumerate(arguments.config, 1):
+            config = load_config(path)
+            counted[f"{path.parent.name}/{path.stem}"] = count_foreground(
+                config, dataset, arguments.sample
+            )
+            step("count foreground", number, len(arguments.config))
+    print_imbalance(counted)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
