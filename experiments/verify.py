@@ -17,6 +17,7 @@ from experiments.evaluation.tables import EvaluationError
 from experiments.provenance import file_hash
 from experiments.record import RecordError, RunRecord, changed_files, load_record
 from experiments.report import ReportError, write_report
+from experiments.report.diagnoses import STORE
 from experiments.report.render import MANIFEST
 
 TOLERANCE = 1e-6  # percent; two builds of one evaluator differ by less
@@ -31,11 +32,15 @@ def verify(report: Path, *, metrics: bool = True) -> list[str]:
         ReportError: the folder holds no report.
     """
     manifest = read_manifest(report)
-    folders = [report / name for name in manifest["records"]]
     found = list(_changed_outputs(report, manifest["files"]))
-    for folder, known in zip(folders, manifest["records"].values(), strict=True):
-        found += _changed_record(folder, known, metrics)
-    return found + list(_changed_tables(report, manifest))
+    changed = [
+        line
+        for name, known in manifest["records"].items()
+        for line in _changed_record(report / name, known, metrics)
+    ]
+    # What is computed from detections is compared only where the records' files are sound.
+    tables = _changed_tables(report, manifest, diagnose=metrics and not changed)
+    return [*found, *changed, *tables]
 
 
 def read_manifest(report: Path) -> dict[str, Any]:
@@ -100,20 +105,23 @@ def _changed_metrics(folder: Path, record: RunRecord) -> list[str]:
     ]
 
 
-def _changed_tables(report: Path, manifest: dict[str, Any]) -> Iterator[str]:
-    """Tables made again from the records as they are now."""
+def _changed_tables(report: Path, manifest: dict[str, Any], *, diagnose: bool) -> Iterator[str]:
+    """Tables made again from the records; `diagnose`: also those made from detections."""
     directories = [report / name for name in manifest["directories"]]
-    tables = [name for name in manifest["files"] if name.endswith((".csv", ".tex"))]
+    options = manifest["options"] | ({} if diagnose else {"diagnose": False})
+    tables = [
+        name for name in manifest["files"] if name.endswith((".csv", ".tex")) or name == STORE
+    ]
     with tempfile.TemporaryDirectory() as scratch:
         again = Path(scratch)
         try:
-            write_report(directories, again, **{**manifest["options"], "images": 0})
+            write_report(directories, again, **{**options, "images": 0})
         except ReportError as error:
             yield f"the tables cannot be made again: {error}"
             return
         for name in tables:
-            path = report / name
-            if path.is_file() and path.read_bytes() != (again / name).read_bytes():
+            path, made = report / name, again / name
+            if path.is_file() and made.is_file() and path.read_bytes() != made.read_bytes():
                 yield f"{path}: is not the table that the records give"
 
 

@@ -59,23 +59,33 @@ def focal_slopes(p_t_A: Floats, gamma: float) -> Floats:
     return slope_A
 
 
-def loss_curve(p_t_A: Floats, gamma: float, *, points: int = 201) -> LossCurve:
-    """The cumulative loss of one kind of anchors at `points` shares of them."""
-    loss_A = np.sort(focal_losses(p_t_A, gamma))
+def loss_curve(
+    p_t_A: Floats, gamma: float, *, count_A: Floats | None = None, points: int = 201
+) -> LossCurve:
+    """The cumulative loss of one kind of anchors at `points` shares of them.
+
+    `count_A` says how many anchors each probability stands for, None one.
+    """
+    loss_A = focal_losses(p_t_A, gamma)
+    counts_A = np.ones(len(loss_A)) if count_A is None else np.asarray(count_A, np.float64)
+    order_A = np.argsort(loss_A, kind="stable")
+    loss_A, counts_A = (loss_A * counts_A)[order_A], counts_A[order_A]
     total = float(loss_A.sum())
     if total == 0:
         raise EvaluationError("p_t: every answer is certain and right; there is no loss to share")
-    summed = np.r_[0.0, np.cumsum(loss_A) / total]
-    summed[-1] = 1.0
+    summed, counted = np.r_[0.0, np.cumsum(loss_A) / total], np.r_[0.0, np.cumsum(counts_A)]
+    summed[-1], counted = 1.0, counted / counted[-1]
     shares = np.linspace(0, 1, points)
-    share_of_loss = np.interp(shares, np.linspace(0, 1, len(summed)), summed)
-    below_half = float(np.interp(0.5, summed, np.linspace(0, 1, len(summed))))
+    share_of_loss = np.interp(shares, counted, summed)
+    below_half = float(np.interp(0.5, summed, counted))
     return LossCurve(gamma, shares, share_of_loss, 1 - below_half)
 
 
-def loss_curves(p_t_A: Floats, gammas: Sequence[float]) -> list[LossCurve]:
+def loss_curves(
+    p_t_A: Floats, gammas: Sequence[float], *, count_A: Floats | None = None, points: int = 201
+) -> list[LossCurve]:
     """The curves of several gammas, all from the same probabilities."""
-    return [loss_curve(p_t_A, gamma) for gamma in gammas]
+    return [loss_curve(p_t_A, gamma, count_A=count_A, points=points) for gamma in gammas]
 
 
 def gradient_share(

@@ -45,7 +45,8 @@ def evidence(
     return [item for item in found if item is not None]
 
 
-def _item(group: Group, kind: str, title: str, caption: str, svg: str) -> FigureItem:
+def item(group: Group, kind: str, title: str, caption: str, svg: str) -> FigureItem:
+    """A drawn figure as page and folder hold it; `kind` is its part of the file's name."""
     key = f"{kind}-{group.key}"
     described = str(escape(f"{group.title}: {title}. {caption}"))
     return FigureItem(
@@ -67,7 +68,7 @@ def _difference_figure(
     )
     if info.left_out:
         caption += f" {info.left_out} lower arms are in the table only."
-    return _item(
+    return item(
         group,
         "differences",
         "Difference to the baseline",
@@ -83,7 +84,7 @@ def _gamma_figure(
     if len(info.places) < 2:
         return None
     caption = "Small dots: single seeds. Large marks: means, with one SD each way."
-    return _item(
+    return item(
         group, "gamma", f"{primary.name} against γ", caption, style.svg_of(gamma.draw, info)
     )
 
@@ -97,7 +98,7 @@ def _heatmap_figure(
     (alpha, power), top = max(info.cells.items(), key=lambda cell: cell[1].mean or 0.0)
     best = f"The highest is {mean_sd(top)} at α {alpha}, γ {power}."
     caption = f"Mean ± SD in percent; deeper is higher. {best}"
-    return _item(
+    return item(
         group, "heatmap", f"{primary.name} over α and γ", caption, style.svg_of(heatmap.draw, info)
     )
 
@@ -111,7 +112,7 @@ def _class_figure(
         return None
     pair = f"{info.arm.short} minus {info.baseline.short}"
     caption = f"{pair}. Bars: differences of means. Dots: single seeds that both arms ran."
-    return _item(group, "classes", "Difference by class", caption, style.svg_of(classes.draw, info))
+    return item(group, "classes", "Difference by class", caption, style.svg_of(classes.draw, info))
 
 
 def _validation_figure(
@@ -121,7 +122,7 @@ def _validation_figure(
     if not info.lines:
         return None
     caption = "On the validation split while training. Faint lines: runs. Strong lines: arm means."
-    return _item(
+    return item(
         group,
         "validation",
         f"Validation {primary.name}",
@@ -135,7 +136,7 @@ def _loss_figure(group: Group, names: dict[str, str]) -> FigureItem | None:
     if not info.lines:
         return None
     caption = "Focal terms shrink the loss itself: compare the shapes of arms, not their heights."
-    return _item(group, "loss", "Training loss", caption, style.svg_of(curves.draw, info, names))
+    return item(group, "loss", "Training loss", caption, style.svg_of(curves.draw, info, names))
 
 
 def _schedule_figure(group: Group, parameter: str, names: dict[str, str]) -> FigureItem | None:
@@ -146,7 +147,7 @@ def _schedule_figure(group: Group, parameter: str, names: dict[str, str]) -> Fig
     moving = [line.arm.short for line in info.lines if np.ptp(line.values) > 1e-9]
     told = f"It changes in {', '.join(moving[:4])}." if moving else "It is fixed in every arm."
     caption = f"{symbol} as logged at each iteration. {told}"
-    return _item(
+    return item(
         group,
         parameter + "-schedule",
         f"{symbol} in force",

@@ -65,13 +65,14 @@ class Block:
     class_arms: list[Arm] = field(default_factory=list)
     class_difference: str = ""
     class_note: str = ""
+    ranked: list[Arm] = field(default_factory=list)
 
 
 def make_block(group: Group, primary: Metric, anchors: dict[str, str]) -> Block:
     """Tables and figures of one group; `anchors` gives each arm's place in the provenance table."""
     rows = comparison(group, primary)
-    ranked = sorted(rows, key=lambda row: -(row.summaries[primary.key].mean or -1.0))
-    names = style.colours(group, [row.arm for row in ranked])
+    ranked = ranking(rows, primary)
+    names = style.colours(group, ranked)
     reach = _reach(rows, primary)
     lines = []
     for row in rows:
@@ -80,8 +81,15 @@ def make_block(group: Group, primary: Metric, anchors: dict[str, str]) -> Block:
         lines.append(Line(row, names[row.arm.title], anchors[row.arm.title], difference, bar))
     block = Block(group, lines, markdown_table(rows, primary))
     block.figures = evidence(group, rows, primary, names)
-    _add_classes(block, [row.arm for row in ranked], primary)
+    _add_classes(block, ranked, primary)
+    block.ranked = ranked
     return block
+
+
+def ranking(rows: Sequence[Row], primary: Metric) -> list[Arm]:
+    """The arms, the highest mean first, those without one last."""
+    known = sorted(rows, key=lambda row: -(row.summaries[primary.key].mean or -1.0))
+    return [row.arm for row in known]
 
 
 def picture_names(grid: Grid) -> list[dict[str, Any]]:

@@ -18,9 +18,13 @@ from markupsafe import Markup
 from experiments.atomic import write_text
 from experiments.provenance import file_hash
 from experiments.record import RECORD_FILE
-from experiments.report import identity, page, pictures, tables, verdict
+from experiments.report import detail_tables, identity, page, pictures, tables, verdict
 from experiments.report import published as published_values
 from experiments.report.arms import Group, make_groups
+from experiments.report.detail import Detail, make_detail
+from experiments.report.diagnoses import STORE, Diagnoses, read_store
+from experiments.report.evidence import FigureItem
+from experiments.report.figures.errors import KINDS as ERROR_KINDS
 from experiments.report.figures.style import PALETTE
 from experiments.report.load import ReportError, Run, load_runs
 
@@ -30,9 +34,12 @@ FILES = (
     ("report.md", "the verdict and tables as Markdown"),
     ("table.csv", "arms × metrics, differences, intervals and p values"),
     ("per_class.csv", "arms × classes"),
+    ("errors.csv", "arms × kinds of errors, calibration"),
+    ("anatomy.csv", "where the loss and its gradient are, of runs that `anatomy` was run on"),
     ("runs.csv", "every run with whole hashes"),
     ("table.tex", "the comparison for LaTeX (booktabs)"),
     ("figures/", "the figures as SVG"),
+    (STORE, "precision against recall, errors and scores of every run that figures name"),
     ("manifest.json", "what `verify` checks the report against"),
 )
 
@@ -46,13 +53,15 @@ def write_report(
     question: str | None = None,
     images: int = 8,
     published: Sequence[str] = (),
+    diagnose: bool = True,
 ) -> Path:
     """Make the report of all records at or below `directories` in `out`; gives the page's path.
 
     `baseline` names the arm to compare with (default: cross-entropy or gamma 0 of the same
     detector), `metric` the deciding metric (a key of the record, default voc07_map where every
     run has it), `question` the title, `images` how many test images a detector are shown,
-    `published` the studies of published.py to stand beside ours.
+    `published` the studies of published.py to stand beside ours, `diagnose` False leaves out what
+    is computed from detections (precision and recall, kinds of errors, calibration).
 
     Raises:
         ReportError: no record, an unreadable record, an unknown arm, metric or study.
@@ -60,23 +69,53 @@ def write_report(
     runs = load_runs(directories)
     groups = make_groups(runs, baseline=baseline)
     primary = choose_metric(metric, groups)
+    diagnoses = read_store(out) if diagnose else None
     context = _context(groups, primary, out, question, images)
+    context |= _details(context["blocks"], primary, diagnoses)
+    context["warnings"] = verdict.warnings(groups, primary) + context["lost"]
     context["published"] = _published(published, groups)
     context["sections"] = _sections(context)
-    files = _tables(groups, primary)
-    files |= {item.file: item.svg for block in context["blocks"] for item in block.figures}
+    files = _tables(groups, primary, context["details"], diagnoses)
+    files |= {item.file: item.svg for item in _figures(context)}
     files |= {"report.md": render_markdown(context), PAGE: render_page(context)}
     for name, text in files.items():
         write_text(out / name, text)
     options: dict[str, Any] = {"baseline": baseline, "metric": metric, "question": question}
-    options |= {"images": images, "published": list(published)}
+    options |= {"images": images, "published": list(published), "diagnose": diagnose}
     write_text(out / MANIFEST, _manifest(directories, out, runs, files, options))
     return out / PAGE
 
 
-def _tables(groups: Sequence[Group], primary: tables.Metric) -> dict[str, str]:
+def _details(
+    blocks: Sequence[page.Block], primary: tables.Metric, diagnoses: Diagnoses | None
+) -> dict[str, Any]:
+    """The parts made from what lies beside the records, and what is wrong with it."""
+    details = [make_detail(block.group, block.ranked, primary, diagnoses) for block in blocks]
+    notes = [note for detail in details for note in detail.notes]
+    return {"details": details, "lost": notes + (diagnoses.lost if diagnoses else [])}
+
+
+def _figures(context: Mapping[str, Any]) -> list[FigureItem]:
+    found = [item for block in context["blocks"] for item in block.figures]
+    for detail in context["details"]:
+        found += [*detail.figures, *(part.figure for part in detail.losses)]
+    return found
+
+
+def _tables(
+    groups: Sequence[Group],
+    primary: tables.Metric,
+    details: Sequence[Detail],
+    diagnoses: Diagnoses | None,
+) -> dict[str, str]:
     rows = [row for group in groups for row in tables.comparison(group, primary)]
-    return {
+    stored = (
+        {"errors.csv": detail_tables.errors_csv(details), STORE: diagnoses.text()}
+        if (diagnoses is not None)
+        else {}
+    )
+    return stored | {
+        "anatomy.csv": detail_tables.anatomy_csv(details),
         "table.csv": tables.comparison_csv(rows),
         "per_class.csv": tables.per_class_csv(groups),
         "runs.csv": tables.runs_csv(groups),
@@ -183,7 +222,6 @@ def _context(
         "question": question or verdict.question(groups, primary),
         "facts": identity.facts(groups),
         "verdicts": [verdict.verdict(group, primary) for group in groups],
-        "warnings": verdict.warnings(groups, primary),
         "primary": primary,
         "others": [metric for metric in tables.MAIN if metric is not primary],
         "blocks": blocks,
@@ -197,6 +235,8 @@ def _context(
         "config_of": config_of,
         "versions": identity.versions(groups),
         "files": FILES,
+        "error_kinds": ERROR_KINDS,
+        "errors_markdown": detail_tables.errors_markdown,
     }
 
 
@@ -207,6 +247,8 @@ def _sections(context: Mapping[str, Any]) -> list[tuple[str, str]]:
     found += [(f"figures-{block.group.key}", block.group.title) for block in blocks]
     found += [("published", "Published")] if context["published"] else []
     found += [("classes", "Per class")] if context["has_classes"] else []
+    found += [("errors", "Errors")] if any(one.errors for one in context["details"]) else []
+    found += [("anatomy", "Loss")] if any(one.losses for one in context["details"]) else []
     found += [("images", "Images")] if context["grids"] else []
     return [*found, ("cost", "Cost"), ("provenance", "Provenance")]
 
@@ -232,6 +274,7 @@ def _environment(*, autoescape: bool) -> jinja2.Environment:
         ),
         coordinate=lambda value: f"{value:.1f}".removesuffix(".0"),
         thousands=lambda value: "–" if value is None else f"{value:,.0f}",
+        few=lambda value: "–" if value != value else f"{value:.3g}",
         short=lambda value: "–" if not value else str(value)[:8],
         tag=_tag,
     )

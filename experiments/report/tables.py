@@ -175,15 +175,15 @@ def comparison_csv(rows: Iterable[Row]) -> str:
     lines: list[list[str]] = [head]
     for row in rows:
         arm = row.arm
-        line = [arm.detector, arm.name, arm.setting, arm.loss, _cell(arm.gamma), _cell(arm.alpha)]
+        line = [arm.detector, arm.name, arm.setting, arm.loss, cell(arm.gamma), cell(arm.alpha)]
         line += ["yes" if row.is_baseline else "no", str(len(arm.finished))]
         for metric in METRICS:
             summary = row.summaries[metric.key]
             difference = row.differences.get(metric.key)
-            line += [_cell(summary.mean), _cell(summary.sd)]
-            line += [_cell(value) for value in difference] if difference else [""] * 5
+            line += [cell(summary.mean), cell(summary.sd)]
+            line += [cell(value) for value in difference] if difference else [""] * 5
         lines.append(line)
-    return _csv(lines)
+    return csv_text(lines)
 
 
 def per_class_csv(groups: Sequence[Group]) -> str:
@@ -200,9 +200,9 @@ def per_class_csv(groups: Sequence[Group]) -> str:
                 line.append(str(len(arm.finished)))
                 for metric in metrics:
                     summary = arm.class_summary(label, metric.per_class)
-                    line += [_cell(summary.mean), _cell(summary.sd)]
+                    line += [cell(summary.mean), cell(summary.sd)]
                 lines.append(line)
-    return _csv(lines)
+    return csv_text(lines)
 
 
 def runs_csv(groups: Sequence[Group]) -> str:
@@ -218,9 +218,9 @@ def runs_csv(groups: Sequence[Group]) -> str:
                 line = [arm.detector, arm.name, arm.setting, run.id, str(run.seed), run.status]
                 line += [run.config_hash, run.commit or ""]
                 line += [run.split_hash(part) or "" for part in ("train", "test")]
-                line += [str(run.iterations), _cell(run.seconds.train)]
-                lines.append(line + [_cell(run.metric(metric.key)) for metric in METRICS])
-    return _csv(lines)
+                line += [str(run.iterations), cell(run.seconds.train)]
+                lines.append(line + [cell(run.metric(metric.key)) for metric in METRICS])
+    return csv_text(lines)
 
 
 def markdown_table(rows: Sequence[Row], primary: Metric) -> str:
@@ -315,7 +315,7 @@ def _latex_cell(summary: Summary) -> str:
     )
 
 
-def _cell(value: float | str | None) -> str:
+def cell(value: float | str | None) -> str:
     """A float with six decimals (far below what seeds can tell), so that equal records give
     equal bytes.
     """
@@ -323,7 +323,8 @@ def _cell(value: float | str | None) -> str:
     return "" if value is None else value if isinstance(value, str) else number(value)
 
 
-def _csv(lines: Iterable[Sequence[str]]) -> str:
+def csv_text(lines: Iterable[Sequence[str]]) -> str:
+    """Lines of cells as comma-separated text, quoted where needed, each ended by a newline."""
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows(lines)
     return out.getvalue()

@@ -9,4 +9,8 @@ of it.
 | curves | training loss and validation mAP |
 | schedules | gamma and alpha in force while training |
 | classes | best arm minus baseline by class |
+| recall | precision against recall, of all classes and by class |
+| errors | what mending each kind of error would gain |
+| calibration | how far scores can be believed |
+| anatomy | the cumulative loss of foreground and background (Figure 4 of the paper) |
 """

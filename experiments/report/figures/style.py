@@ -37,6 +37,7 @@ LIGHT = {name: pair[0] for name, pair in PALETTE.items()}
 HUES = ("c1", "c2", "c3", "c4", "c5", "c6", "c7")
 LONGEST_LABEL = 34  # letters: longer names would leave no room for the axes they name
 MARKS = ("o", "s", "^", "D", "v", "P", "X")
+DASHES: tuple[Any, ...] = ("solid", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
 
 _SETTINGS: Any = {  # matplotlib names 300 keys one by one in its type
     "svg.fonttype": "none",
@@ -131,6 +132,14 @@ def colours(group: Group, best: Sequence[Arm]) -> dict[str, str]:
 def marks(names: dict[str, str]) -> dict[str, str]:
     """Arm title -> marker, so that colour is never the only thing that tells arms apart."""
     return {title: MARKS[HUES.index(hue)] if hue in HUES else "." for title, hue in names.items()}
+
+
+def dashes(names: dict[str, str]) -> dict[str, Any]:
+    """Arm title -> line style, where curves have too many points for markers."""
+    return {
+        title: DASHES[HUES.index(hue) % len(DASHES)] if hue in HUES else "solid"
+        for title, hue in names.items()
+    }
 
 
 def label(arm: Arm) -> str:

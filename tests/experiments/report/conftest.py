@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as arrow
-import pyarrow.parquet as parquet
+import pandas as pd
 import pytest
 from PIL import Image
 
+from experiments.evaluation.dump import Tables, write_dump
+from experiments.evaluation.tables import DETECTION_TYPES, IMAGE_TYPES, TRUTH_TYPES
 from experiments.record import (
     Data,
     File,
@@ -143,12 +144,15 @@ def write_dumps(folder: Path, truth: Truth, quality: float, seed: int) -> dict[s
                     **wrong,
                 }
             )
-    files = {}
-    for name, rows in tables.items():
-        path = folder / f"{name}.parquet"
-        parquet.write_table(arrow.Table.from_pylist(rows), path)
-        files[name] = File(path.name, file_hash(path))
-    return files
+    found = {
+        "detections": DETECTION_TYPES, "truth": TRUTH_TYPES, "images": IMAGE_TYPES
+    }  # fmt: skip
+    frames = {
+        name: pd.DataFrame(tables[name], columns=list(types)).astype(types)
+        for name, types in found.items()
+    }
+    paths = write_dump(folder, Tables(**frames, classes=CLASSES))
+    return {name: File(path.name, file_hash(path)) for name, path in paths.items()}
 
 
 def metrics(level: float, draw: np.random.Generator, classes: Sequence[str]) -> dict[str, Any]:

@@ -14,6 +14,9 @@ from experiments.report import ReportError, write_report
 
 CHECKOUT = Path(__file__).parents[3]
 FILES = [
+    "anatomy.csv",
+    "diagnosis.json",
+    "errors.csv",
     "manifest.json",
     "per_class.csv",
     "report.html",

@@ -1,0 +1,97 @@
+"""One run's detections, diagnosed: precision against recall, kinds of errors, believable scores.
+
+Everything is a fraction 0..1 at an overlap of .5. Numbers are rounded to DIGITS when they are made,
+so that what is stored and what is computed again are the same.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.evaluation.dump import read_dump
+from experiments.evaluation.errors import calibration, curves, error_shares
+from experiments.evaluation.tables import Dump, Floats, check
+
+FORMAT = 1  # of the stored form; a change of any number below is a new one
+DIGITS = 5
+RECALLS = np.linspace(0.0, 1.0, 101)
+Number = float | None  # None: undefined, as a gain is without objects
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """The numbers of one run.
+
+    precision: class -> the best precision at each of RECALLS or more (0 beyond the highest recall).
+    errors, gains: kind of error (`errors.ERRORS`) -> count, and the AP50 that mending it would add.
+    bins: detections by score in equal bins: (mean score, share that is right, detections).
+    """
+
+    precision: dict[str, tuple[float, ...]]
+    ap50: Number
+    errors: dict[str, int]
+    gains: dict[str, Number]
+    calibration_error: float
+    bins: tuple[tuple[float, float, int], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return dataclasses.asdict(self)
+
+    def mean_precision(self) -> Floats:
+        """The curve of all classes: the mean of theirs at each recall, as in mAP."""
+        return np.mean([self.precision[name] for name in sorted(self.precision)], axis=0)
+
+
+def diagnose(dump: Dump) -> Diagnosis:
+    """Diagnose a checked dump."""
+    shares, scores = error_shares(dump), calibration(dump)
+    return Diagnosis(
+        precision={
+            name: tuple(best_precision(one.recall_T, one.precision_T).round(DIGITS).tolist())
+            for name, one in curves(dump).items()
+        },
+        ap50=_number(shares.ap50),
+        errors=dict(shares.counts),
+        gains={name: _number(gain) for name, gain in shares.gains.items()},
+        calibration_error=round(scores.expected_error, DIGITS),
+        bins=tuple(
+            (round(row.mean_score, DIGITS), round(row.precision, DIGITS), row.detections)
+            for row in scores.bins
+        ),
+    )
+
+
+def diagnose_run(folder: Path) -> Diagnosis:
+    """Diagnose the dump in a run's folder; raises EvaluationError where it cannot be read."""
+    tables = read_dump(folder)
+    return diagnose(check(tables.detections, tables.truth, tables.images, tables.classes))
+
+
+def from_json(values: Mapping[str, Any]) -> Diagnosis:
+    """A diagnosis as `to_json` gave it; raises KeyError, TypeError or ValueError for another."""
+    return Diagnosis(
+        precision={name: tuple(map(float, row)) for name, row in values["precision"].items()},
+        ap50=values["ap50"],
+        errors={name: int(count) for name, count in values["errors"].items()},
+        gains=dict(values["gains"]),
+        calibration_error=float(values["calibration_error"]),
+        bins=tuple((float(score), float(right), int(n)) for score, right, n in values["bins"]),
+    )
+
+
+def best_precision(recall_T: Floats, precision_T: Floats) -> Floats:
+    """The best precision at each of RECALLS or more; both inputs run along one curve."""
+    best_T = np.r_[np.maximum.accumulate(precision_T[::-1])[::-1], 0.0]
+    # 1e-9: recalls are fractions of counts, and 3/10 must reach the level .3
+    found: Floats = best_T[np.searchsorted(recall_T, RECALLS - 1e-9, side="left")]
+    return found
+
+
+def _number(value: float) -> Number:
+    return None if math.isnan(value) else round(float(value), DIGITS)

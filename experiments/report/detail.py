@@ -1,0 +1,164 @@
+"""What lies below a group's mAP: precision and recall, kinds of errors, scores, where the loss is.
+
+Made from the dumps and anatomies that lie beside the records; where there are none a group has no
+such part.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from experiments.evaluation.anatomy_file import KINDS
+from experiments.evaluation.diagnosis import Diagnosis
+from experiments.report.anatomies import Found, find
+from experiments.report.arms import Arm, Group
+from experiments.report.diagnoses import Diagnoses, foremost, named
+from experiments.report.evidence import FigureItem, item
+from experiments.report.figures import anatomy, calibration, recall, style
+from experiments.report.figures import errors as kinds
+from experiments.report.tables import Metric, fixed
+
+Diagnosed = Sequence[tuple[Arm, Sequence[Diagnosis]]]
+
+
+class GradientRow(NamedTuple):
+    """One gamma of one anatomy: percent. Levels are foreground and background of each."""
+
+    gamma: float
+    half_foreground: float
+    half_background: float
+    foreground: float
+    levels: tuple[tuple[float, float], ...]
+
+
+class LossPart(NamedTuple):
+    """One run's anatomy as the page shows it."""
+
+    found: Found
+    figure: FigureItem
+    rows: tuple[GradientRow, ...]
+
+
+@dataclass
+class Detail:
+    """One group's part of the page."""
+
+    group: Group
+    errors: list[kinds.ErrorRow] = field(default_factory=list)
+    figures: list[FigureItem] = field(default_factory=list)
+    losses: list[LossPart] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def make_detail(
+    group: Group, ranked: Sequence[Arm], primary: Metric, diagnoses: Diagnoses | None
+) -> Detail:
+    """Everything that the files beside the group's records give; `ranked` is highest first.
+
+    `diagnoses` None leaves out what is computed from detections.
+    """
+    detail = Detail(group)
+    names = style.colours(group, ranked)
+    if diagnoses is not None:
+        known = [(arm, diagnoses.of(arm)) for arm in named(group.arms, names)]
+        known = [(arm, runs) for arm, runs in known if runs]
+        detail.errors = [kinds.error_row(arm, runs) for arm, runs in known]
+        detail.figures = _figures(group, ranked, known, names)
+    order = foremost([arm for arm in group.arms if arm.finished], ranked, group.baseline)
+    order += [arm for arm in ranked if arm not in order]
+    found, detail.notes = find(order)
+    detail.losses = [_loss_part(group, one, place) for place, one in enumerate(found)]
+    return detail
+
+
+def _figures(
+    group: Group, ranked: Sequence[Arm], known: Diagnosed, names: dict[str, str]
+) -> list[FigureItem]:
+    if not known:
+        return []
+    few = foremost([arm for arm, _ in known], ranked, group.baseline)
+    shown = [(arm, runs) for chosen in few for arm, runs in known if arm is chosen]
+    made = (
+        _recall_figure(group, known, names),
+        _class_figure(group, shown[:2], names),
+        _error_figure(group, shown, names),
+        _calibration_figure(group, shown, names),
+    )
+    return [figure for figure in made if figure is not None]
+
+
+def _recall_figure(group: Group, known: Diagnosed, names: dict[str, str]) -> FigureItem | None:
+    info = recall.recall_info(known)
+    if not info.lines:
+        return None
+    caption = (
+        "The best precision at each recall or more, mean over classes and seeds."
+        " A band spans an arm's seeds."
+    )
+    svg = style.svg_of(recall.draw, info, names)
+    return item(group, "recall", "Precision against recall", caption, svg)
+
+
+def _class_figure(group: Group, shown: Diagnosed, names: dict[str, str]) -> FigureItem | None:
+    labels = group.classes[: recall.MOST_CLASSES]
+    infos = [recall.recall_info(shown, label) for label in labels]
+    infos = [info for info in infos if info.lines]
+    if not infos:
+        return None
+    caption = "The same by class, the most frequent first."
+    if len(group.classes) > len(infos):
+        caption += f" {len(group.classes) - len(infos)} rarer classes are not drawn."
+    svg = style.svg_of(recall.draw_classes, infos, names)
+    return item(group, "recall-classes", "Precision against recall by class", caption, svg)
+
+
+def _error_figure(group: Group, shown: Diagnosed, names: dict[str, str]) -> FigureItem | None:
+    rows = [kinds.error_row(arm, runs) for arm, runs in shown]
+    if not any(summary.mean for row in rows for summary in row.gains.values()):
+        return None
+    caption = (
+        "Each bar: AP50 if errors of this kind alone were mended (TIDE); they don't add up."
+        " Whiskers: one SD over seeds."
+    )
+    return item(group, "errors", "Kinds of errors", caption, style.svg_of(kinds.draw, rows, names))
+
+
+def _calibration_figure(group: Group, shown: Diagnosed, names: dict[str, str]) -> FigureItem | None:
+    lines = [calibration.reliability(arm, runs) for arm, runs in shown]
+    if not any(len(line.score) for line in lines):
+        return None
+    caption = (
+        "Below the diagonal scores promise too much, above it too little. A larger γ lowers scores,"
+        " so one fixed cut is not fair to all arms. “Off”: expected calibration error."
+    )
+    svg = style.svg_of(calibration.draw, lines, names)
+    return item(group, "calibration", "Calibration", caption, svg)
+
+
+def _loss_part(group: Group, found: Found, place: int) -> LossPart:
+    one = found.anatomy
+    rows = tuple(
+        GradientRow(
+            gamma=shares.gamma,
+            half_foreground=100 * shares.half_share["foreground"],
+            half_background=100 * shares.half_share["background"],
+            foreground=100 * shares.of_gradient("foreground"),
+            levels=tuple(
+                (
+                    100 * shares.of_gradient(KINDS[0], level),
+                    100 * shares.of_gradient(KINDS[1], level),
+                )
+                for level in range(len(one.levels))
+            ),
+        )
+        for shares in one.shares
+    )
+    last = rows[-1]
+    caption = (
+        f"{found.arm.short}, seed {found.run.seed}: {one.of}, {one.images:,} images of {one.split}."
+        f" At γ {last.gamma:g} half of the background's loss lies on"
+        f" {fixed(last.half_background, 3)} % of it."
+    )
+    svg = style.svg_of(anatomy.draw, anatomy.anatomy_info(one))
+    figure = item(group, f"anatomy-{place + 1}", "Where the loss is", caption, svg)
+    return LossPart(found, figure, rows)
