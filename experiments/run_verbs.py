@@ -1,10 +1,16 @@
-"""The verbs of a single run: train, eval, detect, show. Heavy imports wait until a verb runs."""
+"""The verbs of a single run: train and show, and through detect_verbs what is done with its
+weights.
+
+Heavy imports wait until a verb runs.
+"""
 
 import argparse
 import os
 import sys
 from pathlib import Path
 from typing import Any
+
+from experiments import detect_verbs
 
 INTERRUPTED = 75  # EX_TEMPFAIL: stopped by a signal with a checkpoint; the same command goes on
 
@@ -13,7 +19,7 @@ def add_parsers(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     """Add the verbs to the program's parser."""
     _add_train(verbs)
     _add_show(verbs)
-    _add_detect(verbs)
+    detect_verbs.add_parsers(verbs)
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
@@ -61,22 +67,6 @@ def _add_show(verbs: Any) -> None:
     parser.set_defaults(run=_show)
 
 
-def _add_detect(verbs: Any) -> None:
-    parser = verbs.add_parser(
-        "detect",
-        help="find objects in images with a trained checkpoint",
-        description="Run a checkpoint over image files and folders; writes each image with "
-        "its boxes drawn, and all detections as detections.json (boxes in pixels, x1 y1 x2 y2).",
-        epilog="Example: python -m experiments detect runs/mine/checkpoints/iteration_00001000.pt "
-        "photos/ --out found/",
-    )
-    parser.add_argument("checkpoint", type=Path, help="a checkpoint, or the folder of a run")
-    parser.add_argument("images", nargs="+", type=Path, help="image files or folders of them")
-    parser.add_argument("--out", type=Path, default=Path("runs/detect"), help="where to write")
-    parser.add_argument("--score", type=float, default=0.3, help="least score drawn (default .3)")
-    parser.set_defaults(run=_detect)
-
-
 def config_argument(arguments: argparse.Namespace) -> tuple[Path, list[str]]:
     """The recipe and the overrides; W&B's agents give the recipe as `config=FILE` or
     `--config=FILE`.
@@ -106,7 +96,8 @@ def _train(arguments: argparse.Namespace) -> int:
     record = train_run(config, folder, overrides)
     if record.status == "interrupted":
         print(f"stopped; the same command goes on from the checkpoint in {folder}", file=sys.stderr)
-        return INTERRUPTED
+        # wandb agent counts other statuses as failures, and leaves a sweep after a few of them.
+        return 0 if "WANDB_SWEEP_ID" in os.environ else INTERRUPTED
     return 0 if record.status == "finished" else 1
 
 
@@ -119,11 +110,3 @@ def _show(arguments: argparse.Namespace) -> int:
     print(config_text(config), end="")
     print(describe_costs(config, arguments.classes))
     return 0
-
-
-def _detect(arguments: argparse.Namespace) -> int:
-    from experiments.detection import detect_files
-
-    return detect_files(
-        arguments.checkpoint, arguments.images, arguments.out, least_score=arguments.score
-    )

@@ -1,11 +1,27 @@
 """Weights & Biases as a mirror of the record: online, offline or off. The one importer of wandb
 outside sweeps.
+
+A mirror never ends a run: what W&B cannot take is told once, and the record has it all the same.
+One run keeps one W&B id over all its sittings. Each sitting first mirrors the rows that a kill or a
+lost network kept from W&B, then goes on.
 """
 
 import os
-from collections.abc import Mapping
+import shutil
+import sys
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
+
+from experiments import mirror
+from experiments.record import RECORD_FILE, RunRecord
+
+INIT_SECONDS = 60.0  # of waiting for a server before the run is mirrored offline instead
+FINISH_SECONDS = 120.0  # of uploading after training; the rest is kept for `wandb sync`
+SWEEP = "WANDB_SWEEP_ID"  # set by `wandb agent`
+SYNCED = "*.synced"  # the mark that `wandb sync` leaves in a folder it has sent
 
 
 class Tracker(Protocol):
@@ -14,8 +30,11 @@ class Tracker(Protocol):
     def log(self, values: Mapping[str, float | None], iteration: int) -> None:
         """Mirror one row of the curves."""
 
-    def finish(self, summary: Mapping[str, Any], exit_code: int) -> None:
-        """Mirror the final numbers and close."""
+    def validated(self, metrics: Mapping[str, Any], iteration: int) -> None:
+        """Mirror the numbers of one validation."""
+
+    def finish(self, record: RunRecord) -> None:
+        """Mirror the final numbers, tables, pictures and files of the run's folder, and close."""
 
 
 class NoTracker:
@@ -24,53 +43,173 @@ class NoTracker:
     def log(self, values: Mapping[str, float | None], iteration: int) -> None:
         """Nothing."""
 
-    def finish(self, summary: Mapping[str, Any], exit_code: int) -> None:
+    def validated(self, metrics: Mapping[str, Any], iteration: int) -> None:
+        """Nothing."""
+
+    def finish(self, record: RunRecord) -> None:
         """Nothing."""
 
 
 class WandbTracker:
-    """A W&B run whose step axis is the iteration; offline runs lie in `<folder>/wandb`."""
+    """A W&B run whose step axis is the iteration; its files lie in `<folder>/wandb`."""
 
     def __init__(
         self,
         folder: Path,
-        run_id: str,
-        *,
         mode: Literal["online", "offline"],
+        *,
         project: str,
         group: str,
         config: Mapping[str, Any],
     ) -> None:
-        import wandb
-
-        # A sweep agent names the run itself through WANDB_RUN_ID; ours is stable over resumes.
-        self._run = wandb.init(
-            dir=str(folder),
-            id=os.environ.get("WANDB_RUN_ID", run_id),
-            name=group,
-            group=group,
-            project=project,
-            mode=mode,
-            config=dict(config),
-            resume="allow" if mode == "online" else None,
-            settings=wandb.Settings(console="off", silent=True, x_disable_stats=True),
-        )
+        self._folder = folder
+        self._place = folder / "wandb"
+        self._state = mirror.read_state(self._place, f"{folder.name}-{uuid.uuid4().hex[:8]}")
+        # A sweep agent names the run itself; ours is stable over resumes.
+        self._state = replace(self._state, id=os.environ.get("WANDB_RUN_ID", self._state.id))
+        mirror.write_state(self._place, self._state)
+        self._last = 0  # the last iteration that W&B has
+        self._broken = False
+        began = self._begin_offline() if mode == "offline" else None
+        settings = {"project": project, "group": group, "name": group, "config": dict(config)}
+        self._run = self._opened(mode, settings)
+        if began is None:
+            began = int(self._run.starting_step) - 1 if self._run.resumed else 0
+        self._guarded(lambda: self._replay(began))
 
     def log(self, values: Mapping[str, float | None], iteration: int) -> None:
         """Log one row at `iteration`; undefined numbers are left out."""
-        row = {name: value for name, value in values.items() if value is not None}
-        self._run.log(row, step=iteration)
+        row = mirror.numbers(values)
+        self._guarded(lambda: self._send(row, iteration))
 
-    def finish(self, summary: Mapping[str, Any], exit_code: int) -> None:
-        """Write the summary, which a W&B sweep optimises, and close the run."""
-        self._run.summary.update(dict(summary))
-        self._run.finish(exit_code=exit_code)
+    def validated(self, metrics: Mapping[str, Any], iteration: int) -> None:
+        """Log a validation as `val/...`; under a sweep agent also by the names that W&B's early
+        stopping looks for.
+        """
+        row = mirror.validation_row(metrics, plain=SWEEP in os.environ)
+        self._guarded(lambda: self._send(row, iteration))
+
+    def finish(self, record: RunRecord) -> None:
+        """Mirror what the folder holds and close; an upload that takes too long is left for
+        `wandb sync`.
+        """
+        if record.metrics is not None:
+            self._guarded(lambda: self._show(record))
+        self._guarded(lambda: self._run.summary.update(mirror.summary(record)))
+        self._guarded(lambda: self._save(record))
+        self._guarded(lambda: self._run.finish(exit_code=exit_code(record)))
+        if not self._broken:
+            name = Path(self._run.settings.sync_dir).name
+            segments = self._state.segments | {name: self._last}
+            mirror.write_state(self._place, replace(self._state, segments=segments))
+
+    def _opened(self, mode: Literal["online", "offline"], settings: dict[str, Any]) -> Any:
+        import wandb
+
+        try:
+            return wandb.init(
+                dir=str(self._folder),
+                id=self._state.id,
+                mode=mode,
+                resume="allow" if mode == "online" else None,
+                settings=wandb.Settings(
+                    console="off",
+                    silent=True,
+                    x_disable_stats=True,
+                    init_timeout=INIT_SECONDS,
+                    finish_timeout=FINISH_SECONDS,
+                    finish_timeout_raises=True,
+                ),
+                **settings,
+            )
+        except wandb.Error as error:
+            if mode == "offline":
+                raise
+            print(
+                f"W&B cannot be reached ({str(error).splitlines()[0]}); this run is mirrored "
+                f"offline: wandb sync {self._place}/offline-run-*",
+                file=sys.stderr,
+            )
+            wandb.teardown()  # the service holds on to the id of the run that failed to begin
+            return self._opened("offline", settings)
+
+    def _begin_offline(self) -> int:
+        """The last iteration that `wandb sync` has sent; segments it has not sent go, since the
+        one that begins holds their rows.
+        """
+        began = 0
+        rows = mirror.rows_so_far(self._folder)
+        last = rows[-1][0] if rows else 0
+        for segment in sorted(self._place.glob(f"offline-run-*-{self._state.id}")):
+            if list(segment.glob(SYNCED)):
+                # One that was killed and yet sent: a gap rather than a row twice.
+                began = max(began, self._state.segments.get(segment.name, last))
+            else:
+                shutil.rmtree(segment)
+        return began
+
+    def _replay(self, began: int) -> None:
+        self._last = began
+        for iteration, row in mirror.rows_so_far(self._folder):
+            if iteration > began or began == 0:
+                self._send(row, iteration)
+
+    def _send(self, row: Mapping[str, float], iteration: int) -> None:
+        if iteration >= self._last:
+            self._run.log(dict(row), step=iteration)
+            self._last = iteration
+
+    def _show(self, record: RunRecord) -> None:
+        import wandb
+
+        assert record.metrics is not None
+        tables = mirror.tables_of(self._folder)
+        columns, rows = mirror.class_rows(record.metrics)
+        shown: dict[str, Any] = {"per_class": wandb.Table(columns=columns, data=rows)}
+        curves = mirror.precision_curves(tables)
+        if curves:
+            shown["precision_recall"] = wandb.plot.line_series(
+                xs=mirror.RECALLS_R.tolist(),
+                ys=list(curves.values()),
+                keys=list(curves),
+                title="Precision over recall, IoU .5",
+                xname="recall",
+            )
+        shown["images"] = [_image(picture, tables.classes) for picture in mirror.pictures(tables)]
+        self._run.log(shown, step=self._last)
+
+    def _save(self, record: RunRecord) -> None:
+        """The record and its dump, so that `sweep pull` can bring the run to another machine."""
+        for name in (RECORD_FILE, *(file.path for file in record.files.values())):
+            path = (self._folder / name).absolute()
+            if path.is_file():
+                self._run.save(path, base_path=path.parent, policy="now")
+
+    def _guarded(self, action: Callable[[], object]) -> None:
+        """Do it; whatever W&B raises is told once and ends the mirror, never the run."""
+        if self._broken:
+            return
+        try:
+            action()
+        except Exception as error:
+            self._broken = True
+            print(
+                f"W&B: {type(error).__name__}: {error}; the record has everything. What W&B lacks "
+                f"is in {self._place}: wandb sync {self._run.settings.sync_dir}",
+                file=sys.stderr,
+            )
+
+
+def exit_code(record: RunRecord) -> int:
+    """The status that W&B is told: 0 for a run that a sweep agent stopped early, too."""
+    if record.status == "interrupted" and SWEEP in os.environ:
+        return 0
+    return 0 if record.status == "finished" else 1
 
 
 def open_tracker(
     mode: Literal["online", "offline", "off"],
     folder: Path,
-    run_id: str,
     *,
     project: str,
     group: str,
@@ -81,4 +220,26 @@ def open_tracker(
     if asked in ("off", "disabled"):
         return NoTracker()
     chosen: Literal["online", "offline"] = "online" if asked in ("online", "run") else "offline"
-    return WandbTracker(folder, run_id, mode=chosen, project=project, group=group, config=config)
+    return WandbTracker(folder, chosen, project=project, group=group, config=config)
+
+
+def _image(picture: mirror.Picture, classes: tuple[str, ...]) -> Any:
+    import wandb
+
+    names = dict(enumerate(classes))
+    boxes = {
+        kind: {"box_data": [_box(box) for box in found], "class_labels": names}
+        for kind, found in (("ground_truth", picture.truth), ("predictions", picture.found))
+    }
+    return wandb.Image(str(picture.path), boxes=boxes, caption=picture.image_id)
+
+
+def _box(box: Mapping[str, Any]) -> dict[str, Any]:
+    x1, y1, x2, y2 = box["corners"]
+    return {
+        "position": {"minX": x1, "minY": y1, "maxX": x2, "maxY": y2},
+        "domain": "pixel",
+        "class_id": box["class"],
+        "box_caption": f"{box['name']} {box['score']:.2f}",
+        "scores": {"score": box["score"]},
+    }

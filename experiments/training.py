@@ -68,8 +68,9 @@ def train_run(config: RunConfig, folder: Path, overrides: Sequence[str] = ()) ->
     )
     write_record(folder, record)
     began = time.perf_counter()
+    mirrors: list[Tracker] = []  # one, once there are data to train on
     try:
-        record = _train_and_measure(config, folder, record)
+        record = _train_and_measure(config, folder, record, mirrors)
     except Exception as error:
         record = dataclasses.replace(record, status="failed", error=_failure(error))
         if isinstance(error, ValueError):
@@ -79,10 +80,14 @@ def train_run(config: RunConfig, folder: Path, overrides: Sequence[str] = ()) ->
         seconds = dataclasses.replace(record.seconds, total=time.perf_counter() - began)
         record = dataclasses.replace(record, finished=timestamp(), seconds=seconds)
         write_record(folder, record)
+        for tracker in mirrors:
+            tracker.finish(record)
     return record
 
 
-def _train_and_measure(config: RunConfig, folder: Path, record: RunRecord) -> RunRecord:
+def _train_and_measure(
+    config: RunConfig, folder: Path, record: RunRecord, mirrors: list[Tracker]
+) -> RunRecord:
     splits = open_splits(config)
     data = _describe(splits)
     detector = build_detector(config, splits.train.classes)
@@ -93,23 +98,15 @@ def _train_and_measure(config: RunConfig, folder: Path, record: RunRecord) -> Ru
     tracker = open_tracker(
         config.tracking.wandb,
         folder,
-        record.id,
         project=config.tracking.project,
         group=record.arm,
         config=record.config,
     )
-    try:
-        with CurveWriter(folder) as curves:
-            fitted = _fit(config, folder, record, splits, detector, loss, curves, tracker)
-        record = _with_curves(record, folder, fitted)
-        if fitted.finished:
-            record = _measured(config, folder, record, splits, fitted)
-        summary = _summary(record)
-        tracker.finish(summary, exit_code=0 if fitted.finished else 1)
-    except BaseException:
-        tracker.finish({}, exit_code=1)
-        raise
-    return record
+    mirrors.append(tracker)
+    with CurveWriter(folder) as curves:
+        fitted = _fit(config, folder, record, splits, detector, loss, curves, tracker)
+    record = _with_curves(record, folder, fitted)
+    return _measured(config, folder, record, splits, fitted) if fitted.finished else record
 
 
 def _prepared(
@@ -165,8 +162,7 @@ class _Validation:
             self._dataset = data.open("val")
         metrics = measure(self._config, detector, self._dataset, "val").metrics
         self._curves.validation(iteration, metrics)
-        told = {f"val/{name}": value for name, value in metrics.items() if _is_number(value)}
-        self._tracker.log(told, iteration)
+        self._tracker.validated(metrics, iteration)
 
 
 def _measured(
@@ -198,17 +194,6 @@ def _with_curves(record: RunRecord, folder: Path, fitted: Fitted) -> RunRecord:
         validations=running.validations,
         seconds=Seconds(train=fitted.seconds),
     )
-
-
-def _summary(record: RunRecord) -> dict[str, Any]:
-    if record.metrics is None:
-        return {}
-    plain = record.to_json()["metrics"]
-    return {name: value for name, value in plain.items() if _is_number(value)}
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _finished(folder: Path, config: RunConfig) -> RunRecord | None:
