@@ -18,7 +18,6 @@ from experiments.errors import ConfigError, UsageError
 from experiments.sweep.bayes import require_optuna
 from experiments.sweep.command import expand, written
 from experiments.sweep.coordinator import Coordinator, Options, shown
-from experiments.sweep.executors.local import LocalExecutor
 from experiments.sweep.executors.warm import ENV, warm_words
 from experiments.sweep.ledger import Ledger, holder, read_events
 from experiments.sweep.opening import COPY, open_state
@@ -42,6 +41,7 @@ from experiments.sweep.table import (
     varying_names,
 )
 from experiments.sweep.trials import State, fold
+from experiments.sweep_elsewhere import add_elsewhere, chosen_executor, create_on_wandb, pull
 
 TRAINING = ("experiments.training",)  # torch, mmengine and ours: seconds of each trial
 MOST_LOOKED_AT = 32  # points of a sweep that proposes them, before anything starts
@@ -56,6 +56,10 @@ Run every point of a sweep file (W&B's schema) on this machine, without account 
   sweep status DIR     every trial and how far it is, also while it runs
   sweep retry DIR      run again what failed, and whatever is still open
   sweep stop DIR       ask a running sweep to save and end, like Ctrl-C in its terminal
+  sweep pull ID        bring the records of a sweep on W&B's server (ENTITY/PROJECT/ID) here
+
+With --backend wandb the sweep is created on W&B's server, and --agents N of it run here; with
+--executor ray its trials run on a Ray cluster.
 """
 EPILOG = """\
 examples:
@@ -69,7 +73,7 @@ refused before any trial starts. Exit status: 0 all done, 1 some trials failed, 
 be run, 130 interrupted (give the same command to go on). The same file runs under `wandb sweep`
 and `wandb agent`.
 """
-ACTIONS = ("run", "extend", "plan", "status", "retry", "stop")
+ACTIONS = ("run", "extend", "plan", "status", "retry", "stop", "pull")
 
 
 def check_run(overrides: Parameters) -> None:
@@ -95,7 +99,7 @@ def add_parsers(subparsers: Any, check: Check | None = check_run) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("action", nargs="?", choices=ACTIONS, default="run", help="default: run")
-    parser.add_argument("path", type=Path, help="the sweep file to run, or a sweep's folder")
+    parser.add_argument("path", type=Path, help="the sweep file to run, or a sweep's folder or ID")
     parser.add_argument("--jobs", type=_positive, default=1, metavar="N", help="trials at a time")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: runs/NAME of the sweep")
     parser.add_argument("--dry-run", action="store_true", help="list the points, run nothing")
@@ -119,6 +123,7 @@ def add_parsers(subparsers: Any, check: Check | None = check_run) -> None:
         "--cold", action="store_true", help="start each trial anew, without sharing its imports"
     )
     parser.add_argument("--json", action="store_true", help="status for programs")
+    add_elsewhere(parser)
     parser.set_defaults(run=lambda arguments: main(arguments, check))
 
 
@@ -130,7 +135,11 @@ def main(arguments: argparse.Namespace, check: Check | None = None) -> int:
         return stop(arguments.path)
     if arguments.action == "retry":
         return _retry(arguments, check)
+    if arguments.action == "pull":
+        return pull(str(arguments.path), arguments.out)
     sweep = read_sweep(arguments.path)
+    if arguments.backend == "wandb":
+        return create_on_wandb(sweep, arguments, check)
     if sweep.method == "bayes":
         require_optuna()
     if arguments.action == "plan":
@@ -157,10 +166,7 @@ def run(
         )
     console = Console(stderr=True)
     preload = () if arguments.cold else preloads(sweep)
-    with (
-        Ledger(folder) as ledger,
-        LocalExecutor(arguments.jobs, arguments.grace, preload) as executor,
-    ):
+    with Ledger(folder) as ledger, chosen_executor(arguments, preload) as executor:
         _check(sweep, points, check)  # while the warm process does its imports
         state = open_state(ledger, sweep, folder, extend=arguments.action == "extend")
         if arguments.action == "retry":

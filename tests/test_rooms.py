@@ -34,6 +34,7 @@ ALLOWED_PARTS = {
 FOREIGN = {
     "wandb": ("experiments/tracking.py", "experiments/sweep/wandb.py"),
     "mmengine": ("experiments/",),
+    "ray": ("experiments/sweep/executors/ray.py",),
 }
 
 

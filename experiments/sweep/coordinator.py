@@ -205,7 +205,8 @@ class Coordinator:
             metric = progress.history[-1] if progress.history else None
             return {"event": "end", "status": "stopped", "metric": metric, **told}
         trial = self.state.trials[end.n]
-        moved_on = end.exit_code == INTERRUPTED and progress.iteration > trial.iteration
+        innocent = end.lost or end.exit_code == INTERRUPTED
+        moved_on = innocent and progress.iteration > trial.iteration
         if self._signals or moved_on:
             return {"event": "interruption", "iteration": progress.iteration, **told}
         error = failure_text(end.exit_code, record, progress.folder)

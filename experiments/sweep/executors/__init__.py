@@ -27,10 +27,13 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The end of a task; `exit_code` is negative where a signal ended it."""
+    """The end of a task; `exit_code` is negative where a signal ended it, `lost` says that its
+    machine went with it.
+    """
 
     n: int
     exit_code: int
+    lost: bool = False
 
 
 class Executor(Protocol):

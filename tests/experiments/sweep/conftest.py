@@ -65,6 +65,20 @@ while done < steps:
 record("finished")
 """
 
+# A real run that trains in a moment, once its imports are done.
+RECIPE = """
+data: {{name: voc, root: {root}, train: train, val: val, test: test}}
+detector:
+  name: retinanet
+  backbone: {{name: darknet19, width: 0.125}}
+  pyramid: {{width: 16, levels: 3}}
+  head: {{depth: 1, norm: group, groups: 4}}
+loss: {{name: focal, alpha: 0.25, gamma: 2.0}}
+input: {{fit: {{mode: stretch, height: 64, width: 64}}}}
+optimizer: {{name: adamw, lr: 1.0e-3}}
+train: {{iterations: 4, batch_size: 2, checkpoint_every: 1000, log_every: 1, workers: 0}}
+"""
+
 # The sweep verb alone, without the check that builds real configurations.
 DRIVER = """
 import argparse, sys
@@ -134,6 +148,13 @@ class Bench:
         """What trial `n` did, in order."""
         (folder,) = (self.out / "trials").glob(f"{n:04d}-*")
         return (folder / "journal").read_text().splitlines()
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, small_glyphs: Path) -> Path:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(RECIPE.format(root=small_glyphs))
+    return path
 
 
 @pytest.fixture
