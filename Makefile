@@ -5,6 +5,8 @@ VENV ?= .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 DEMO := runs/demo
+# Test processes; files are dealt out whole, so that what a file prepares is prepared once.
+WORKERS ?= 2
 
 .PHONY: help setup demo test test-all check clean-demo
 help:
@@ -24,7 +26,7 @@ demo: $(STAMP)
 	$(RUN) -m experiments report $(DEMO) --out $(DEMO)/report
 
 test: $(STAMP) check
-	$(RUN) -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -m "not slow" -n $(WORKERS) --dist loadfile
 
 test-all: $(STAMP) check
 	$(RUN) -m pytest
