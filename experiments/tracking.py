@@ -70,11 +70,8 @@ class WandbTracker:
         mirror.write_state(self._place, self._state)
         self._last = 0  # the last iteration that W&B has
         self._broken = False
-        began = self._begin_offline() if mode == "offline" else None
         settings = {"project": project, "group": group, "name": group, "config": dict(config)}
-        self._run = self._opened(mode, settings)
-        if began is None:
-            began = int(self._run.starting_step) - 1 if self._run.resumed else 0
+        began = self._begin(mode, self._drop_unsent(), settings)
         self._guarded(lambda: self._replay(began))
 
     def log(self, values: Mapping[str, float | None], iteration: int) -> None:
@@ -103,11 +100,14 @@ class WandbTracker:
             segments = self._state.segments | {name: self._last}
             mirror.write_state(self._place, replace(self._state, segments=segments))
 
-    def _opened(self, mode: Literal["online", "offline"], settings: dict[str, Any]) -> Any:
+    def _begin(
+        self, mode: Literal["online", "offline"], sent: int, settings: dict[str, Any]
+    ) -> int:
+        """Open the W&B run; returns the last iteration that W&B has of it."""
         import wandb
 
         try:
-            return wandb.init(
+            self._run: Any = wandb.init(
                 dir=str(self._folder),
                 id=self._state.id,
                 mode=mode,
@@ -131,27 +131,30 @@ class WandbTracker:
                 file=sys.stderr,
             )
             wandb.teardown()  # the service holds on to the id of the run that failed to begin
-            return self._opened("offline", settings)
+            return self._begin("offline", sent, settings)
+        if mode == "offline":
+            return sent
+        return int(self._run.starting_step) - 1 if self._run.resumed else 0
 
-    def _begin_offline(self) -> int:
-        """The last iteration that `wandb sync` has sent; segments it has not sent go, since the
-        one that begins holds their rows.
+    def _drop_unsent(self) -> int:
+        """Remove the segments that `wandb sync` has not sent, since the one that begins holds their
+        rows; returns the last iteration that it has sent.
         """
-        began = 0
+        sent = 0
         rows = mirror.rows_so_far(self._folder)
         last = rows[-1][0] if rows else 0
         for segment in sorted(self._place.glob(f"offline-run-*-{self._state.id}")):
             if list(segment.glob(SYNCED)):
                 # One that was killed and yet sent: a gap rather than a row twice.
-                began = max(began, self._state.segments.get(segment.name, last))
+                sent = max(sent, self._state.segments.get(segment.name, last))
             else:
                 shutil.rmtree(segment)
-        return began
+        return sent
 
     def _replay(self, began: int) -> None:
         self._last = began
         for iteration, row in mirror.rows_so_far(self._folder):
-            if iteration > began or began == 0:
+            if iteration > began:
                 self._send(row, iteration)
 
     def _send(self, row: Mapping[str, float], iteration: int) -> None:
@@ -194,8 +197,8 @@ class WandbTracker:
         except Exception as error:
             self._broken = True
             print(
-                f"W&B: {type(error).__name__}: {error}; the record has everything. What W&B lacks "
-                f"is in {self._place}: wandb sync {self._run.settings.sync_dir}",
+                f"W&B: {type(error).__name__}: {error}; the record has everything. To send it "
+                f"later: wandb sync --include-online {self._run.settings.sync_dir}",
                 file=sys.stderr,
             )
 

@@ -81,7 +81,8 @@ def pull(path: str, out: Path | None, say: Say) -> Pulled:
     import wandb
 
     with _told("nothing was pulled"):
-        found: Any = wandb.Api().sweep(path)
+        api: Any = wandb.Api()
+        found = api.sweep(path)
         runs = list(found.runs)
     folder = out or Path("runs") / _plain(str(found.name))
     folder.mkdir(parents=True, exist_ok=True)
