@@ -1,4 +1,4 @@
-"""Counting answers in bins changes no curve that can be seen, and the file gives back what it got."""
+"""Counting answers in bins changes no curve that can be seen; the file gives back what it got."""
 
 import json
 from pathlib import Path
