@@ -4,10 +4,9 @@ import argparse
 import webbrowser
 from pathlib import Path
 
-from experiments.atomic import write_text
 from experiments.errors import UsageError
-
-BEGIN, END = "<!-- report: begin -->", "<!-- report: end -->"
+from experiments.readme_block import NOTHING, block_of, fill
+from experiments.record import find_records
 
 _TEACH = """\
 Make a report of every run at or below DIR, from the records alone: no network, no GPU, and
@@ -15,15 +14,16 @@ nothing is run again.
 
   python -m experiments report runs/sweep            writes runs/sweep/report/report.html
   python -m experiments report runs/a runs/b --out study --baseline "yolov2 cross-entropy"
-  python -m experiments report runs/sweep --readme   also fills the marked block of README.md
+  python -m experiments report results --readme      also fills the marked block of README.md
+  python -m experiments report runs/demo --gallery docs/gallery    one to commit: records inside
 
 Arms are compared within one detector and one test set. The baseline is the cross-entropy (or
 gamma 0) arm of the same detector unless --baseline names another. A mean needs finished runs;
 failed and stopped ones are listed. With one seed an arm the report says so and calls nothing
 better: give each arm three seeds or more.
 
-Written: report.html (one page, opens from disk), report.md, table.csv, per_class.csv, runs.csv,
-table.tex and figures/*.svg.
+Written: report.html (one page, opens from disk), report.md, table.csv, per_class.csv, errors.csv,
+anatomy.csv, runs.csv, table.tex and figures/*.svg.
 """
 
 _TEACH_VERIFY = """\
@@ -36,8 +36,8 @@ difference, or with status 0.
 
 
 def add_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add `report` to the verbs; its `run` default is the function that carries it out and
-    gives the exit status.
+    """Add `report` and `verify` to the verbs; each `run` default is the function that carries it
+    out and gives the exit status.
     """
     parser = subparsers.add_parser(
         "report",
@@ -87,6 +87,12 @@ def add_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]
         help="fill FILE's marked block (default README.md)",
     )
     parser.add_argument(
+        "--gallery",
+        metavar="FOLDER",
+        type=Path,
+        help="write to FOLDER with the records and dumps inside, to be committed",
+    )
+    parser.add_argument(
         "--published",
         metavar="STUDY",
         action="append",
@@ -118,26 +124,32 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         UsageError: the records or options cannot give a report.
     """
-    from experiments.report import (
-        ReportError,
-        write_report,
-    )  # heavy (figures, parquet): only when it is used
+    from experiments.gallery import make_gallery  # heavy (figures, parquet): only when it is used
+    from experiments.report import ReportError, write_report
 
-    out = arguments.out or arguments.directories[0] / "report"
+    if arguments.gallery is not None and arguments.out is not None:
+        raise UsageError("report: --gallery FOLDER is where it is written; leave out --out")
+    out = arguments.gallery or arguments.out or arguments.directories[0] / "report"
+    if arguments.readme is not None and not _any_record(arguments.directories):
+        write_block(arguments.directories, arguments.readme, out)
+        print(f"{arguments.readme}: no record to tell of yet")
+        return 0
+    options = {
+        "baseline": arguments.baseline,
+        "metric": arguments.metric,
+        "question": arguments.question,
+        "images": arguments.images,
+        "published": arguments.published,
+    }
     try:
-        page = write_report(
-            arguments.directories,
-            out,
-            baseline=arguments.baseline,
-            metric=arguments.metric,
-            question=arguments.question,
-            images=arguments.images,
-            published=arguments.published,
-        )
-        if arguments.readme is not None:
-            fill_readme(arguments.readme, (out / "report.md").read_text(encoding="utf-8"))
+        if arguments.gallery is not None:
+            page = make_gallery(arguments.directories, out, **options)
+        else:
+            page = write_report(arguments.directories, out, **options)
     except ReportError as error:
         raise UsageError(str(error)) from None
+    if arguments.readme is not None:
+        write_block(arguments.directories, arguments.readme, out)
     print(f"report: {page}")
     if arguments.open:
         webbrowser.open(page.resolve().as_uri())
@@ -164,32 +176,14 @@ def run_verify(arguments: argparse.Namespace) -> int:
     return 1 if found else 0
 
 
-def fill_readme(readme: Path, markdown: str) -> None:
-    """Put the report's verdict and comparison between the markers of `readme`.
-
-    Raises:
-        UsageError: there is no such file, or its markers are not there once each in order.
+def write_block(directories: list[Path], readme: Path, out: Path) -> None:
+    """Fill the marked block of `readme` from the report in `out`, or say that nothing is measured
+    where `directories` hold no record.
     """
-    if not readme.is_file():
-        raise UsageError(f"{readme}: no such file")
-    text = readme.read_text(encoding="utf-8")
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise UsageError(f"{readme}: needs one line '{BEGIN}' and, below it, one line '{END}'")
-    head, rest = text.split(BEGIN)
-    _, tail = rest.split(END)
-    write_text(readme, f"{head}{BEGIN}\n{readme_block(markdown)}\n{END}{tail}")
+    page = out / "report.md"
+    words = block_of(page.read_text(encoding="utf-8")) if _any_record(directories) else NOTHING
+    fill(readme, words)
 
 
-def readme_block(markdown: str) -> str:
-    """The part of report.md that a README shows: verdict and tables, without figures and
-    provenance.
-    """
-    body = markdown.split("## Verdict", 1)[1].split("## Provenance", 1)[0]
-    kept = [line for line in body.splitlines() if not line.startswith("![")]
-    lines = [
-        line[1:] if line.startswith("### ") else line for line in kept
-    ]  # one level up: they stand alone
-    text = "\n".join(line for line in lines if not line.startswith("## "))
-    while "\n\n\n" in text:
-        text = text.replace("\n\n\n", "\n\n")
-    return text.strip()
+def _any_record(directories: list[Path]) -> bool:
+    return any(find_records(directory) for directory in directories if directory.is_dir())

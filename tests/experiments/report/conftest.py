@@ -294,6 +294,14 @@ def small_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def small_report(small_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a report on the small study."""
+    from experiments.report import write_report
+
+    return write_report([small_study], tmp_path_factory.mktemp("out"), images=2)
+
+
+@pytest.fixture(scope="session")
 def tiny_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two arms of one detector, two seeds each, with dumps."""
     root = tmp_path_factory.mktemp("tiny")

@@ -1,103 +1,152 @@
 """The page in a real browser: it sorts, filters, switches its theme, and asks nothing of anyone."""
 
-import json
-import re
 import shutil
-import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from experiments.report import write_report
 
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --hide-scrollbars"
-    " --disable-background-networking --disable-component-update --disable-sync"
-).split()
-# Runs after the page's own script; its findings are read from the dumped document.
-PROBE = """
-<script>
-const seen = {errors: window.seenErrors};
-seen.resources = performance.getEntriesByType("resource").length;
-const table = document.querySelector("table.sortable"), rows = () => [...table.tBodies[0].rows];
-const column = () => rows().map((row) => row.cells[4].dataset.value).filter(Boolean).map(Number);
-const button = table.tHead.rows[0].cells[4].querySelector("button");
-button.click(); seen.down = column();
-button.click(); seen.up = column();
-seen.sort = table.tHead.rows[0].cells[4].getAttribute("aria-sort");
-const filter = document.querySelector("input.filter");
-if (filter) {
-  filter.value = "finished 9"; filter.dispatchEvent(new Event("input"));
-  const body = filter.nextElementSibling.querySelector("tbody");
-  seen.shown = [...body.rows].filter((row) => !row.hidden).length; seen.all = body.rows.length;
-}
-const before = getComputedStyle(document.body).backgroundColor;
-document.getElementById("theme").click();
-seen.themes = [before, getComputedStyle(document.body).backgroundColor];
-seen.overflow = document.documentElement.scrollWidth - window.innerWidth;
-seen.unnamed = [...document.querySelectorAll("svg:not([aria-hidden])")].filter(
-  (svg) => !svg.closest("[aria-hidden]") && !svg.getAttribute("aria-label")).length;
-const found = document.createElement("pre"); found.id = "probe";
-found.textContent = JSON.stringify(seen); document.body.append(found);
-</script>
-"""
-CATCH = (
-    "<script>window.seenErrors = []; window.onerror = (words) => seenErrors.push(words);</script>"
-)
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+EVIL = "<script>alert(1)</script>"
+SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
+PATIENCE = 120_000  # ms: a busy machine is slow, not wrong
 
 
 @pytest.fixture(scope="module")
-def browser() -> str:
+def browser() -> Iterator[Any]:
     names = ("chromium", "chromium-browser", "google-chrome")
     found = next(filter(None, map(shutil.which, names)), None)
     if found is None:
         pytest.skip("no chromium is installed")
-    return found
+    with sync_api.sync_playwright() as driver:
+        chromium = driver.chromium.launch(
+            executable_path=found, args=["--no-sandbox", "--disable-gpu"], timeout=PATIENCE
+        )
+        yield chromium
+        chromium.close()
 
 
-def dump(browser: str, page: Path, profile: Path, *, width: int, probe: bool) -> str:
-    """The document after its scripts ran; with `probe`, the page's policy makes room for ours."""
-    text = page.read_text(encoding="utf-8")
-    if probe:
-        text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', CATCH, text)
-        text = text.replace("</body>", PROBE + "</body>")
-    copy = page.parent / f"probed-{width}-{probe}.html"
-    copy.write_text(text, encoding="utf-8")
-    command = [browser, *FLAGS, f"--user-data-dir={profile}", f"--window-size={width},900"]
-    done = subprocess.run(
-        [*command, "--enable-logging=stderr", "--dump-dom", copy.as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=400,
-        check=True,
+class Visit:
+    """One page, opened from disk, with all that it said and asked for."""
+
+    def __init__(self, browser: Any, path: Path, size: str, scheme: str = "light") -> None:
+        width, height = SIZES[size]
+        viewport = {"width": width, "height": height}
+        self.context = browser.new_context(viewport=viewport, color_scheme=scheme)
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(PATIENCE)
+        self.said: list[str] = []
+        self.asked: list[str] = []
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("dialog", lambda dialog: (self.said.append("dialog"), dialog.dismiss()))
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.goto(path.as_uri())
+
+    def column(self, table: int, cell: int) -> list[float]:
+        """The numbers of one column of the table, top to bottom, unknown ones left out."""
+        found = self.page.evaluate(
+            "([table, cell]) => [...document.querySelectorAll('table.sortable')[table].tBodies[0]"
+            ".rows].map((row) => row.cells[cell].dataset.value).filter(Boolean).map(Number)",
+            [table, cell],
+        )
+        return list(found)
+
+    def background(self) -> str:
+        return str(self.page.evaluate("getComputedStyle(document.body).backgroundColor"))
+
+
+@pytest.fixture
+def visit(browser: Any) -> Iterator[Callable[..., Visit]]:
+    visits: list[Visit] = []
+
+    def open_page(path: Path, size: str = "desktop", scheme: str = "light") -> Visit:
+        visits.append(Visit(browser, path, size, scheme))
+        return visits[-1]
+
+    yield open_page
+    for one in visits:
+        one.context.close()
+
+
+@pytest.mark.parametrize("size", list(SIZES))
+def test_page_sorts_filters_and_keeps_to_itself(
+    visit: Callable[..., Visit], small_report: Path, size: str
+) -> None:
+    one = visit(small_report, size)
+    header = one.page.locator("table.sortable").first.locator("thead button").nth(4)
+    header.click()
+    down = one.column(0, 4)
+    header.click()
+    assert down == sorted(down, reverse=True) and one.column(0, 4) == sorted(down)
+    assert len(set(down)) > 3
+    search = one.page.locator("input.filter").last
+    rows = one.page.locator("table", has_text="Record").locator("tbody tr:visible")
+    everything = rows.count()
+    search.fill("failed")
+    assert rows.count() == 1 < everything
+    search.fill("")
+    assert rows.count() == everything
+    assert one.said == [] and one.asked == [small_report.as_uri()]
+    overflow = one.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    assert overflow <= 0
+    unnamed = one.page.locator("svg:not([aria-hidden]):not([aria-label])")
+    assert unnamed.count() == 0
+
+
+def test_theme_follows_the_reader_and_the_switch_stays(
+    visit: Callable[..., Visit], small_report: Path
+) -> None:
+    light, dark = visit(small_report), visit(small_report, scheme="dark")
+    assert light.background() != dark.background()
+    light.page.locator("#theme").click()
+    assert light.background() == dark.background()
+    light.page.reload()
+    assert light.background() == dark.background()
+    assert light.said == []  # the page's own policy lets its script run
+
+
+def test_every_link_of_the_page_leads_somewhere(
+    visit: Callable[..., Visit], small_report: Path
+) -> None:
+    one = visit(small_report)
+    links = one.page.locator("nav.map a").evaluate_all("all => all.map((a) => a.hash)")
+    assert len(links) >= 7
+    for link in links:
+        one.page.locator(f"nav.map a[href='{link}']").click()
+        assert one.page.locator(link).is_visible(), link
+    one.page.locator("table.sortable").first.locator("tbody td a").first.click()
+    target = one.page.evaluate(
+        "document.querySelector(':target').closest('tr').cells[2].textContent"
     )
-    messages = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-    assert messages == []
-    return done.stdout
+    assert target == "finished"  # a number leads to its run
+    one.page.locator("tr:has(:target) a, tr:target a").last.click()
+    assert one.page.url.endswith("record.json")
 
 
-@pytest.fixture(scope="module")
-def report(tiny_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_report([tiny_study], tmp_path_factory.mktemp("browser"), images=1)
+def test_without_a_script_everything_can_be_read(browser: Any, small_report: Path) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(small_report.as_uri(), timeout=PATIENCE)
+    assert page.locator("table").first.is_visible() and page.locator("#theme").count() == 0
+    context.close()
 
 
-@pytest.mark.parametrize("width", [1280, 500])  # headless Chromium is never narrower than 500
-def test_page_sorts_filters_and_switches_theme(
-    browser: str, report: Path, tmp_path: Path, width: int
+def test_hostile_names_run_nothing(
+    visit: Callable[..., Visit],
+    tmp_path: Path,
+    make_run: Callable[..., Path],
+    make_setting: Any,
 ) -> None:
-    document = dump(browser, report, tmp_path, width=width, probe=True)
-    found = re.search(r'<pre id="probe">(.*?)</pre>', document)
-    assert found is not None, "the page's script or the probe stopped"
-    seen = json.loads(found[1])
-    assert seen["errors"] == [] and seen["resources"] == 0
-    assert seen["down"] == sorted(seen["down"], reverse=True) and seen["up"] == sorted(seen["up"])
-    assert seen["sort"] == "ascending" and len(seen["up"]) == 2
-    assert seen["themes"][0] != seen["themes"][1]
-    assert seen["overflow"] <= 0 and seen["unnamed"] == 0
-
-
-def test_page_runs_its_script_under_its_own_policy(
-    browser: str, report: Path, tmp_path: Path
-) -> None:
-    document = dump(browser, report, tmp_path, width=1280, probe=False)
-    assert 'id="theme"' in document  # made by the script, which the policy allows by its hash
+    classes = (EVIL, '"><img src=x onerror=alert(2)>')
+    for gamma in (0.0, 2.0):
+        loss = {"name": "focal", "gamma": gamma}
+        setting = make_setting("yolov2", f"{EVIL} gamma {gamma}", loss, 50.0)
+        make_run(tmp_path / f"in/{gamma}", setting, 0, classes=classes, note=f"</pre>{EVIL}")
+    page = write_report([tmp_path / "in"], tmp_path / "out", question=f"Why {EVIL}?")
+    one = visit(page)
+    assert one.said == [] and one.asked == [page.as_uri()]
+    assert one.page.title() == f"Why {EVIL}?" and one.page.locator("script").count() == 1

@@ -50,35 +50,33 @@ class Page(HTMLParser):
             self.outside.append(target)
 
 
-@pytest.fixture(scope="module")
-def report(small_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_report([small_study], tmp_path_factory.mktemp("out"), images=2)
-
-
-def test_all_files_are_there_and_linked(report: Path) -> None:
-    assert sorted(path.name for path in report.parent.iterdir() if path.is_file()) == FILES
-    page = Page(report.read_text(encoding="utf-8"))
+def test_all_files_are_there_and_linked(small_report: Path) -> None:
+    assert sorted(path.name for path in small_report.parent.iterdir() if path.is_file()) == FILES
+    page = Page(small_report.read_text(encoding="utf-8"))
     for link in page.links:
         if link.startswith("#"):
             assert link[1:] in page.ids, link
         else:
-            assert (report.parent / link).exists(), link
+            assert (small_report.parent / link).exists(), link
 
 
-def test_the_page_needs_nothing_from_outside_and_ids_are_unique(report: Path) -> None:
-    text = report.read_text(encoding="utf-8")
+def test_the_page_needs_nothing_from_outside_and_ids_are_unique(small_report: Path) -> None:
+    text = small_report.read_text(encoding="utf-8")
     page = Page(text)
     assert page.outside == [] and page.scripts == 1
     assert len(page.ids) == len(set(page.ids))
     assert "@import" not in text and not re.search(r"url\((?!#)", text)
 
 
-def test_equal_records_give_equal_bytes(small_study: Path, report: Path, tmp_path: Path) -> None:
-    again = write_report([small_study], report.parent.parent / "again", images=2)
-    for path in report.parent.rglob("*.*"):
+def test_equal_records_give_equal_bytes(
+    small_study: Path, small_report: Path, tmp_path: Path
+) -> None:
+    again = write_report([small_study], small_report.parent.parent / "again", images=2)
+    for path in small_report.parent.rglob("*.*"):
         if path.is_file():
             assert (
-                path.read_bytes() == (again.parent / path.relative_to(report.parent)).read_bytes()
+                path.read_bytes()
+                == (again.parent / path.relative_to(small_report.parent)).read_bytes()
             ), path.name
 
 
@@ -111,9 +109,9 @@ def test_hostile_names_are_inert(
         assert "<script" not in path.read_text(encoding="utf-8")
 
 
-def test_the_page_is_light_enough(report: Path) -> None:
+def test_the_page_is_light_enough(small_report: Path) -> None:
     without_images = re.sub(
-        r"data:image/jpeg;base64,[^\"]+", "", report.read_text(encoding="utf-8")
+        r"data:image/jpeg;base64,[^\"]+", "", small_report.read_text(encoding="utf-8")
     )
     assert len(without_images.encode()) < 3_000_000
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments import report_verbs
+from experiments import readme_block, report_verbs
 from experiments.errors import UsageError
+from experiments.verify import verify
 
 
 def call(*words: str) -> int:
@@ -30,13 +31,13 @@ def test_report_is_written_below_the_first_folder(
 def test_readme_block_is_filled_and_the_rest_kept(tiny_study: Path, tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(
-        f"# A\n\n{report_verbs.BEGIN}\nold\n{report_verbs.END}\n\nthe end\n", encoding="utf-8"
+        f"# A\n\n{readme_block.BEGIN}\nold\n{readme_block.END}\n\nthe end\n", encoding="utf-8"
     )
     call(str(tiny_study), "--out", str(tmp_path / "out"), "--images", "0", "--readme", str(readme))
     text = readme.read_text(encoding="utf-8")
     assert "old" not in text and "| arm |" in text and text.endswith("\n\nthe end\n")
     once = text
-    report_verbs.fill_readme(readme, (tmp_path / "out/report.md").read_text(encoding="utf-8"))
+    report_verbs.write_block([tiny_study], readme, tmp_path / "out")
     assert readme.read_text(encoding="utf-8") == once
 
 
@@ -54,3 +55,39 @@ def test_mistakes_are_usage_errors(tiny_study: Path, tmp_path: Path) -> None:
             "--readme",
             str(tmp_path / "README.md"),
         )
+
+
+def test_without_records_the_block_says_so(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(f"{readme_block.BEGIN}\nold\n{readme_block.END}\n", encoding="utf-8")
+    (tmp_path / "results").mkdir()
+    assert call(str(tmp_path / "results"), "--readme", str(readme)) == 0
+    assert readme_block.read(readme) == readme_block.NOTHING
+
+
+def test_a_gallery_holds_its_records_and_verifies_wherever_it_is_moved(
+    tiny_study: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "docs/gallery"
+    call(str(tiny_study), "--gallery", str(folder), "--images", "1")
+    assert len(list((folder / "records").rglob("record.json"))) == 4
+    told = (folder / "README.md").read_text(encoding="utf-8")
+    assert "## Verdict" in told and "figures/recall-yolov2.svg" in told and "--gallery" in told
+    first = (folder / "report.html").read_bytes()
+    call(str(tiny_study), "--gallery", str(folder), "--images", "1")
+    assert (folder / "report.html").read_bytes() == first
+    moved = folder.rename(tmp_path / "elsewhere")
+    found = verify(moved)
+    assert [line for line in found if "metrics." not in line] == []  # they were invented
+    for path in moved.rglob("record.json"):
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text.replace('"voc07_map": 7', '"voc07_map": 8'), encoding="utf-8")
+    assert any("table.csv: is not the table" in line for line in verify(moved, metrics=False))
+
+
+def test_a_gallery_takes_no_folder_of_somebody_elses(tiny_study: Path, tmp_path: Path) -> None:
+    (tmp_path / "records").mkdir()
+    with pytest.raises(UsageError, match="is in the way"):
+        call(str(tiny_study), "--gallery", str(tmp_path))
+    with pytest.raises(UsageError, match="leave out --out"):
+        call(str(tiny_study), "--gallery", str(tmp_path), "--out", str(tmp_path))

@@ -1,0 +1,178 @@
+"""The live page of a running sweep, asked by a real HTTP client."""
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments.live.page import duration
+from experiments.live.server import HOST, LiveServer
+from experiments.live.state import MOST_POINTS, Watch, WatchedRun
+
+CHECKOUT = Path(__file__).parents[3]
+EVIL = "<script>alert(1)</script>"
+
+
+def begin(folder: Path, arm: str, seed: int = 0) -> Path:
+    """A run that has begun, as the record of a training process says it."""
+    folder.mkdir(parents=True)
+    record = {"format": 1, "arm": arm, "seed": seed, "status": "running"}
+    record["config"] = {"train": {"iterations": 200}}
+    (folder / "record.json").write_text(json.dumps(record), encoding="utf-8")
+    return folder
+
+
+def grow(folder: Path, first: int, last: int, end: str = "\n") -> None:
+    rows = [
+        {"iteration": step, "seconds": step * 0.5, "loss": 4.0 / step, "images_per_second": 9.5}
+        for step in range(first, last + 1)
+    ]
+    with (folder / "curves.jsonl").open("a", encoding="utf-8") as file:
+        file.write("\n".join(json.dumps(row) for row in rows) + end)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[LiveServer]:
+    (tmp_path / "sweep").mkdir()
+    made = LiveServer(tmp_path / "sweep", 0, {"images": 0})
+    thread = threading.Thread(target=made.serve_forever, daemon=True)
+    thread.start()
+    yield made
+    made.shutdown()
+    made.close()
+    thread.join()
+
+
+def ask(
+    server: LiveServer, path: str, method: str = "GET", **headers: str
+) -> tuple[int, str, dict[str, str]]:
+    client = http.client.HTTPConnection(HOST, server.server_port, timeout=60)
+    client.putrequest(method, path, skip_host="Host" in headers)
+    for name, value in headers.items():
+        client.putheader(name.replace("_", "-"), value)
+    client.endheaders()
+    answer = client.getresponse()
+    text = answer.read().decode()
+    client.close()
+    return answer.status, text, dict(answer.getheaders())
+
+
+def test_the_table_grows_with_the_curves(server: LiveServer) -> None:
+    server.look()
+    assert "no run has begun yet" in ask(server, "/")[1]
+    folder = begin(server.watch.directory / "trials/0", "yolov2 focal", 3)
+    grow(folder, 1, 50)
+    server.look()
+    status, text, headers = ask(server, "/state")
+    assert status == 200 and "1 running" in text and "50 / 200" in text and "<polyline" in text
+    assert "75 s" in text  # 25 s for a quarter
+    assert ask(server, "/state", If_None_Match=headers["ETag"])[0] == 304
+    grow(folder, 51, 100)
+    server.look()
+    status, text, _ = ask(server, "/state", If_None_Match=headers["ETag"])
+    assert status == 200 and "100 / 200" in text and "50 s" in text
+
+
+def test_finished_runs_are_reported_and_the_reports_links_hold(
+    server: LiveServer, make_run: Callable[..., Path], make_setting: Any
+) -> None:
+    loss = {"name": "focal", "gamma": 2.0}
+    make_run(server.watch.directory / "trials/a", make_setting("yolov2", "a", loss, 50.0), 0)
+    server.look()
+    status, page, _ = ask(server, "/live/report.html")
+    assert status == 200 and "Report of 1 finished run." in ask(server, "/")[1]
+    links = set(re.findall(r'href="([^"#]+)"', page)) - {"data:,", "figures/"}
+    assert "../trials/a/record.json" in links
+    for link in links:
+        path = link.removeprefix("..") if link.startswith("../") else f"/live/{link}"
+        assert ask(server, path)[0] == 200, path
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/../secret.txt", "/live/../../secret.txt", "/live/..%2f..%2fsecret.txt", "/secret.txt"),
+        *("//etc/passwd", "/%2e%2e/secret.txt", "/live/", "/trials/0/curves.jsonl"),
+    ],
+)
+def test_nothing_else_can_be_had(server: LiveServer, path: str) -> None:
+    (server.watch.directory.parent / "secret.txt").write_text("secret")
+    (server.watch.directory / "secret.txt").write_text("secret")
+    grow(begin(server.watch.directory / "trials/0", "a"), 1, 3)
+    server.look()
+    status, text, _ = ask(server, path)
+    assert status == 404 and "secret" not in text
+
+
+def test_it_listens_on_this_machine_only(server: LiveServer) -> None:
+    assert server.server_address[0] == "127.0.0.1"
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.2", server.server_port), timeout=10)
+    assert ask(server, "/", Host="evil.example")[0] == 403  # a name of somebody else's for us
+    assert ask(server, "/", Host=f"localhost:{server.server_port}")[0] == 200
+    assert ask(server, "/", "POST")[0] == 501
+    assert ask(server, "/", "HEAD")[:2] == (200, "")
+
+
+def test_names_are_inert(server: LiveServer) -> None:
+    begin(server.watch.directory / "0", EVIL)
+    server.look()
+    text = ask(server, "/")[1]
+    assert EVIL not in text and "&lt;script&gt;alert(1)" in text
+
+
+def test_a_line_cut_off_waits_and_a_shorter_file_is_read_afresh(tmp_path: Path) -> None:
+    folder = begin(tmp_path / "run", "a")
+    watch = Watch(tmp_path)
+    grow(folder, 1, 10, end='\n{"iterat')
+    assert watch.update() and watch.runs[folder].iteration == 10
+    assert not watch.update()
+    (folder / "curves.jsonl").write_text('{"iteration": 4, "loss": 1.0}\n', encoding="utf-8")
+    assert watch.update() and watch.runs[folder].iteration == 4
+    assert watch.runs[folder].losses == [1.0]
+
+
+def test_long_curves_are_thinned_and_keep_their_span(tmp_path: Path) -> None:
+    folder = begin(tmp_path / "run", "a")
+    grow(folder, 1, 5000)
+    run = WatchedRun(folder)
+    run.update()
+    assert MOST_POINTS / 2 <= len(run.losses) <= MOST_POINTS
+    assert run.losses == sorted(run.losses, reverse=True) and run.iteration == 5000
+
+
+def test_durations_in_words() -> None:
+    assert [duration(value) for value in (None, 40, 600, 7500)] == [
+        *("–", "40 s", "10 min", "2 h 05 min")
+    ]
+
+
+def test_the_verb_serves_until_it_is_interrupted(tmp_path: Path) -> None:
+    grow(begin(tmp_path / "0", "a"), 1, 3)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "experiments", "serve", str(tmp_path), "--port", "0"],
+        cwd=CHECKOUT,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    with process, process.stdout:
+        found = re.search(r"http://127\.0\.0\.1:(\d+)/", process.stdout.readline())
+        assert found is not None
+        client = http.client.HTTPConnection(HOST, int(found[1]), timeout=200)
+        client.request("GET", "/state")
+        assert "3 / 200" in client.getresponse().read().decode()
+        client.close()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=200) == 0
