@@ -1,6 +1,7 @@
 """The verbs `serve` and `reproduce`. Heavy imports wait until one runs."""
 
 import argparse
+import signal
 import sys
 import webbrowser
 from pathlib import Path
@@ -67,8 +68,13 @@ def serve(arguments: argparse.Namespace) -> int:
     print(f"serving {arguments.directory} at {server.address} (Ctrl-C ends it)", flush=True)
     if arguments.open:
         webbrowser.open(server.address)
-    server.start_watching()
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # also where a shell started it in the background
+        signal.signal(number, signal.default_int_handler)
     try:
+        server.start_watching()
         server.serve_forever()
     except KeyboardInterrupt:
         print("ended")

@@ -53,7 +53,7 @@ def trained(small_glyphs: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=500,
+        timeout=1500,
     )
     assert done.returncode == 0, done.stderr
     return folder / "run"
