@@ -27,10 +27,12 @@ def refuse_foreign_rooms() -> None:
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all verbs; imports nothing heavy, so that --help is quick."""
     from experiments import (
+        anatomy_verbs,
         data_verbs,
         eval_verbs,
         report_verbs,
         run_verbs,
+        study_verbs,
         sweep_verbs,
     )
 
@@ -43,7 +45,10 @@ def build_parser() -> argparse.ArgumentParser:
         "Every verb explains itself: 'python -m experiments train --help'.",
     )
     verbs = parser.add_subparsers(title="verbs", dest="verb", metavar="VERB", required=True)
-    for module in (run_verbs, sweep_verbs, report_verbs, eval_verbs, data_verbs):
+    for module in (
+        *(run_verbs, sweep_verbs, study_verbs, report_verbs),
+        *(eval_verbs, anatomy_verbs, data_verbs),
+    ):
         module.add_parsers(verbs)
     return parser
 
