@@ -80,7 +80,9 @@ class Tower(nn.Module):
         anchor.
         """
         maps = [self._predict(self.conv(level)).permute(0, 2, 3, 1) for level in levels]
-        return torch.cat([x_BHWO.reshape(len(x_BHWO), -1, self.numbers) for x_BHWO in maps], dim=1)
+        return torch.cat(
+            [x_BHWO.reshape(x_BHWO.shape[0], -1, self.numbers) for x_BHWO in maps], dim=1
+        )
 
     def _predict(self, level: Tensor) -> Tensor:
         if not self.exact:

@@ -152,6 +152,24 @@ def _nms_by_class(boxes_D4: Tensor, scores_D: Tensor, labels_D: Tensor, limit: f
     return kept
 
 
+def select_cells(
+    settings: YOLOv2, boxes_N4: Tensor, scores_NK: Tensor, content_2: Tensor
+) -> Detections:
+    """Detections of one image from every prediction's box and scores."""
+    place, label = (scores_NK > settings.score_threshold).nonzero(as_tuple=True)
+    score = scores_NK[place, label]
+    if settings.candidates is not None and len(score) > settings.candidates:
+        best = score.topk(settings.candidates).indices
+        score, place, label = score[best], place[best], label[best]
+    keep = _nms_by_class(boxes_N4[place], score, label, settings.nms_iou)
+    height, width = content_2.tolist()
+    limits = boxes_N4.new_tensor([width, height, width, height])
+    clipped = torch.minimum(boxes_N4[place[keep]].clamp(min=0), limits)
+    visible = (clipped[:, 2:] > clipped[:, :2]).all(-1).nonzero().flatten()
+    visible = visible[: settings.max_detections]
+    return Detections(clipped[visible], score[keep][visible], label[keep][visible])
+
+
 def _positive(anchors: AnchorSet) -> bool:
     return bool(anchors) and all(side > 0 for pair in anchors for side in pair)
 
@@ -235,17 +253,23 @@ class YOLOv2Detector(Detector[RegionOutput]):
         """Objectness times class probability above the threshold, NMS per class, clipped to the
         content.
         """
+        boxes_BN4, scores_BNK = self.dense(output)
+        return [
+            select_cells(self.settings, boxes_N4, scores_NK, content_2)
+            for boxes_N4, scores_NK, content_2 in zip(
+                boxes_BN4, scores_BNK, content_B2, strict=True
+            )
+        ]
+
+    def dense(self, output: RegionOutput) -> tuple[Tensor, Tensor]:
+        """Every prediction decoded: boxes [B, N, 4], and objectness times class probability
+        [B, N, K].
+        """
         fields_BHWAF = output.fields_BHWAF.float()
         reach = self.settings.region.centre_reach
         boxes = decode_cells(fields_BHWAF, self.anchors_A2, reach) * output.stride
         scores = fields_BHWAF[..., 4:5].sigmoid() * self._class_probabilities(fields_BHWAF[..., 5:])
-        images = len(fields_BHWAF)
-        corners_BN4 = to_corners(boxes).reshape(images, -1, 4)
-        scores_BNK = scores.reshape(images, -1, self.classes)
-        return [
-            self._select(corners_BN4[image], scores_BNK[image], content_B2[image])
-            for image in range(images)
-        ]
+        return to_corners(boxes).flatten(1, 3), scores.flatten(1, 3)
 
     def fuse(self, *, channels_last: bool = True) -> "YOLOv2Detector":
         """A copy for inference with batch norms folded into the convolutions before them."""
@@ -262,20 +286,6 @@ class YOLOv2Detector(Detector[RegionOutput]):
         if "class_sigmoid" in sites or ("class_softmax" not in sites and form == "sigmoid"):
             return logits_K.sigmoid()
         return logits_K.softmax(-1)
-
-    def _select(self, boxes_N4: Tensor, scores_NK: Tensor, content_2: Tensor) -> Detections:
-        place, label = (scores_NK > self.settings.score_threshold).nonzero(as_tuple=True)
-        score = scores_NK[place, label]
-        if self.settings.candidates is not None and len(score) > self.settings.candidates:
-            best = score.topk(self.settings.candidates).indices
-            score, place, label = score[best], place[best], label[best]
-        keep = _nms_by_class(boxes_N4[place], score, label, self.settings.nms_iou)
-        height, width = content_2.tolist()
-        limits = boxes_N4.new_tensor([width, height, width, height])
-        clipped = torch.minimum(boxes_N4[place[keep]].clamp(min=0), limits)
-        visible = (clipped[:, 2:] > clipped[:, :2]).all(-1).nonzero().flatten()
-        visible = visible[: self.settings.max_detections]
-        return Detections(clipped[visible], score[keep][visible], label[keep][visible])
 
     @torch.no_grad()
     def _set_objectness(self, prior: float) -> None:

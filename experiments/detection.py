@@ -1,8 +1,11 @@
-"""The detect verb: images in, boxes drawn and written as JSON."""
+"""The detect verb: images in, boxes drawn and written as JSON and VOC's text."""
 
+import glob
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +13,22 @@ import torch
 from PIL import Image, ImageDraw
 
 from datasets.decoding import decode
-from datasets.sample import Sample, collate
+from datasets.sample import Batch, Sample, collate
 from detectors.base import AnyDetector, Detections
 from experiments.assembly import build_detector
 from experiments.atomic import write_text
 from experiments.config import RunConfig, read_config
 from experiments.costs import without_weights
 from experiments.engine.checkpoint import load_checkpoint, newest_good
-from experiments.engine.inference import detect_batches
+from experiments.engine.inference import detect_batches, found_by
 from experiments.errors import UsageError
+from experiments.evaluation import DetectionCollector
+from experiments.evaluation.devkit import write_detections
 from experiments.progress import shown
 
-SUFFIXES = (".jpg", ".jpeg", ".png")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+ONNX_SUFFIX = ".onnx"
+SIZE_MULTIPLE = 32  # of both detectors' inputs
 COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#9a6324", "#808000")
 
 
@@ -59,55 +66,124 @@ def _weights(state: dict[str, Any]) -> dict[str, torch.Tensor]:
 
 
 def image_files(paths: Sequence[Path]) -> list[Path]:
-    """The named files and the images in the named folders, in order."""
+    """The named files, those that patterns (*, ?, [..], **) match, and the images in the named
+    folders, in order.
+    """
     files: list[Path] = []
     for path in paths:
-        if path.is_dir():
-            files.extend(sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES))
-        elif path.is_file():
+        if path.is_file():
             files.append(path)
+        elif path.is_dir():
+            files.extend(_images(path.rglob("*")))
+        elif glob.has_magic(str(path)):
+            matched = map(Path, glob.glob(str(path), recursive=True))
+            files.extend(_images(p for p in matched if p.is_file()))
         else:
             raise UsageError(f"{path}: no such file or folder")
     if not files:
         raise UsageError(f"no images ({', '.join(SUFFIXES)}) in {', '.join(map(str, paths))}")
-    return files
+    return list(dict.fromkeys(files))
 
 
-def detect_files(checkpoint: Path, paths: Sequence[Path], out: Path, *, least_score: float) -> int:
-    """Detect in every image; writes `detections.json` and a picture an image into `out`."""
-    config, detector, classes = load_trained(checkpoint)
+def _images(paths: Iterable[Path]) -> list[Path]:
+    return sorted(path for path in paths if path.suffix.lower() in SUFFIXES)
+
+
+def detect_files(
+    model: Path,
+    paths: Sequence[Path],
+    out: Path,
+    *,
+    least_score: float,
+    batch: int = 1,
+    voc: bool = False,
+) -> int:
+    """Detect in every image; writes `detections.json` and a picture an image into `out`.
+
+    `model`: a checkpoint, a run's folder, or an ONNX file, which ONNX Runtime executes. `batch`:
+    images a forward pass. `voc`: also `out/voc/<class>.txt` as VOC's devkit wants them, with every
+    detection that the recipe's own threshold leaves.
+    """
     files = image_files(paths)
+    config, classes, run = _finder(model)
+    names = _names(files)
     out.mkdir(parents=True, exist_ok=True)
-    found = detect_batches(
-        detector,
-        _batches(config, detector, files),
-        bfloat16=config.train.precision == "bfloat16",
-        channels_last=config.train.channels_last,
-    )
-    rows = []
-    for file, (_, detections) in zip(files, shown(found, "detecting", len(files)), strict=True):
+    rows, collected = [], DetectionCollector()
+    found = run(_batches(config, files, batch))
+    for file, name, (_, detections) in zip(
+        files, names, shown(found, "detecting", len(files)), strict=True
+    ):
         rows.append({"image": str(file), "detections": _rows(detections, classes, least_score)})
-        draw(file, detections, classes, least_score, out / f"{file.stem}.jpg")
+        draw(file, detections, classes, least_score, out / f"{name}.jpg")
+        collected.add(
+            name,
+            detections.boxes_D4.numpy(),
+            detections.scores_D.numpy(),
+            detections.labels_D.numpy(),
+        )
     write_text(out / "detections.json", json.dumps(rows, indent=1) + "\n")
+    if voc:
+        write_detections(out / "voc", collected.table(), classes, "")
     count = sum(len(row["detections"]) for row in rows)
     print(f"{count} objects in {len(files)} images: {out}", file=sys.stderr)
     return 0
 
 
-def _batches(config: RunConfig, detector: AnyDetector, files: Sequence[Path]) -> Iterable[Any]:
+Found = Iterator[tuple[str, Detections]]
+
+
+def _finder(
+    model: Path,
+) -> tuple[RunConfig, tuple[str, ...], Callable[[Iterable[Batch]], Found]]:
+    """Recipe, classes, and what turns batches into detections in the original images."""
+    if model.suffix == ONNX_SUFFIX:
+        from experiments.onnx_model import load_onnx
+
+        loaded = load_onnx(model)
+        return loaded.config, loaded.classes, partial(found_by, loaded)
+    config, detector, classes = load_trained(model)
+    run = partial(
+        detect_batches,
+        detector,
+        bfloat16=config.train.precision == "bfloat16",
+        channels_last=config.train.channels_last,
+    )
+    return config, classes, run
+
+
+def _names(files: Sequence[Path]) -> list[str]:
+    """A name an image: its stem, with the folder before it where stems alone would collide."""
+    stems = Counter(file.stem for file in files)
+    names = [
+        file.stem if stems[file.stem] == 1 else "_".join((*file.parts[-2:-1], file.stem))
+        for file in files
+    ]
+    seen: Counter[str] = Counter()
+    for place, name in enumerate(names):
+        seen[name] += 1
+        if seen[name] > 1:
+            names[place] = f"{name}_{seen[name]}"
+    return names
+
+
+def _batches(config: RunConfig, files: Sequence[Path], batch: int) -> Iterator[Batch]:
     pipeline = config.input.test()
-    for index, file in enumerate(files):
-        image_CHW = decode(file)
-        sample = Sample(
-            image_CHW=image_CHW,
-            boxes_N4=torch.zeros(0, 4),
-            labels_N=torch.zeros(0, dtype=torch.int64),
-            ignore_N=torch.zeros(0, dtype=torch.bool),
-            image_id=file.stem,
-            index=index,
-            original_hw=(image_CHW.shape[1], image_CHW.shape[2]),
-        )
-        yield collate([pipeline(sample)], multiple=detector.size_multiple)
+    for start in range(0, len(files), batch):
+        samples = [pipeline(_sample(file)) for file in files[start : start + batch]]
+        yield collate(samples, multiple=SIZE_MULTIPLE)
+
+
+def _sample(file: Path) -> Sample:
+    image_CHW = decode(file)
+    return Sample(
+        image_CHW=image_CHW,
+        boxes_N4=torch.zeros(0, 4),
+        labels_N=torch.zeros(0, dtype=torch.int64),
+        ignore_N=torch.zeros(0, dtype=torch.bool),
+        image_id=file.stem,
+        index=0,
+        original_hw=(image_CHW.shape[1], image_CHW.shape[2]),
+    )
 
 
 def _rows(

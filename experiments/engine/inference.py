@@ -1,6 +1,6 @@
 """A detector over a loader: detections in pixels of the original images."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 
@@ -10,19 +10,30 @@ from detectors.base import AnyDetector, Detections
 from experiments.engine.step_model import to_device
 
 
-@torch.inference_mode()
 def detect_batches(
     detector: AnyDetector, batches: Iterable[Batch], *, bfloat16: bool, channels_last: bool
 ) -> Iterator[tuple[str, Detections]]:
     """Yield (image id, detections) for every image of `batches`, in order."""
     detector.eval()
     device = next(detector.parameters()).device
-    for batch in batches:
+
+    @torch.inference_mode()
+    def find(batch: Batch) -> list[Detections]:
         moved = to_device(batch, device, channels_last)
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
             output = detector(detector.normalise(moved.images_BCHW, moved.content_B2))
-        found = detector.decode(output, moved.content_B2)
-        for row, detections in enumerate(found):
+        return detector.decode(output, moved.content_B2)
+
+    return found_by(find, batches)
+
+
+@torch.inference_mode()
+def found_by(
+    find: Callable[[Batch], list[Detections]], batches: Iterable[Batch]
+) -> Iterator[tuple[str, Detections]]:
+    """Yield (image id, detections in the original image) of whatever finds them in the input."""
+    for batch in batches:
+        for row, detections in enumerate(find(batch)):
             boxes_D4 = to_original(
                 detections.boxes_D4.float().cpu(), batch.placements[row], batch.original_hw[row]
             )

@@ -1,0 +1,152 @@
+"""detect and export as a user gives them, on a small network of random weights."""
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from experiments.__main__ import main
+from experiments.assembly import build_detector
+from experiments.config import load_config, plain_config
+from experiments.engine.checkpoint import save_checkpoint
+
+MISSING = [name for name in ("onnx", "onnxruntime") if importlib.util.find_spec(name) is None]
+needs_onnx = pytest.mark.skipif(
+    bool(MISSING), reason=f"{', '.join(MISSING)}: an optional extra, is not here"
+)
+CLASSES = ("one", "two", "three")
+RECIPE = {
+    "data": {"name": "voc", "root": "nowhere", "classes": list(CLASSES)},
+    "detector": {
+        "name": "yolov2",
+        "backbone": {"name": "darknet19", "width": 0.125},
+        "head_width": 32,
+        "head_depth": 1,
+        "passthrough": 16,
+        "score_threshold": 0.15,
+    },
+    "loss": {"name": "focal", "alpha": None, "gamma": 2.0},
+    "input": {"fit": {"mode": "letterbox", "height": 96, "width": 128}},
+}
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("recipe") / "small.yaml"
+    path.write_text(yaml.safe_dump(RECIPE))
+    return path
+
+
+@pytest.fixture(scope="module")
+def checkpoint(recipe: Path) -> Path:
+    config = load_config(recipe)
+    detector = build_detector(config, CLASSES)
+    path = recipe.parent / "run/checkpoints/iteration_00000001.pt"
+    context = {"config": plain_config(config), "classes": list(CLASSES)}
+    save_checkpoint(path, {"detector": detector.state_dict(), "average": None, "context": context})
+    return path
+
+
+@pytest.fixture(scope="module")
+def photos(small_glyphs: Path) -> Path:
+    return small_glyphs / "JPEGImages"
+
+
+def detections(out: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads((out / "detections.json").read_text())
+    return rows
+
+
+def test_detect_writes_pictures_json_and_vocs_text(
+    checkpoint: Path, photos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    pattern = str(photos / "test_*.jpg")
+    words = ["--out", str(out), "--score", "0.15", "--batch", "3", "--voc"]
+    assert main(["detect", str(checkpoint.parents[1]), pattern, *words]) == 0
+    rows = detections(out)
+    assert [row["image"] for row in rows] == sorted(map(str, photos.glob("test_*.jpg")))
+    assert len(list(out.glob("*.jpg"))) == len(rows) == 8
+    found = sum(len(row["detections"]) for row in rows)
+    assert found > 8
+    lines = [
+        line for name in CLASSES for line in (out / f"voc/{name}.txt").read_text().splitlines()
+    ]
+    assert len(lines) == found
+    image, score, *box = lines[0].split()
+    assert image == Path(rows[0]["image"]).stem and 0.15 <= float(score) <= 1
+    assert len(box) == 4 and min(map(float, box)) >= 0
+
+
+@needs_onnx
+def test_an_exported_model_detects_the_same(
+    checkpoint: Path, recipe: Path, photos: Path, tmp_path: Path
+) -> None:
+    model = tmp_path / "deep/model.onnx"
+    assert main(["export", str(recipe), str(checkpoint), "--out", str(model)]) == 0
+    assert [path.name for path in model.parent.iterdir()] == ["model.onnx"]
+    words = [str(photos), "--score", "0.15"]
+    assert main(["detect", str(checkpoint), *words, "--out", str(tmp_path / "torch")]) == 0
+    run = ["detect", str(model), *words, "--backend", "onnxruntime", "--batch", "5"]
+    assert main([*run, "--out", str(tmp_path / "onnx")]) == 0
+    theirs, ours = detections(tmp_path / "onnx"), detections(tmp_path / "torch")
+    assert len(ours) == 38
+    for found, expected in zip(theirs, ours, strict=True):
+        assert found["image"] == expected["image"]
+        assert [row["class"] for row in found["detections"]] == [
+            row["class"] for row in expected["detections"]
+        ]
+        for one, other in zip(found["detections"], expected["detections"], strict=True):
+            assert one["score"] == pytest.approx(other["score"], abs=2e-4)
+            assert one["box"] == pytest.approx(other["box"], abs=0.2)
+
+
+@needs_onnx
+def test_a_recipe_exports_the_weights_it_names(recipe: Path, tmp_path: Path) -> None:
+    from experiments.onnx_model import load_onnx
+
+    path = tmp_path / "model.onnx"
+    words = [str(recipe), "detector.nms_iou=0.3", "seed=5", "--out", str(path)]
+    assert main(["export", *words]) == 0
+    model = load_onnx(path)
+    assert model.classes == CLASSES and model.config.seed == 5
+    assert plain_config(model.config)["detector"]["nms_iou"] == 0.3
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["detect", "{run}", "nowhere.jpg"], "nowhere.jpg: no such file or folder"),
+        (["detect", "{run}", "no*thing.jpg"], "no images (.jpg"),
+        (["detect", "{run}", "{photos}", "--batch", "0"], "--batch: must be >= 1"),
+        (["detect", "{run}", "{photos}", "--backend", "onnxruntime"], "'export' writes one"),
+        (["detect", "m.onnx", "{photos}", "--backend", "torch"], "runs a checkpoint"),
+        (["export", "{run}", "x=1", "--out", "m.onnx"], "name one checkpoint, or one recipe"),
+        (["export", "{run}", "{run}", "--out", "m.onnx"], "name one checkpoint, or one recipe"),
+        (["export", "nowhere", "--out", "m.onnx"], "nowhere: no such checkpoint"),
+    ],
+)
+def test_what_can_not_be_done_ends_with_2_and_a_message(
+    checkpoint: Path,
+    photos: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    message: str,
+) -> None:
+    filled = [word.format(run=checkpoint, photos=photos) for word in words]
+    assert main(filled) == 2
+    error = capsys.readouterr().err
+    assert message in error and "Traceback" not in error
+
+
+@needs_onnx
+def test_a_foreign_onnx_file_is_refused(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "foreign.onnx"
+    path.write_bytes(b"not a model")
+    assert main(["detect", str(path), str(photos)]) == 2
+    assert "not a readable ONNX file" in capsys.readouterr().err
