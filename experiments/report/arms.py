@@ -9,6 +9,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,14 @@ from experiments.report.statistics import Summary, summarise
 INCIDENTAL_PARTS = ("seed", "output", "tracking", "evaluate", "name", "arm")
 INCIDENTAL_KEYS = (
     *("root", "workers", "seed", "device", "resume", "cache_images"),
-    *("log_every", "validate_every", "checkpoint_every", "keep_checkpoints"),
+    *("log_every", "validate_every", "checkpoint_every", "keep_checkpoints", "keep_best"),
+    *("threads", "timeout"),
 )
 MOST_NAMED = 3  # differing settings that a title names; the provenance table has all
 SYMBOLS = {"gamma": "γ", "alpha": "α"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)  # an arm is itself: two with equal values are still two
 class Arm:
     """One setting.
 
@@ -54,7 +56,7 @@ class Arm:
             words = words[len(self.detector) + 1 :]
         return re.sub(r"\b(gamma|alpha)\b", lambda found: SYMBOLS[found[0]], words)
 
-    @property
+    @cached_property  # a table of a thousand runs asks some ten thousand times
     def finished(self) -> tuple[Run, ...]:
         """The runs that enter means: finished, one a seed (of a repeated seed the latest)."""
         latest: dict[int, Run] = {}
@@ -78,7 +80,7 @@ class Arm:
         return summarise([value for value in values if value is not None])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Group:
     """The arms of one detector on one test set, the baseline first, then by rising gamma."""
 

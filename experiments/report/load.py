@@ -182,7 +182,7 @@ def thin(points: Sequence[Point]) -> dict[str, NDArray[np.float64]]:
     """
     if not points:
         return {}
-    names = sorted({name for point in points for name in point})
+    names = sorted(set().union(*points))
     edges = np.linspace(0, len(points), min(len(points), CURVE_POINTS) + 1).astype(int)
     columns = {}
     for name in names:

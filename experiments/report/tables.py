@@ -5,6 +5,7 @@ tables included.
 import csv
 import io
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from experiments.report.arms import Arm, Group
@@ -43,6 +44,7 @@ class Row(NamedTuple):
     arm: Arm
     is_baseline: bool
     is_best: bool
+    note: str  # "best of 4 settings" where the arm has several
     summaries: dict[str, Summary]
     differences: dict[str, Difference]
 
@@ -73,7 +75,12 @@ def comparison(group: Group, primary: Metric) -> list[Row]:
     """The group's arms in its order, each compared with the baseline (Holm over the group's
     other arms).
     """
-    best = group.best(primary.key)
+    return list(_comparison(group, primary))
+
+
+@lru_cache(maxsize=16)  # the verdict, the page and three tables ask for the same
+def _comparison(group: Group, primary: Metric) -> tuple[Row, ...]:
+    best, notes = group.best(primary.key), _notes(group, primary)
     differences: dict[str, dict[str, Difference]] = {arm.title: {} for arm in group.arms}
     for metric in METRICS if group.baseline else ():
         assert group.baseline is not None
@@ -82,17 +89,32 @@ def comparison(group: Group, primary: Metric) -> list[Row]:
         )
         for arm, difference in zip(group.others(), found, strict=True):
             differences[arm.title][metric.key] = difference
-    return [
+    return tuple(
         Row(
             group=group,
             arm=arm,
             is_baseline=arm is group.baseline,
             is_best=arm is best,
+            note=notes.get(arm.title, ""),
             summaries={metric.key: arm.summary(metric.key) for metric in METRICS},
             differences=differences[arm.title],
         )
         for arm in group.arms
-    ]
+    )
+
+
+def _notes(group: Group, primary: Metric) -> dict[str, str]:
+    """For each name that several settings share, what to say of the one with the highest mean."""
+    by_name: dict[str, list[Arm]] = {}
+    for arm in group.arms:
+        by_name.setdefault(arm.name, []).append(arm)
+    found = {}
+    for arms in by_name.values():
+        means = [(arm.summary(primary.key).mean, arm) for arm in arms]
+        known = [(mean, arm.title) for mean, arm in means if mean is not None]
+        if len(arms) > 1 and known:
+            found[max(known)[1]] = f"best of {len(arms)} settings"
+    return found
 
 
 def per_class(group: Group, metric: Metric) -> list[ClassRow]:
@@ -233,6 +255,7 @@ def markdown_table(rows: Sequence[Row], primary: Metric) -> str:
     for row in rows:
         name = escape_markdown(row.arm.short)
         cells = [f"**{name}**" if row.is_best else name]
+        cells[0] += f" ({row.note})" if row.note else ""
         cells += [escape_markdown(setting(value)) for value in (row.arm.gamma, row.arm.alpha)]
         cells.append(str(len(row.arm.finished)))
         cells += [mean_sd(row.summaries[metric.key]) for metric in MAIN]

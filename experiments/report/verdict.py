@@ -253,7 +253,14 @@ def _setting_warnings(group: Group) -> list[str]:
     shown = ", ".join(differing[:6]) + (
         f" and {len(differing) - 6} more" if len(differing) > 6 else ""
     )
-    return [f"{group.title}: arms differ in more than the loss: {shown}."]
+    found = [f"{group.title}: arms differ in more than the loss: {shown}."]
+    tried = max(Counter(arm.name for arm in group.arms if arm.finished).values())
+    if tried > 1:
+        found.append(
+            f"{group.title}: an arm’s best of up to {tried} settings was picked by the result shown"
+            " here, which favours arms with more of them."
+        )
+    return found
 
 
 def _code_warnings(groups: Sequence[Group]) -> list[str]:
