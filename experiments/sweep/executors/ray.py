@@ -8,6 +8,7 @@ checkpoint on another. Needs the optional extra: `python -m pip install 'ray>=2.
 
 import importlib
 import importlib.util
+import logging
 import os
 import shlex
 import time
@@ -58,7 +59,7 @@ class RayExecutor:
             self._ray.init(
                 address=None if address == "local" else address,
                 log_to_driver=False,
-                logging_level="ERROR",
+                logging_level=logging.ERROR,
                 include_dashboard=False if address == "local" else None,
             )
         except (ConnectionError, ValueError, RuntimeError) as error:

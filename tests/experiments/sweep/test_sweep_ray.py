@@ -52,9 +52,23 @@ class Leash:
             env=os.environ | {"SOFTGAMMA_RUN_DIR": str(folder)},
         )
 
+    def tell(self, word: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{word}\n")
+        self.process.stdin.flush()
+
+    def let_go(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+
     def end(self) -> str:
-        output = self.process.communicate(timeout=60)[0]
-        return output
+        """What the guardian said until it was gone; the leash is held as long."""
+        assert self.process.stdout is not None
+        with self.process.stdout as output:
+            told = output.read()
+        self.let_go()
+        self.process.wait()
+        return told
 
     def wait_for(self, name: str) -> None:
         limit = time.monotonic() + 60
@@ -85,9 +99,7 @@ def test_the_guardian_tells_the_exit_code_and_keeps_the_log(tmp_path: Path) -> N
 def test_the_guardian_asks_a_trial_to_save_when_its_starter_is_gone(tmp_path: Path) -> None:
     leash = Leash(tmp_path, TRIAL)
     leash.wait_for("began")
-    assert leash.process.stdin is not None
-    leash.process.stdin.close()
-    leash.process.stdin = None
+    leash.let_go()
     leash.wait_for("saved")
     assert leash.end() == "ended 75\n"
 
@@ -97,9 +109,7 @@ def test_two_attempts_never_run_at_once(tmp_path: Path) -> None:
     first.wait_for("began")
     second = Leash(tmp_path, TRIAL, grace=0.2)
     assert second.end() == "ended 1\n"  # it waited twice its grace
-    assert first.process.stdin is not None
-    first.process.stdin.write("kill\n")
-    first.process.stdin.flush()
+    first.tell("kill")
     assert first.end() == "ended -9\n"
 
 
