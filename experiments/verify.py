@@ -33,14 +33,12 @@ def verify(report: Path, *, metrics: bool = True) -> list[str]:
     """
     manifest = read_manifest(report)
     found = list(_changed_outputs(report, manifest["files"]))
-    changed = [
-        line
-        for name, known in manifest["records"].items()
-        for line in _changed_record(report / name, known, metrics)
-    ]
+    damaged = False
+    for name, known in manifest["records"].items():
+        lines, sound = _changed_record(report / name, known, metrics)
+        found, damaged = found + lines, damaged or not sound
     # What is computed from detections is compared only where the records' files are sound.
-    tables = _changed_tables(report, manifest, diagnose=metrics and not changed)
-    return [*found, *changed, *tables]
+    return found + list(_changed_tables(report, manifest, diagnose=metrics and not damaged))
 
 
 def read_manifest(report: Path) -> dict[str, Any]:
@@ -71,20 +69,21 @@ def _changed_outputs(report: Path, files: dict[str, str]) -> Iterator[str]:
             yield f"{path}: was changed after the report was made"
 
 
-def _changed_record(folder: Path, known: str, metrics: bool) -> list[str]:
+def _changed_record(folder: Path, known: str, metrics: bool) -> tuple[list[str], bool]:
+    """What differs in one run's folder, and whether its files are the recorded ones."""
     path = folder / "record.json"
     if not path.is_file():
-        return [f"{path}: is gone"]
+        return [f"{path}: is gone"], False
     found = [] if file_hash(path) == known else [f"{path}: was changed after the report was made"]
     try:
         record = load_record(folder)
     except RecordError as error:
-        return [*found, str(error)]
+        return [*found, str(error)], False
     changed = changed_files(folder, record)
     found += [f"{folder / record.files[name].path}: is not the file recorded" for name in changed]
     if metrics and record.files and record.metrics is not None and not changed:
         found += _changed_metrics(folder, record)
-    return found
+    return found, not changed
 
 
 def _changed_metrics(folder: Path, record: RunRecord) -> list[str]:

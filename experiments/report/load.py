@@ -6,6 +6,7 @@ Curves are thinned as soon as they are read, so that a thousand runs fit in a li
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -183,14 +184,22 @@ def thin(points: Sequence[Point]) -> dict[str, NDArray[np.float64]]:
     if not points:
         return {}
     names = sorted(set().union(*points))
+    table = _table(points, names)
     edges = np.linspace(0, len(points), min(len(points), CURVE_POINTS) + 1).astype(int)
     columns = {}
-    for name in names:
-        column = np.array(
-            [point.get(name) for point in points], dtype=np.float64
-        )  # None becomes NaN
+    for name, column in zip(names, table, strict=True):
         if name in ("iteration", "progress", "seconds"):
             columns[name] = column[edges[1:] - 1]
         else:
             columns[name] = np.add.reduceat(column, edges[:-1]) / np.diff(edges)
     return columns
+
+
+def _table(points: Sequence[Point], names: Sequence[str]) -> NDArray[np.float64]:
+    """The values by name, [names, points]; None and what is missing become NaN."""
+    read = itemgetter(*names, names[0])  # the last: a tuple also where there is one name
+    try:
+        rows = list(map(read, points))
+    except KeyError:  # some points lack some names
+        rows = [tuple(point.get(name) for name in (*names, names[0])) for point in points]
+    return np.array(rows, dtype=np.float64).T[:-1]

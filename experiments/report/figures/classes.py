@@ -59,7 +59,7 @@ def draw(info: ClassesInfo) -> Figure:
             axes.plot(row.seeds, [place] * len(row.seeds), ".", color=colour, markersize=5)
         far = max((row.points, *row.seeds), key=lambda value: value if row.points >= 0 else -value)
         side, align = (4, "left") if row.points >= 0 else (-4, "right")
-        axes.annotate(
+        note = axes.annotate(
             signed(row.points),
             (far, place),
             (side, 0),
@@ -68,6 +68,7 @@ def draw(info: ClassesInfo) -> Figure:
             va="center",
             fontsize=7.5,
         )
+        note.set_in_layout(False)  # inside the axes: need not be measured
     axes.axvline(0, color=style.LIGHT["base"], linewidth=1.2)
     names = [f"{row.label[: style.LONGEST_LABEL]} ({row.objects:,})" for row in info.classes]
     axes.set_yticks(range(len(names)), names, color=style.LIGHT["ink"])

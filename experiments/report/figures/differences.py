@@ -49,7 +49,7 @@ def draw(info: DifferencesInfo, names: dict[str, str]) -> Figure:
             axes.plot([difference.low, difference.high], [place, place], color=colour, linewidth=2)
         face = colour if difference.low is not None else "none"
         axes.plot([points], [place], mark, color=colour, markerfacecolor=face, markersize=6)
-        axes.annotate(
+        note = axes.annotate(
             signed(points),
             (points, place),
             (0, 6),
@@ -58,6 +58,7 @@ def draw(info: DifferencesInfo, names: dict[str, str]) -> Figure:
             fontsize=7.5,
             color=style.LIGHT["soft"],
         )
+        note.set_in_layout(False)  # inside the axes: need not be measured
     axes.set_yticks(
         range(len(info.arms)), [style.label(arm) for arm, _ in info.arms], color=style.LIGHT["ink"]
     )

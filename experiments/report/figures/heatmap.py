@@ -62,7 +62,7 @@ def draw(info: HeatmapInfo) -> Figure:
         )
         strong = "bold" if mean == best else "normal"
         words = mean_sd(summary)
-        axes.text(
+        number = axes.text(
             column,
             row,
             words,
@@ -72,6 +72,7 @@ def draw(info: HeatmapInfo) -> Figure:
             fontweight=strong,
             color=style.LIGHT["ink"],
         )
+        number.set_in_layout(False)
     axes.set_xticks(range(len(info.gammas)), info.gammas)
     axes.set_yticks(
         range(len(info.alphas)), ["none" if alpha == "–" else alpha for alpha in info.alphas]
