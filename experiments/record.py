@@ -30,6 +30,7 @@ CURVES_FILE = "curves.jsonl"
 
 Status = Literal["running", "finished", "failed", "interrupted"]
 Point = dict[str, float | None]  # one point of the curves; "iteration" is always there
+_CURVES = tuple[Point, ...]
 _NUMBER = {float, int, type(None)}
 _PERCENT = float | None
 
@@ -352,11 +353,18 @@ class _JsonReader(Reader):
         # takes 30 times as long and is left to what does not fit.
         if kind == _PERCENT and (value is None or type(value) is float):
             return value
-        if kind == Point and isinstance(value, dict) and _NUMBER >= set(map(type, value.values())):
-            return {name: None if item is None else float(item) for name, item in value.items()}
+        if kind == _CURVES and _fits_curves(value):
+            return tuple(value)
         if kind is ClassMetrics and _fits_class(value):
             return ClassMetrics(**value)
         return value if kind is Any else super().read(kind, value, where, key)
+
+
+def _fits_curves(value: Any) -> bool:
+    """True for a list of objects whose values are numbers or null."""
+    if not isinstance(value, list):
+        return False
+    return all(type(row) is dict and _NUMBER.issuperset(map(type, row.values())) for row in value)
 
 
 def _fits_class(value: Any) -> bool:
