@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from datasets.annotation import Annotation
+from datasets.errors import DataError
 from datasets.placement import compose, place_boxes, plan, render
 from datasets.sample import Batch, Sample, collate
 from datasets.sampling import BatchSampler, Draw, Order
@@ -165,10 +166,24 @@ class _Batches:
         self._loader = loader
 
     def __iter__(self) -> Iterator[Batch]:
-        return cast(Iterator[Batch], iter(self._loader))
+        batches = iter(self._loader)
+        while True:
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            except DataError as error:
+                raise _in_own_words(error) from None
+            yield cast(Batch, batch)
 
     def __len__(self) -> int:
         return len(self._loader)
+
+
+def _in_own_words(error: DataError) -> DataError:
+    """The error as it was raised: a DataLoader puts a worker's whole traceback in its message."""
+    mark = f"{type(error).__module__}.{type(error).__name__}: "
+    return type(error)(str(error).rpartition(mark)[2].strip())
 
 
 def _single_thread(_: int) -> None:

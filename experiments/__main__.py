@@ -28,6 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of all verbs; imports nothing heavy, so that --help is quick."""
     from experiments import (
         anatomy_verbs,
+        bench_verbs,
         data_verbs,
         eval_verbs,
         report_verbs,
@@ -47,7 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(title="verbs", dest="verb", metavar="VERB", required=True)
     for module in (
         *(run_verbs, sweep_verbs, study_verbs, report_verbs),
-        *(eval_verbs, anatomy_verbs, data_verbs),
+        *(eval_verbs, anatomy_verbs, data_verbs, bench_verbs),
     ):
         module.add_parsers(verbs)
     return parser

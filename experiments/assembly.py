@@ -12,8 +12,11 @@ from datasets.sample import Batch
 from datasets.sampling import Order, orientation, repeat_factors
 from detectors.base import AnyDetector
 from experiments.config import RunConfig, plain_config
+from experiments.engine import distributed
+from experiments.engine.finite import NonFinite
 from experiments.engine.fit import Plan
-from experiments.provenance import core_count
+from experiments.engine.machine import loader_processes
+from experiments.errors import UsageError
 from losses.base import ScheduledLoss
 
 SplitName = Literal["train", "val", "test"]
@@ -44,7 +47,7 @@ def build_detector(config: RunConfig, classes: tuple[str, ...]) -> AnyDetector:
 def batches_from(
     config: RunConfig, dataset: Dataset, detector: AnyDetector, start: int
 ) -> Iterable[Batch]:
-    """Endless shuffled training batches, from the `start`-th on."""
+    """Endless shuffled training batches of this rank, from the `start`-th on."""
     cache = config.train.cache_images
     longest = cache if isinstance(cache, int) else None
     return train_loader(
@@ -54,6 +57,8 @@ def batches_from(
         config.seed,
         loader_workers(config),
         start_batch=start,
+        rank=distributed.rank(),
+        world=distributed.world(),
         multiple=detector.size_multiple,
         pin=torch.cuda.is_available(),
         order=_order(config, dataset),
@@ -70,31 +75,35 @@ def _order(config: RunConfig, dataset: Dataset) -> Order:
             columns["first"], columns["label"], classes, train.repeat_threshold
         )
     groups = orientation(dataset.sizes_I2) if train.group == "orientation" else None
-    return Order(len(dataset), train.batch_size, config.seed, repeats, groups)
+    batch = train.batch_size * distributed.world()
+    return Order(len(dataset), batch, config.seed, repeats, groups)
 
 
 def batches_in_order(config: RunConfig, dataset: Dataset, detector: AnyDetector) -> Iterable[Batch]:
-    """Every image of a split once, in order, without augmentation."""
+    """Every image of a split once, in order, without augmentation; of several ranks, each takes
+    its share.
+    """
     return test_loader(
         dataset,
         config.input.test(),
         config.evaluate.batch_size,
         loader_workers(config),
+        rank=distributed.rank(),
+        world=distributed.world(),
         multiple=detector.size_multiple,
     )
 
 
 def loader_workers(config: RunConfig) -> int:
-    """Processes that load images: as configured, else none beside a network on two cores."""
-    if config.train.workers is not None:
-        return config.train.workers
-    cores = core_count()
-    return 0 if cores <= 2 and not torch.cuda.is_available() else min(8, cores - 1)
+    """Processes that load images: as configured, else what suits the machine."""
+    return loader_processes() if config.train.workers is None else config.train.workers
 
 
 def fit_plan(config: RunConfig, classes: tuple[str, ...], loss: ScheduledLoss) -> Plan:
     """What the engine needs to know of a run; `loss` is the configured one, prepared."""
     train = config.train
+    if train.precision == "float16" and not torch.cuda.is_available():
+        raise UsageError("train.precision: float16 needs a GPU; on a CPU there is bfloat16")
     return Plan(
         iterations=train.iterations,
         batch_size=train.batch_size,
@@ -103,12 +112,19 @@ def fit_plan(config: RunConfig, classes: tuple[str, ...], loss: ScheduledLoss) -
         optimizer=config.optimizer,
         learning_rate=config.learning_rate,
         loss=loss,
-        bfloat16=train.precision == "bfloat16",
+        precision=train.precision,
         channels_last=train.channels_last,
+        compile=train.compile,
         ema=train.ema,
         validate_every=train.validate_every,
         checkpoint_every=train.checkpoint_every,
         keep_checkpoints=train.keep_checkpoints,
+        keep_best=train.keep_best,
+        best_metric=train.best_metric,
+        measured=train.measure,
         log_every=train.log_every,
+        nonfinite=NonFinite(train.nonfinite, train.nonfinite_limit),
+        seconds=train.seconds,
+        patience=train.patience,
         context={"config": plain_config(config), "classes": list(classes)},
     )

@@ -28,6 +28,11 @@ class DetectorSettings:
     """Marks a field that one row of `detectors.DETECTORS` fills."""
 
 
+BestMetric = Literal[
+    "voc07_map", "voc_area_map", "coco_ap", "coco_ap50", "coco_ap75", "coco_ap_small"
+]
+
+
 @dataclass(frozen=True, slots=True)
 class Train:
     """How long, how much at a time, and in which arithmetic."""
@@ -35,8 +40,11 @@ class Train:
     iterations: int = 1000  # updates of the weights
     batch_size: int = 8  # images a forward pass and process
     accumulate: int = 1  # forward passes an update
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"  # float16: on a GPU only
     channels_last: bool = True
+    compile: bool = False  # torch.compile of the network's parts
+    deterministic: bool = False  # refuse operations that vary from run to run on a GPU
+    threads: int | None = None  # of a CPU; null: the cores that loader processes leave
     match_gradient: bool = False  # scale the loss: at step 0 its gradient is as long as CE's
     ema: float | None = None  # momentum of the old average, for example 0.998; null: none
     group: Literal["none", "orientation"] = "none"  # batches of images of one shape: less padding
@@ -47,7 +55,15 @@ class Train:
     )
     validate_every: int | None = None  # iterations; null: not during training
     checkpoint_every: int = 1000
-    keep_checkpoints: int = 2
+    keep_checkpoints: int = 2  # the last ones, to go on from
+    keep_best: int = 1  # and those of the best validations, to detect with
+    best_metric: BestMetric = "voc07_map"  # what best means, also for patience
+    measure: Literal["last", "best"] = "last"  # the weights that are measured at the end
+    patience: int | None = None  # stop after so many validations without a better one
+    seconds: float | None = None  # stop after so much time in iterations, validations not counted
+    nonfinite: Literal["stop", "skip"] = "stop"  # what a loss that is no number does
+    nonfinite_limit: int = 10  # updates that skip may leave out
+    timeout: float = 1800.0  # seconds that ranks wait for one another
     log_every: int = 20  # iterations between flushes of the curves; every iteration has its row
 
     def __post_init__(self) -> None:
@@ -60,6 +76,26 @@ class Train:
             )
         if self.ema is not None and not 0 < self.ema < 1:
             raise ValueError(f"ema: must lie between 0 and 1, or be null, found {self.ema}")
+        self._check_limits()
+
+    def _check_limits(self) -> None:
+        for name in ("threads", "patience", "validate_every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name}: must be >= 1 or null, found {value}")
+        for name in ("keep_best", "nonfinite_limit"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: must be >= 0, found {getattr(self, name)}")
+        if self.keep_checkpoints < 1:
+            raise ValueError(f"keep_checkpoints: must be >= 1, found {self.keep_checkpoints}")
+        if self.seconds is not None and not self.seconds > 0:
+            raise ValueError(f"seconds: must be > 0 or null, found {self.seconds}")
+        if not self.timeout > 0:
+            raise ValueError(f"timeout: must be > 0, found {self.timeout}")
+        if self.patience is not None and self.validate_every is None:
+            raise ValueError("patience: counts validations; set train.validate_every too")
+        if self.measure == "best" and (self.validate_every is None or self.keep_best == 0):
+            raise ValueError("measure: best needs train.validate_every, and train.keep_best >= 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +129,13 @@ class RunConfig:
     tracking: Tracking = field(default_factory=Tracking)
     arm: str | None = None  # the name in tables; null: detector and loss
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.train.measure == "best" and self.evaluate.split == "val":
+            raise ValueError(
+                "train: measure: best is chosen on val, so val cannot measure it; set "
+                "evaluate.split to test"
+            )
 
 
 _DATA = Choice("name", DATASETS)

@@ -19,7 +19,7 @@ from experiments.assembly import build_detector
 from experiments.atomic import write_text
 from experiments.config import RunConfig, read_config
 from experiments.costs import without_weights
-from experiments.engine.checkpoint import load_checkpoint, newest_good
+from experiments.engine.checkpoint import find_checkpoint
 from experiments.engine.inference import detect_batches, found_by
 from experiments.errors import UsageError
 from experiments.evaluation import DetectionCollector
@@ -33,16 +33,10 @@ COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#9
 
 
 def load_trained(path: Path) -> tuple[RunConfig, AnyDetector, tuple[str, ...]]:
-    """Config, detector and classes of a checkpoint file, or of the newest one in a run's folder."""
-    if path.is_dir():
-        found = newest_good(path if path.name == "checkpoints" else path / "checkpoints")
-        if found is None:
-            raise UsageError(
-                f"{path}: no checkpoint here; name a run's folder or a checkpoint file"
-            )
-        path, state = found
-    else:
-        state = load_checkpoint(path)
+    """Config, detector and classes of a checkpoint file, of the newest one in a run's folder, or,
+    for `<run>/best`, of the one with the best validation.
+    """
+    _, state = find_checkpoint(path)
     config = read_config(state["context"]["config"])
     classes = tuple(state["context"]["classes"])
     detector = build_detector(without_weights(config), classes)

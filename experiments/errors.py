@@ -1,4 +1,4 @@
-"""Errors that are the user's to mend: shown without a traceback, with exit status 2."""
+"""Errors that are told without a traceback: the user's to mend, or a guard's that ended a run."""
 
 
 class ConfigError(ValueError):
@@ -7,3 +7,7 @@ class ConfigError(ValueError):
 
 class UsageError(ValueError):
     """A command that cannot be carried out as it was given."""
+
+
+class GuardError(RuntimeError):
+    """A run that a guard ended, exit status 1: what happened, what to change, what is kept."""

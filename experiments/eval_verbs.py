@@ -11,6 +11,7 @@ _TEACH_EVAL = """\
 Measure detections: VOC's average precision in both forms and COCO's, for all classes and for each.
 
   python -m experiments eval runs/mine                           a trained run, once more
+  python -m experiments eval runs/mine/best                      its best validation's weights
   python -m experiments eval runs/mine/checkpoints/NAME.pt       one of its checkpoints
   python -m experiments eval configs/bccd/yolov2_focal.yaml runs/mine            on other data
   python -m experiments eval --detections runs/mine --protocol all       its dump, without model

@@ -11,6 +11,7 @@ from datasets.dataset import Dataset
 from detectors.base import AnyDetector
 from experiments.assembly import batches_in_order
 from experiments.config import RunConfig
+from experiments.engine import distributed
 from experiments.engine.inference import detect_batches
 from experiments.evaluation import DetectionCollector, Tables, TruthCollector, evaluate, write_dump
 from experiments.progress import shown
@@ -29,27 +30,42 @@ class Measured:
 
 
 def measure(config: RunConfig, detector: AnyDetector, dataset: Dataset, split: str) -> Measured:
-    """Detect on every image of `dataset` and compute all metrics."""
+    """Detect on every image of `dataset` and compute all metrics.
+
+    Of several ranks each detects on its share; every one gets all detections, and the metrics that
+    the first computed.
+    """
     began = time.perf_counter()
-    collected = DetectionCollector()
-    batches = batches_in_order(config, dataset, detector)
+    table = _detections(config, detector, dataset, split)
+    truth, images = truth_tables(dataset)
+    metrics: dict[str, Any] = {}
+    if distributed.is_first():
+        metrics = evaluate(table, truth, images, dataset.classes, split=split)
+    metrics = distributed.shared(metrics)
+    return Measured(table, truth, images, metrics, time.perf_counter() - began)
+
+
+def _detections(
+    config: RunConfig, detector: AnyDetector, dataset: Dataset, split: str
+) -> pd.DataFrame:
+    """Each image's detections once, in the order of the data set."""
     found = detect_batches(
         detector,
-        batches,
+        batches_in_order(config, dataset, detector),
         bfloat16=config.train.precision == "bfloat16",
         channels_last=config.train.channels_last,
     )
-    for image_id, detections in shown(found, f"detecting on {split}", len(dataset)):
-        collected.add(
-            image_id,
-            detections.boxes_D4.numpy(),
-            detections.scores_D.numpy(),
-            detections.labels_D.numpy(),
-        )
-    table = collected.table()
-    truth, images = truth_tables(dataset)
-    metrics = evaluate(table, truth, images, dataset.classes, split=split)
-    return Measured(table, truth, images, metrics, time.perf_counter() - began)
+    if distributed.is_first():
+        found = shown(found, f"detecting on {split}", len(dataset) // distributed.world())
+    mine = [
+        (image_id, each.boxes_D4.numpy(), each.scores_D.numpy(), each.labels_D.numpy())
+        for image_id, each in found
+    ]
+    ranks = distributed.gathered(mine)
+    collected = DetectionCollector()
+    for index in range(len(dataset)):
+        collected.add(*ranks[index % len(ranks)][index // len(ranks)])
+    return collected.table()
 
 
 def truth_tables(dataset: Dataset) -> tuple[pd.DataFrame, pd.DataFrame]:

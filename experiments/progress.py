@@ -2,10 +2,10 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -26,15 +26,16 @@ ItemT = TypeVar("ItemT")
 class TrainProgress(AbstractContextManager["TrainProgress"]):
     """Shows rows of the curves as they come."""
 
-    def __init__(self, title: str, iterations: int, start: int) -> None:
+    def __init__(self, title: str, iterations: int) -> None:
         self._title = title
         self._iterations = iterations
-        self._start = start
+        self._start = 0
         self._began: float | None = None  # the first row: opening data is not training
         self._told = 0.0
+        self._validated = ""
         self._console = Console(file=sys.stderr)
         self._bar = _bar(self._console, TextColumn("{task.fields[numbers]}"))
-        self._task = self._bar.add_task(title, total=iterations, completed=start, numbers="")
+        self._task = self._bar.add_task(title, total=iterations, numbers="")
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -50,21 +51,28 @@ class TrainProgress(AbstractContextManager["TrainProgress"]):
         if self._console.is_terminal:
             self._bar.stop()
 
+    def validated(self, iteration: int, metrics: Mapping[str, Any]) -> None:
+        """Show the last validation beside the rows from now on."""
+        value = metrics.get("voc07_map")
+        self._validated = "" if value is None else f"  mAP {value:.1f}"
+
     def __call__(self, row: Row) -> None:
         """Show one row."""
         done = int(row["iteration"] or 0)
+        if self._began is None:
+            self._began, self._start = time.monotonic(), done
+            self._bar.reset(self._task, completed=done)  # a resumed run does not begin at 0
         if self._console.is_terminal:
-            self._bar.update(self._task, completed=done, numbers=_numbers(row))
+            self._bar.update(self._task, completed=done, numbers=_numbers(row) + self._validated)
             return
         now = time.monotonic()
-        if self._began is None:
-            self._began, self._start = now, done
         if now - self._told < SECONDS_BETWEEN_LINES and done < self._iterations:
             return
         self._told = now
         left = (now - self._began) / max(1, done - self._start) * (self._iterations - done)
         print(
-            f"{self._title}: {done}/{self._iterations}  {_numbers(row)}  ETA {left:.0f} s",
+            f"{self._title}: {done}/{self._iterations}  {_numbers(row)}{self._validated}"
+            f"  ETA {left:.0f} s",
             file=sys.stderr,
             flush=True,
         )

@@ -173,6 +173,7 @@ class RunRecord:
     validations: tuple[Validation, ...] = ()
     metrics: Metrics | None = None
     files: dict[str, File] = field(default_factory=dict)
+    ended: str | None = None  # why training ended before its last iteration: patience or seconds
     error: Failure | None = None
     format: int = FORMAT
 

@@ -4,7 +4,7 @@ import dataclasses
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,13 @@ from datasets.dataset import Dataset
 from datasets.sample import Batch
 from detectors.base import AnyDetector
 from experiments.assembly import Splits, batches_from, build_detector, fit_plan, open_splits
-from experiments.config import RunConfig, arm_name, plain_config
+from experiments.config import RunConfig, arm_name, plain_config, read_config
+from experiments.engine import distributed
 from experiments.engine.fit import Fit, Fitted
-from experiments.errors import UsageError
+from experiments.engine.guards import LostRankError, explained
+from experiments.engine.machine import prepared
+from experiments.engine.stopping import Interrupted, Stop, raise_on_signals
+from experiments.errors import ConfigError, GuardError, UsageError
 from experiments.loss_preparation import prepare_loss
 from experiments.measuring import Measured, dump, measure
 from experiments.progress import TrainProgress
@@ -35,9 +39,14 @@ from experiments.record import (
     write_record,
 )
 from experiments.tracking import Tracker, open_tracker
+from experiments.validating import Validation, image_paths
 from experiments.yaml_source import parse_overrides
 from losses.base import ScheduledLoss
 
+_WHY = {
+    Stop.PATIENCE: "no better validation for as long as train.patience allows; stopped",
+    Stop.SECONDS: "train.seconds is used up; stopped",
+}
 PROBLEMS_SHOWN = 5
 DIFFERENCES_SHOWN = 3
 
@@ -59,6 +68,17 @@ def train_run(config: RunConfig, folder: Path, overrides: Sequence[str] = ()) ->
     if finished is not None:
         print(f"{folder}: already finished; its record stands", file=sys.stderr)
         return finished
+    train = config.train
+    with (
+        prepared(train.threads, train.deterministic),
+        distributed.joined(train.timeout, folder),
+        raise_on_signals(),
+    ):
+        return _recorded_run(config, folder, overrides)
+
+
+def _recorded_run(config: RunConfig, folder: Path, overrides: Sequence[str]) -> RunRecord:
+    """The run with its record, which the first rank alone writes, whatever happens."""
     record = start_record(
         id=folder.name,
         arm=arm_name(config),
@@ -66,20 +86,24 @@ def train_run(config: RunConfig, folder: Path, overrides: Sequence[str] = ()) ->
         seed=config.seed,
         overrides=parse_overrides(overrides),
     )
-    write_record(folder, record)
+    _write(folder, record)
     began = time.perf_counter()
     mirrors: list[Tracker] = []  # one, once there are data to train on
     try:
         record = _train_and_measure(config, folder, record, mirrors)
+    except Interrupted:
+        record = dataclasses.replace(record, status="interrupted")
     except Exception as error:
-        record = dataclasses.replace(record, status="failed", error=_failure(error))
-        if isinstance(error, ValueError):
-            raise UsageError(str(error)) from error
-        traceback.print_exc()
+        told = _told(error, config, folder)
+        record = dataclasses.replace(record, status="failed", error=_failure(told, error))
+        distributed.leave_trace(folder, told)
+        if isinstance(told, ValueError):
+            raise UsageError(str(told)) from error
+        _tell(told, error)
     finally:
         seconds = dataclasses.replace(record.seconds, total=time.perf_counter() - began)
         record = dataclasses.replace(record, finished=timestamp(), seconds=seconds)
-        write_record(folder, record)
+        _write_last(folder, record)
         for tracker in mirrors:
             tracker.finish(record)
     return record
@@ -88,12 +112,16 @@ def train_run(config: RunConfig, folder: Path, overrides: Sequence[str] = ()) ->
 def _train_and_measure(
     config: RunConfig, folder: Path, record: RunRecord, mirrors: list[Tracker]
 ) -> RunRecord:
-    splits = open_splits(config)
+    with distributed.in_turn():
+        splits = open_splits(config)
     data = _describe(splits)
     detector = build_detector(config, splits.train.classes)
     loss, facts = _prepared(config, splits, detector)
     record = dataclasses.replace(record, data=data, loss=facts)
-    write_record(folder, record)
+    _write(folder, record)
+    if not distributed.is_first():
+        fitted = _fit(config, folder, splits, detector, loss, [], Validation(config))
+        return _measured(config, folder, _ended(record, fitted), splits, fitted)
     _tell_problems(data)
     tracker = open_tracker(
         config.tracking.wandb,
@@ -104,9 +132,8 @@ def _train_and_measure(
     )
     mirrors.append(tracker)
     with CurveWriter(folder) as curves:
-        fitted = _fit(config, folder, record, splits, detector, loss, curves, tracker)
-    record = _with_curves(record, folder, fitted)
-    return _measured(config, folder, record, splits, fitted) if fitted.finished else record
+        fitted = _followed(config, folder, record, splits, detector, loss, curves, tracker)
+    return _measured(config, folder, _with_curves(record, folder, fitted), splits, fitted)
 
 
 def _prepared(
@@ -118,7 +145,7 @@ def _prepared(
     return prepare_loss(config, splits.train, detector, first)
 
 
-def _fit(
+def _followed(
     config: RunConfig,
     folder: Path,
     record: RunRecord,
@@ -128,12 +155,29 @@ def _fit(
     curves: CurveWriter,
     tracker: Tracker,
 ) -> Fitted:
-    validation = _Validation(config, curves, tracker)
+    """Fit, with its numbers on disk, in the mirror and on the terminal."""
 
     def mirror(row: dict[str, float | None]) -> None:
         tracker.log(row, int(row["iteration"] or 0))
 
-    sinks: list[Any] = [curves.point, mirror]
+    def tracked(iteration: int, metrics: Mapping[str, Any]) -> None:
+        tracker.validated(metrics, iteration)
+
+    with TrainProgress(record.arm, config.train.iterations) as progress:
+        validation = Validation(config, [curves.validation, tracked, progress.validated])
+        sinks: list[Any] = [curves.point, mirror, progress]
+        return _fit(config, folder, splits, detector, loss, sinks, validation)
+
+
+def _fit(
+    config: RunConfig,
+    folder: Path,
+    splits: Splits,
+    detector: AnyDetector,
+    loss: ScheduledLoss,
+    sinks: list[Any],
+    validation: Validation,
+) -> Fitted:
     fit = Fit(
         detector,
         lambda start: batches_from(config, splits.train, detector, start),
@@ -141,34 +185,19 @@ def _fit(
         fit_plan(config, splits.train.classes, loss),
         sinks=sinks,
         validate=validation,
+        file_names=lambda ids: image_paths(splits.train, ids),
     )
-    with TrainProgress(record.arm, config.train.iterations, fit.start) as progress:
-        sinks.append(progress)
-        return fit.run()
-
-
-class _Validation:
-    """Measures the validation split in the middle of training; it is opened at first use."""
-
-    def __init__(self, config: RunConfig, curves: CurveWriter, tracker: Tracker) -> None:
-        self._config = config
-        self._curves = curves
-        self._tracker = tracker
-        self._dataset: Dataset | None = None
-
-    def __call__(self, detector: AnyDetector, iteration: int) -> None:
-        if self._dataset is None:
-            data: Any = self._config.data
-            self._dataset = data.open("val")
-        metrics = measure(self._config, detector, self._dataset, "val").metrics
-        self._curves.validation(iteration, metrics)
-        self._tracker.validated(metrics, iteration)
+    return fit.run()
 
 
 def _measured(
     config: RunConfig, folder: Path, record: RunRecord, splits: Splits, fitted: Fitted
 ) -> RunRecord:
+    if not fitted.finished:
+        return record
     measured: Measured = measure(config, fitted.detector, splits.measured, splits.measured_name)
+    if not distributed.is_first():
+        return dataclasses.replace(record, status="finished")
     files = dump(measured, folder, splits.measured.classes)
     seconds = dataclasses.replace(record.seconds, evaluate=measured.seconds)
     metrics = read_metrics(measured.metrics)
@@ -188,10 +217,18 @@ def _with_curves(record: RunRecord, folder: Path, fitted: Fitted) -> RunRecord:
     """The record with what its curves file holds, rows of earlier sittings included."""
     running = load_record(folder)
     return dataclasses.replace(
+        _ended(record, fitted), curves=running.curves, validations=running.validations
+    )
+
+
+def _ended(record: RunRecord, fitted: Fitted) -> RunRecord:
+    early = fitted.stop in (Stop.PATIENCE, Stop.SECONDS)
+    if early and distributed.is_first():
+        print(f"{record.arm}: {_WHY[fitted.stop]} at iteration {fitted.iteration}", file=sys.stderr)
+    return dataclasses.replace(
         record,
         status="interrupted",
-        curves=running.curves,
-        validations=running.validations,
+        ended=fitted.stop.name.lower() if early else None,
         seconds=Seconds(train=fitted.seconds),
     )
 
@@ -200,7 +237,7 @@ def _finished(folder: Path, config: RunConfig) -> RunRecord | None:
     if not (folder / RECORD_FILE).is_file():
         return None
     record = load_record(folder)
-    differing = list(_differing(record.config, plain_config(config)))
+    differing = list(_differing(_with_defaults(record.config), plain_config(config)))
     if differing:
         more = "; ..." if len(differing) > DIFFERENCES_SHOWN else ""
         raise UsageError(
@@ -209,6 +246,14 @@ def _finished(folder: Path, config: RunConfig) -> RunRecord | None:
             "the folder"
         )
     return record if record.status == "finished" else None
+
+
+def _with_defaults(config: dict[str, Any]) -> dict[str, Any]:
+    """A recorded configuration with the keys that did not exist when it ran, at their defaults."""
+    try:
+        return plain_config(read_config(config))
+    except ConfigError:
+        return config
 
 
 def _differing(old: Any, new: Any, key: str = "") -> Iterator[str]:
@@ -248,7 +293,48 @@ def _tell_problems(data: Data) -> None:
         )
 
 
-def _failure(error: BaseException) -> Failure:
+def _write(folder: Path, record: RunRecord) -> None:
+    if distributed.is_first():
+        write_record(folder, record)
+
+
+def _write_last(folder: Path, record: RunRecord) -> None:
+    """The record as it ends; on a full disk the one of the beginning stands."""
+    try:
+        _write(folder, record)
+    except OSError as error:
+        print(
+            f"{folder / RECORD_FILE}: the end of this run is not in it: {error.strerror}",
+            file=sys.stderr,
+        )
+
+
+def _told(error: Exception, config: RunConfig, folder: Path) -> Exception:
+    """The error as the record and the user are told of it."""
+    if distributed.is_lost_rank(error):
+        return distributed.lost_rank(error, folder)
+    train = config.train
+    return explained(
+        error,
+        f"Lower train.batch_size ({train.batch_size}; raise train.accumulate, {train.accumulate} "
+        "now, by as much and the update stays the same), the input's size, or train.workers; "
+        f"train.precision=bfloat16 ({train.precision} now) halves what the network keeps, "
+        f"train.cache_images ({train.cache_images} now) decides what the images keep",
+        folder / RECORD_FILE,
+    )
+
+
+def _tell(told: Exception, error: Exception) -> None:
+    """A guard's words alone, anything else with its traceback; a rank that only missed another
+    leaves the telling to it.
+    """
+    if not isinstance(told, GuardError):
+        traceback.print_exception(error)
+    elif distributed.is_first() or not isinstance(told, LostRankError):
+        print(f"error: {told}", file=sys.stderr)
+
+
+def _failure(told: BaseException, error: BaseException) -> Failure:
     frames = traceback.extract_tb(error.__traceback__)
     where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return Failure(type=type(error).__name__, message=str(error), where=where)
+    return Failure(type=type(told).__name__, message=str(told), where=where)

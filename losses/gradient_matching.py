@@ -13,12 +13,15 @@ import torch
 from torch import Tensor
 
 from losses.base import ClassificationLoss, ScheduledLoss
+from losses.normalise import over_ranks, rank_count
 
 
 def gradient_norm(loss: Tensor, parameters: Iterable[Tensor]) -> Tensor:
     """Euclidean norm of d loss / d parameters over all of them together, a scalar.
 
     Keeps the graph and leaves every `.grad` alone. Parameters that the loss does not reach count 0.
+    With several ranks it is the norm of their mean gradient, that of the batch they share: all of
+    them must call.
 
     >>> weight = torch.tensor([3.0, 4.0], requires_grad=True)
     >>> gradient_norm(0.5 * (weight * weight).sum(), [weight])
@@ -26,8 +29,18 @@ def gradient_norm(loss: Tensor, parameters: Iterable[Tensor]) -> Tensor:
     """
     wanted = [parameter for parameter in parameters if parameter.requires_grad]
     gradients = torch.autograd.grad(loss, wanted, retain_graph=True, allow_unused=True)
+    if rank_count() > 1:
+        gradients = tuple(
+            _mean(torch.zeros_like(parameter) if gradient is None else gradient)
+            for parameter, gradient in zip(wanted, gradients, strict=True)
+        )
     squares = [gradient.float().square().sum() for gradient in gradients if gradient is not None]
     return torch.stack(squares).sum().sqrt() if squares else loss.new_zeros(())
+
+
+def _mean(gradient: Tensor) -> Tensor:
+    total, ranks = over_ranks(gradient.contiguous())
+    return total / ranks
 
 
 def matching_scale(loss: Tensor, reference: Tensor, parameters: Iterable[Tensor]) -> float:

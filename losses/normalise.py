@@ -4,6 +4,9 @@ Every normaliser maps the positives of each image, foreground_B, to divisor_B, a
 `total = (loss_B / divisor_B).sum()` with loss_B the plain sum over the anchors of each image.
 alpha, gamma and the learning rate tuned under one normaliser do not carry over to another. Divisors
 carry no gradient.
+
+With several ranks, whose gradients are averaged, the step of every normaliser but `batch` equals
+that of one process with all their images: `batch` means a rank's own, whatever the others hold.
 """
 
 from dataclasses import dataclass
@@ -11,6 +14,24 @@ from typing import Literal
 
 import torch
 from torch import Tensor, distributed, nn
+
+
+def over_ranks(total: Tensor) -> tuple[Tensor, int]:
+    """The sum of `total` over all ranks, and how many they are; itself and 1 in a single process.
+
+    `total` is overwritten.
+    """
+    ranks = rank_count()
+    if ranks > 1:
+        distributed.all_reduce(total)
+    return total, ranks
+
+
+def rank_count() -> int:
+    """How many processes train together."""
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_world_size()
+    return 1
 
 
 class PerImage(nn.Module):
@@ -43,11 +64,9 @@ class PerBatch(nn.Module):
 
     def forward(self, foreground_B: Tensor) -> Tensor:
         """Positives [B] to divisors [B], all equal."""
-        total = foreground_B.detach().sum()
-        ranks = 1
-        if self.all_ranks and distributed.is_available() and distributed.is_initialized():
-            distributed.all_reduce(total)
-            ranks = distributed.get_world_size()
+        total, ranks = foreground_B.detach().sum(), 1
+        if self.all_ranks:
+            total, ranks = over_ranks(total)
         return (total.clamp(min=1) / ranks).expand(len(foreground_B))
 
 
@@ -94,15 +113,17 @@ class MovingAverage(nn.Module):
     def forward(self, foreground_B: Tensor) -> Tensor:
         """Positives [B] to divisors [B], all equal; the average moves in training mode only."""
         if self.training:
-            total = foreground_B.detach().sum().clamp(min=1).to(self.average.dtype)
+            total, _ = over_ranks(foreground_B.detach().sum())
+            total = total.clamp(min=1).to(self.average.dtype)
             self.average = self.momentum * self.average + (1 - self.momentum) * total
-        return self.average.to(foreground_B.dtype).expand(len(foreground_B))
+        average = self.average / rank_count()
+        return average.to(foreground_B.dtype).expand(len(foreground_B))
 
 
 @dataclass(frozen=True, slots=True)
 class EMA:
-    """The moving average of the rank's positives per batch, as Detectron2's RetinaNet does: steady
-    where objects are few.
+    """The moving average of the positives per batch, as Detectron2's RetinaNet does: steady where
+    objects are few. Here it is one average of all ranks' positives together, there one a rank.
 
     >>> EMA(start=100.0, momentum=0.9).build()(torch.tensor([4.0, 6.0]))
     tensor([91., 91.])
@@ -131,13 +152,13 @@ class Constant(nn.Module):
 
     def forward(self, foreground_B: Tensor) -> Tensor:
         """Positives [B] to divisors [B], whatever the positives are."""
-        images = len(foreground_B) if self.per == "image" else 1
-        return torch.full_like(foreground_B, self.value * images).detach()
+        parts = len(foreground_B) if self.per == "image" else 1 / rank_count()
+        return torch.full_like(foreground_B, self.value * parts).detach()
 
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """A constant, for each image of the batch or for the batch as a whole.
+    """A constant, for each image of the batch or for the batch of all ranks as a whole.
 
     The default is the mean over images of the plain sum, as darknet's YOLOv2 has it.
 

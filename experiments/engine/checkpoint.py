@@ -1,22 +1,32 @@
 """Checkpoints of tensors and plain values: written atomically, read without running anything in
 them.
+
+    iteration_00000300.pt   all that training needs to go on from there
+    best_00000200.pt        the weights of one of the best validations
+    *.sha256                the checksum of each; it is there before its checkpoint is
 """
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from experiments.atomic import sync, write_text
+from experiments.engine.distributed import is_first
+from experiments.engine.guards import disk_error, non_finite
 from experiments.errors import UsageError
 
 FORMAT = 1
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
-    """Write `state` and its checksum; `path` is whole at any moment (fsync, then rename)."""
+    """Write `state` and its checksum; `path` is whole at any moment (fsync, then rename).
+
+    Raises GuardError where the disk does not take it; what was at `path` is then still there.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -24,9 +34,12 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
             torch.save({"format": FORMAT, **state}, file)
             file.flush()
             os.fsync(file.fileno())
-        digest = _digest(temporary)
+        # A kill between the two renames leaves a checksum without its file, never a file without.
+        write_text(_checksum_path(path), f"{_digest(temporary)}  {path.name}\n")
         os.replace(temporary, path)
-        _checksum_path(path).write_text(f"{digest}  {path.name}\n", encoding="utf-8")
+        sync(path.parent)
+    except (OSError, RuntimeError) as error:
+        raise disk_error(error, path) or error from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -49,12 +62,84 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 def newest_good(folder: Path) -> tuple[Path, dict[str, Any]] | None:
     """The newest readable checkpoint of a run, older ones being tried when it is damaged."""
-    for path in sorted(folder.glob("iteration_*.pt"), reverse=True):
+    return next(_good(sorted(folder.glob("iteration_*.pt"), reverse=True)), None)
+
+
+def best_good(folder: Path) -> tuple[Path, dict[str, Any]] | None:
+    """The readable checkpoint with the best validation, the earlier of equal ones."""
+    found = _good(sorted(folder.glob("best_*.pt")))
+    return max(found, key=lambda pair: (pair[1]["value"], -pair[1]["iteration"]), default=None)
+
+
+def find_checkpoint(path: Path) -> tuple[Path, dict[str, Any]]:
+    """A checkpoint file, the newest one of a run's folder, or the best one of `<folder>/best`."""
+    if path.is_file():
+        return path, load_checkpoint(path)
+    best = path.name == "best"
+    folder = path.parent if best else path
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such file or folder; name a checkpoint or a run's folder")
+    place = folder if folder.name == "checkpoints" else folder / "checkpoints"
+    found = best_good(place) if best else newest_good(place)
+    if found is None:
+        kind = "checkpoint of a validation (train.validate_every)" if best else "checkpoint"
+        raise UsageError(f"{folder}: no {kind} here; name a run's folder or a checkpoint file")
+    return found
+
+
+def remove_checkpoint(path: Path) -> None:
+    """Remove a checkpoint, then its checksum."""
+    path.unlink(missing_ok=True)
+    _checksum_path(path).unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a kill in the middle of writing left; call it while nobody writes there."""
+    for pattern in (".iteration_*", ".best_*"):
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)
+
+
+class CheckpointWriter:
+    """Writes `iteration_*.pt`, keeping the newest few."""
+
+    def __init__(
+        self,
+        folder: Path,
+        keep: int,
+        state: Callable[[], dict[str, Any]],
+        before: Callable[[], None],
+    ) -> None:
+        """`before()` runs first: it puts the rows up to here on disk, and may refuse."""
+        self._folder = folder
+        self._keep = keep
+        self._state = state
+        self._before = before
+        self.written = 0
+
+    def __call__(self, iteration: int) -> None:
+        """Write the checkpoint of `iteration`; raises GuardError where its weights are no numbers
+        or the disk is full.
+        """
+        self._before()
+        self.written = iteration
+        if not is_first():
+            return
+        state = self._state()
+        broken = non_finite(state["detector"])
+        if broken is not None:
+            raise broken
+        save_checkpoint(self._folder / f"iteration_{iteration:08d}.pt", state)
+        for old in sorted(self._folder.glob("iteration_*.pt"))[: -self._keep]:
+            remove_checkpoint(old)
+
+
+def _good(paths: list[Path]) -> Iterator[tuple[Path, dict[str, Any]]]:
+    for path in paths:
         try:
-            return path, load_checkpoint(path)
+            yield path, load_checkpoint(path)
         except UsageError as error:
             print(f"{error}; trying the one before it", flush=True)
-    return None
 
 
 def _checksum_path(path: Path) -> Path:

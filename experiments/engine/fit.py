@@ -1,13 +1,10 @@
 """Train a detector from its newest checkpoint, or from the start, to the last iteration."""
 
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import contextlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from mmengine.hooks import Hook
@@ -15,23 +12,22 @@ from mmengine.model import MomentumAnnealingEMA
 from mmengine.runner import Runner
 
 from detectors.base import AnyDetector
-from experiments.engine.checkpoint import newest_good
-from experiments.engine.hooks import (
+from experiments.engine import distributed
+from experiments.engine.best import Best
+from experiments.engine.checkpoint import (
     CheckpointWriter,
-    EveryHook,
-    FiniteHook,
-    RowHook,
-    RowSink,
-    ScheduleHook,
+    best_good,
+    load_checkpoint,
+    newest_good,
+    remove_leftovers,
 )
-from experiments.engine.optimizer import (
-    AutocastOptimWrapper,
-    LearningRate,
-    Optimizer,
-    build_optimizer,
-)
+from experiments.engine.finite import FileNames, FiniteHook, NonFinite
+from experiments.engine.hooks import EveryHook, RowHook, RowSink, ScheduleHook
+from experiments.engine.optimizer import LearningRate, Optimizer, build_optimizer
 from experiments.engine.runner import build_runner
 from experiments.engine.step_model import StepModel
+from experiments.engine.stopping import BudgetHook, Stop, stop_on_signals
+from experiments.engine.update import Precision, Update
 from losses.base import ScheduledLoss
 
 # The average spans a tenth of the updates so far until it spans 1 / (1 - ema) of them: a constant
@@ -39,36 +35,50 @@ from losses.base import ScheduledLoss
 # would carry the untrained weights of a short run into its result.
 EMA_WARMUP = 10
 
+Validate = Callable[[AnyDetector, int], Mapping[str, Any]]
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What to fit and for how long; counts are in updates of the weights."""
 
     iterations: int
-    batch_size: int
+    batch_size: int  # of one rank
     accumulate: int
     seed: int
     optimizer: Optimizer
     learning_rate: LearningRate
     loss: ScheduledLoss
-    bfloat16: bool
+    precision: Precision
     channels_last: bool
+    compile: bool
     ema: float | None
     validate_every: int | None
     checkpoint_every: int
     keep_checkpoints: int
+    keep_best: int
+    best_metric: str
+    measured: Literal["last", "best"]
     log_every: int
+    nonfinite: NonFinite
+    seconds: float | None
+    patience: int | None
     context: dict[str, Any]  # stored in each checkpoint: config and classes
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A detector after training; `finished` is False when a signal ended it early."""
+    """A detector after training, with the weights to measure; `stop` is why it ended early."""
 
     detector: AnyDetector
-    finished: bool
     iteration: int
     seconds: float
+    stop: Stop
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to train: all but a signal ends it for good."""
+        return self.stop is not Stop.SIGNAL
 
 
 class _AverageHook(Hook):
@@ -97,35 +107,30 @@ class Fit:
         plan: Plan,
         *,
         sinks: list[RowSink],
-        validate: Callable[[AnyDetector, int], None],
+        validate: Validate,
+        file_names: FileNames = list,
     ) -> None:
         """`loader_from(k)` yields batches from the k-th on; `validate(detector, iteration)`
-        records.
+        records and returns the numbers; `file_names` gives the files of image ids, for messages.
         """
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         memory = torch.channels_last if plan.channels_last else torch.contiguous_format
-        self._detector = detector.to(device, memory_format=memory)  # type: ignore[call-overload]
+        self._detector = detector.to(self._device, memory_format=memory)  # type: ignore[call-overload]
         self._plan = plan
         self._validate = validate
         self._checkpoints = folder / "checkpoints"
-        self._average = (
-            None
-            if plan.ema is None
-            else MomentumAnnealingEMA(
-                detector, momentum=1 - plan.ema, gamma=EMA_WARMUP, update_buffers=True
-            )
-        )
+        self._average = _average(detector, plan.ema)
         self._optimizer = build_optimizer(plan.optimizer, detector)
-        self._schedule = ScheduleHook(plan.loss, plan.learning_rate)
-        self._rows = RowHook(
-            self._schedule, sinks, plan.log_every, plan.batch_size * plan.accumulate
-        )
-        self._random: torch.Tensor | None = None
+        self._update = self._build_update()
+        self._prepare_hooks(sinks, file_names)
+        self._random: dict[str, torch.Tensor] = {}
         self._start = self._restore()
+        if plan.compile:
+            compile_parts(detector)
         self._runner = build_runner(
             StepModel(detector, plan.channels_last),
             loader_from(self._start * plan.accumulate),
-            self._wrapper(),
+            self._update,
             self._hooks(),
             folder,
             seed=plan.seed,
@@ -144,38 +149,87 @@ class Fit:
         loop = self._runner.build_train_loop(self._runner._train_loop)
         loop.iteration = self._start
         self._runner._train_loop = loop
-        if self._random is not None:
-            torch.set_rng_state(self._random)  # after the Runner, which seeds as it is built
-        with _stop_on_signals(loop):
-            self._runner.train()
+        self._set_random()  # after the Runner, which seeds as it is built
+        with stop_on_signals(loop):
+            if self._validation_is_due():  # a kill came between checkpoint and validation
+                self._validate_now(self._start)
+            self._stop_where_nothing_is_left()
+            self._train()
         if loop.iteration < self._plan.iterations and self._writer.written != loop.iteration:
             self._writer(loop.iteration)
-        return Fitted(
-            self._measured(),
-            loop.iteration >= self._plan.iterations,
-            loop.iteration,
-            self._rows.seconds,
-        )
+        stop = loop.stopped_by
+        detector = self._averaged() if stop is Stop.SIGNAL else self._measured()
+        return Fitted(detector, loop.iteration, self._rows.seconds, stop)
 
-    def _measured(self) -> AnyDetector:
-        """The detector to evaluate: the averaged one where there is an average."""
+    def _train(self) -> None:
+        try:
+            self._runner.train()
+            self._flush()
+        except Exception:
+            if distributed.world() == 1:  # ranks would wait for one another here
+                with contextlib.suppress(OSError):
+                    self._rows.flush()
+            raise
+
+    def _validation_is_due(self) -> bool:
+        every = self._plan.validate_every
+        return every is not None and self._start % every == 0 and self._best.last < self._start
+
+    def _averaged(self) -> AnyDetector:
+        """The detector to validate: the averaged one where there is an average."""
         return self._detector if self._average is None else cast(AnyDetector, self._average.module)
 
-    def _wrapper(self) -> AutocastOptimWrapper:
-        clip = self._plan.optimizer.clip_norm
-        return AutocastOptimWrapper(
-            bfloat16=self._plan.bfloat16,
-            optimizer=self._optimizer,
-            accumulative_counts=self._plan.accumulate,
-            clip_grad=None if clip is None else {"max_norm": clip},
+    def _measured(self) -> AnyDetector:
+        """The detector to measure at the end, with the weights of the best validation if so asked.
+
+        Each rank reads the file that the first one chose.
+        """
+        detector = self._averaged()
+        if self._plan.measured == "best":
+            found = best_good(self._checkpoints) if distributed.is_first() else None
+            path = distributed.shared(None if found is None else found[0])
+            if path is not None:
+                self._load_weights(load_checkpoint(path))
+        distributed.equalise(detector)
+        return detector
+
+    def _build_update(self) -> Update:
+        plan = self._plan
+        return Update(
+            self._optimizer,
+            precision=plan.precision,
+            accumulate=plan.accumulate,
+            clip_norm=plan.optimizer.clip_norm,
+            skip=plan.nonfinite.policy == "skip",
+            device=self._device.type,
+        )
+
+    def _prepare_hooks(self, sinks: list[RowSink], file_names: FileNames) -> None:
+        plan = self._plan
+        images = plan.batch_size * plan.accumulate * distributed.world()
+        self._schedule = ScheduleHook(plan.loss, plan.learning_rate)
+        self._rows = RowHook(self._schedule, sinks, plan.log_every, images)
+        self._finite = FiniteHook(
+            plan.nonfinite,
+            self._detector,
+            file_names,
+            check_every=plan.log_every if self._device.type == "cuda" else 1,
+        )
+        self._budget = BudgetHook(self._rows, plan.seconds)
+        self._best = Best(
+            self._checkpoints,
+            plan.best_metric,
+            keep=plan.keep_best,
+            patience=plan.patience,
+            weights=self._weights,
+        )
+        self._writer = CheckpointWriter(
+            self._checkpoints, plan.keep_checkpoints, self._state, self._flush
         )
 
     def _hooks(self) -> list[Hook]:
         plan = self._plan
-        self._writer = CheckpointWriter(
-            self._checkpoints, plan.keep_checkpoints, self._state, self._rows.flush
-        )
-        hooks: list[Hook] = [self._schedule, FiniteHook(), self._rows]
+        hooks: list[Hook] = [self._schedule, self._finite, self._rows, self._budget]
         if self._average is not None:
             hooks.append(_AverageHook(self._average, self._detector))
         hooks.append(EveryHook(plan.checkpoint_every, self._writer, at_end=True))
@@ -183,59 +237,98 @@ class Fit:
             hooks.append(EveryHook(plan.validate_every, self._validate_now, at_end=False))
         return hooks
 
-    def _validate_now(self, iteration: int) -> None:
+    def _flush(self) -> None:
+        """Bring the rows up to here on disk, unless one of them is no number."""
+        self._finite.check()
         self._rows.flush()
-        detector = self._measured()
+
+    def _validate_now(self, iteration: int) -> None:
+        self._flush()
+        detector = self._averaged()
+        distributed.equalise(detector)
         with torch.random.fork_rng():
-            self._validate(detector, iteration)
+            metrics = self._validate(detector, iteration)
+        self._best(iteration, metrics)
+        self._stop_where_nothing_is_left()
         self._detector.train()
         self._rows.pause()
 
-    def _state(self) -> dict[str, Any]:
+    def _stop_where_nothing_is_left(self) -> None:
+        loop = self._runner.train_loop
+        for over, reason in (
+            (self._best.exhausted, Stop.PATIENCE),
+            (self._budget.used_up, Stop.SECONDS),
+        ):
+            if over:
+                loop.stop = max(loop.stop, reason)
+
+    def _weights(self) -> dict[str, Any]:
         return {
             "iteration": self._runner.train_loop.iteration,
             "detector": self._detector.state_dict(),
             "average": None if self._average is None else self._average.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
-            "random": torch.get_rng_state(),
-            "seconds": self._rows.seconds,
-            "in_force": dict(self._schedule.in_force),
             "context": self._plan.context,
         }
 
+    def _state(self) -> dict[str, Any]:
+        scaler = self._update.scaler
+        random = {"cpu": torch.get_rng_state()}
+        if self._device.type == "cuda":
+            random["cuda"] = torch.cuda.get_rng_state()
+        return {
+            **self._weights(),
+            "optimizer": self._optimizer.state_dict(),
+            "scaler": None if scaler is None else scaler.state_dict(),
+            "random": random,
+            "seconds": self._rows.seconds,
+            "skipped": self._finite.skipped,
+            "validated": [list(entry) for entry in self._best.history],
+            "in_force": dict(self._schedule.in_force),
+        }
+
     def _restore(self) -> int:
-        found = newest_good(self._checkpoints)
-        if found is None:
+        """Take up the newest good checkpoint; the first rank chooses it for all."""
+        found = None
+        if distributed.is_first():
+            remove_leftovers(self._checkpoints)
+            found = newest_good(self._checkpoints)
+        path = distributed.shared(None if found is None else found[0])
+        if path is None:
             return 0
-        path, state = found
-        print(f"continuing from {path} (iteration {state['iteration']})", flush=True)
+        state = load_checkpoint(path) if found is None else found[1]
+        if distributed.is_first():
+            print(f"continuing from {path} (iteration {state['iteration']})", flush=True)
+        self._load_weights(state)
+        self._optimizer.load_state_dict(state["optimizer"])
+        if self._update.scaler is not None and state.get("scaler"):
+            self._update.scaler.load_state_dict(state["scaler"])
+        random = state["random"]  # a bare tensor in checkpoints of the first versions
+        self._random = random if isinstance(random, dict) else {"cpu": random}
+        self._rows.seconds = float(state["seconds"])
+        self._finite.skipped = int(state.get("skipped", 0))
+        self._best.history = [(int(entry[0]), entry[1]) for entry in state.get("validated", [])]
+        return int(state["iteration"])
+
+    def _load_weights(self, state: dict[str, Any]) -> None:
         self._detector.load_state_dict(state["detector"])
         if self._average is not None:
             self._average.load_state_dict(state["average"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        self._random = state["random"]
-        self._rows.seconds = float(state["seconds"])
-        return int(state["iteration"])
+
+    def _set_random(self) -> None:
+        if "cpu" in self._random:
+            torch.set_rng_state(self._random["cpu"])
+        if "cuda" in self._random and self._device.type == "cuda":
+            torch.cuda.set_rng_state(self._random["cuda"])
 
 
-@contextmanager
-def _stop_on_signals(loop: Any) -> Iterator[None]:
-    """SIGTERM and SIGINT ask the loop to stop after its iteration; a second one acts at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+def _average(detector: AnyDetector, ema: float | None) -> MomentumAnnealingEMA | None:
+    if ema is None:
+        return None
+    return MomentumAnnealingEMA(detector, momentum=1 - ema, gamma=EMA_WARMUP, update_buffers=True)
 
-    def ask(number: int, frame: FrameType | None) -> None:
-        loop.stop_requested = True
-        signal.signal(number, old[number])
 
-    old: dict[int, Any] = {
-        number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    for number in old:
-        signal.signal(number, ask)
-    try:
-        yield
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
+def compile_parts(detector: AnyDetector) -> None:
+    """Compile the parts of the network; what joins them, and the loss, run as they are."""
+    for name, part in detector.named_children():
+        if name != "normaliser":
+            part.compile()

@@ -1,21 +1,20 @@
-"""What happens around each iteration: schedules, rows of the record, checkpoints, guards."""
+"""What happens around each iteration: schedules, rows of the record, what is due at intervals."""
 
-import math
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from detectors.base import AnyDetector
-from experiments.engine.checkpoint import save_checkpoint
+from experiments.engine import distributed
 from experiments.engine.optimizer import LearningRate
 from losses.base import ScheduledLoss
 
 Row = dict[str, float | None]
+COUNTED = "foreground"  # summed over ranks; the terms of the loss are their mean
 
 
 def detector_of(runner: Runner) -> AnyDetector:
@@ -108,35 +107,22 @@ class RowHook(Hook):
         self.flush()
 
     def flush(self) -> None:
-        """Read the waiting values and hand the rows on."""
-        for row, outputs in self._waiting:
-            read: Row = {name: float(value) for name, value in outputs.items()}
+        """Read the waiting values and hand the rows on; ranks do it at the same iterations."""
+        if not self._waiting:
+            return
+        names = sorted(self._waiting[0][1])
+        values_RV = torch.stack(
+            [torch.stack([out[name].double() for name in names]) for _, out in self._waiting]
+        )
+        values_RV = distributed.summed(values_RV.cpu())
+        for (row, _), values in zip(self._waiting, values_RV.tolist(), strict=True):
+            read: Row = {
+                name: value if name == COUNTED else value / distributed.world()
+                for name, value in zip(names, values, strict=True)
+            }
             for sink in self._sinks:
                 sink(row | read)
         self._waiting.clear()
-
-
-class FiniteHook(Hook):
-    """Stops a run whose loss is not a number, naming the images, before a checkpoint."""
-
-    priority = "HIGH"
-
-    def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: object = None,
-        outputs: Mapping[str, torch.Tensor] | None = None,
-    ) -> None:
-        """Raise FloatingPointError when the loss of this update is NaN or infinite."""
-        loss = float((outputs or {})["loss"])
-        if not math.isfinite(loss):
-            names = ", ".join(data_batch) if isinstance(data_batch, list) else "unknown"
-            raise FloatingPointError(
-                f"loss is {loss} at iteration {batch_idx + 1}; images of the batch: {names}. "
-                "The last checkpoint is from before it: lower optimizer.lr or set "
-                "optimizer.clip_norm, then start the same command again"
-            )
 
 
 class EveryHook(Hook):
@@ -160,29 +146,3 @@ class EveryHook(Hook):
         done = batch_idx + 1
         if done % self._interval == 0 or (self._at_end and done == runner.max_iters):
             self._action(done)
-
-
-class CheckpointWriter:
-    """Writes `iteration_*.pt`, keeping the newest few."""
-
-    def __init__(
-        self,
-        folder: Path,
-        keep: int,
-        state: Callable[[], dict[str, Any]],
-        before: Callable[[], None],
-    ) -> None:
-        self._folder = folder
-        self._keep = keep
-        self._state = state
-        self._before = before
-        self.written = 0
-
-    def __call__(self, iteration: int) -> None:
-        """Write the checkpoint of `iteration`, after the rows up to it are on disk."""
-        self._before()
-        save_checkpoint(self._folder / f"iteration_{iteration:08d}.pt", self._state())
-        self.written = iteration
-        for old in sorted(self._folder.glob("iteration_*.pt"))[: -self._keep]:
-            old.with_suffix(".sha256").unlink(missing_ok=True)
-            old.unlink()

@@ -6,6 +6,8 @@ from typing import Any
 from mmengine.runner import BaseLoop, Runner
 
 from datasets.sample import Batch
+from experiments.engine import distributed
+from experiments.engine.stopping import Stop
 
 
 class UpdateLoop(BaseLoop):
@@ -22,9 +24,11 @@ class UpdateLoop(BaseLoop):
         super().__init__(runner, dataloader)
         self._iterations = iterations
         self._accumulate = accumulate
-        self._images_an_update: int = batch_size * accumulate * runner.world_size
+        self._images_a_batch: int = batch_size * runner.world_size
+        self._images_elsewhere: int = batch_size * (runner.world_size - 1)
         self.iteration = 0
-        self.stop_requested = False
+        self.stop = Stop.NONE  # asked for here
+        self.stopped_by = Stop.NONE  # agreed with the other ranks
         self.batches: Iterator[Batch] | None = None
 
     @property
@@ -50,10 +54,10 @@ class UpdateLoop(BaseLoop):
     @property
     def images_seen(self) -> int:
         """Training images behind the updates done so far, over all ranks."""
-        return self.iteration * self._images_an_update
+        return self.iteration * self._accumulate * self._images_a_batch
 
     def run(self) -> Any:
-        """Train until done, or until `stop_requested` after a whole iteration."""
+        """Train until done, or until `stop` is set on any rank, after a whole iteration."""
         self.runner.optim_wrapper.initialize_count_status(
             self.runner.model,
             self.iteration * self._accumulate,
@@ -62,16 +66,21 @@ class UpdateLoop(BaseLoop):
         self.runner.call_hook("before_train")
         self.batches = iter(self.dataloader)
         self.runner.model.train()
-        while self.iteration < self._iterations and not self.stop_requested:
+        while self.iteration < self._iterations and not self._stopped():
             self._update()
         self.runner.call_hook("after_train")
         return self.runner.model
+
+    def _stopped(self) -> bool:
+        self.stopped_by = Stop(distributed.anywhere(self.stop))
+        return self.stopped_by is not Stop.NONE
 
     def _update(self) -> None:
         assert self.batches is not None
         self.runner.call_hook("before_train_iter", batch_idx=self.iteration, data_batch=None)
         image_ids: list[str] = []
-        images_here = self.images_seen
+        # A detector adds its own batch to what was seen before; the joint batch counts as one.
+        images_here = self.images_seen + self._images_elsewhere
         outputs: dict[str, Any] = {}
         for _ in range(self._accumulate):
             batch = next(self.batches)
@@ -80,7 +89,7 @@ class UpdateLoop(BaseLoop):
                 {"batch": batch, "images_seen": images_here},
                 optim_wrapper=self.runner.optim_wrapper,
             )
-            images_here += self._images_an_update // self._accumulate
+            images_here += self._images_a_batch
             for name, value in terms.items():
                 outputs[name] = outputs.get(name, 0) + value.detach() / self._accumulate
         self.iteration += 1

@@ -1,14 +1,11 @@
 """The optimiser and its parameter groups; the learning rate as a pure function of the iteration."""
 
 import bisect
-import contextlib
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from mmengine.optim import OptimWrapper
 from torch import nn
 
 
@@ -101,21 +98,3 @@ def build_optimizer(settings: Optimizer, model: nn.Module) -> torch.optim.Optimi
     if settings.name == "adamw":
         return torch.optim.AdamW(built, lr=settings.lr, betas=settings.betas, fused=True)
     return torch.optim.SGD(built, lr=settings.lr, momentum=settings.momentum)
-
-
-class AutocastOptimWrapper(OptimWrapper):
-    """mmengine's wrapper with bfloat16 on any device; mmengine's own refuses it on a CPU."""
-
-    def __init__(self, *, bfloat16: bool, **arguments: object) -> None:
-        super().__init__(**arguments)
-        self._bfloat16 = bfloat16
-
-    @contextlib.contextmanager
-    def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Autocast around the forward pass and the loss."""
-        device = next(model.parameters()).device.type
-        with (
-            super().optim_context(model),
-            torch.autocast(device, torch.bfloat16, enabled=self._bfloat16),
-        ):
-            yield

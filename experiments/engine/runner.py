@@ -13,6 +13,7 @@ from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
+from experiments.engine.distributed import world, wrapper_settings
 from experiments.engine.loop import UpdateLoop
 from experiments.engine.step_model import StepModel
 
@@ -54,7 +55,6 @@ def build_runner(
     iterations: int,
     accumulate: int,
     batch_size: int,
-    launcher: str = "none",
 ) -> Runner:
     """A Runner whose loop is `UpdateLoop` and whose hooks are only those given."""
     with warnings.catch_warnings():
@@ -73,8 +73,9 @@ def build_runner(
             optim_wrapper=optimizer,
             default_hooks=dict(NO_DEFAULT_HOOKS),
             custom_hooks=hooks,
-            launcher=launcher,
-            log_level=logging.getLevelName(logging.WARNING),
+            launcher="none" if world() == 1 else "pytorch",
+            cfg={} if world() == 1 else {"model_wrapper_cfg": wrapper_settings()},
+            log_level=logging.getLevelName(logging.ERROR),
             randomness={"seed": seed},
             experiment_name=folder.name,
         )

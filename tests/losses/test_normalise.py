@@ -67,7 +67,17 @@ def _rank_gradient(rank: int, folder: str, settings, shared) -> None:
     distributed.destroy_process_group()
 
 
-@pytest.mark.parametrize(("settings", "equal"), [(AllReduced(), True), (Batch(), False)])
+@pytest.mark.parametrize(
+    ("settings", "equal"),
+    [
+        (AllReduced(), True),
+        (Image(), True),
+        (EMA(), True),
+        (Fixed(), True),
+        (Fixed(64.0, "batch"), True),
+        (Batch(), False),
+    ],
+)
 def test_ranks_together_equal_one_process_with_the_whole_batch(
     settings, equal: bool, tmp_path: Path
 ) -> None:
@@ -82,7 +92,8 @@ def test_ranks_together_equal_one_process_with_the_whole_batch(
     for process in ranks:
         process.join(60)
     assert [process.exitcode for process in ranks] == [0, 0]
-    whole = total(Batch().build(), [8.0, 3.0, 1.0, 5.0], [4.0, 0.0, 1.0, 7.0])
+    alone = (Batch() if isinstance(settings, AllReduced | Batch) else settings).build()
+    whole = total(alone, [8.0, 3.0, 1.0, 5.0], [4.0, 0.0, 1.0, 7.0])
     assert (shared[0].item() == pytest.approx(whole)) is equal
     assert shared[0] == shared[1]
 

@@ -1,0 +1,60 @@
+"""How a machine's cores are shared out, and arithmetic that gives the same bits each time."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from experiments.provenance import core_count
+
+MOST_PROCESSES = 8  # of one rank; more of them decode faster than one network takes images
+MOST_THREADS = 32  # of one rank; convolutions of a few images gain nothing from more
+
+
+def shares(cores: int, ranks: int, gpu: bool) -> tuple[int, int]:
+    """(loader processes, threads) for one of `ranks` processes on a machine.
+
+    On a CPU the network needs every core that loading leaves: one in eight loads, and on few cores
+    none, since the network and a loader process would only take turns. Beside a GPU nearly all
+    cores load.
+
+    >>> shares(2, 1, gpu=False), shares(64, 1, gpu=False), shares(64, 8, gpu=True)
+    ((0, 2), (8, 32), (7, 1))
+    """
+    own = max(1, cores // ranks)
+    processes = min(MOST_PROCESSES, own - 1 if gpu else own // 8)
+    return processes, max(1, min(MOST_THREADS, own - processes))
+
+
+def loader_processes() -> int:
+    """Processes that load images for this rank, unless the recipe says otherwise."""
+    return shares(core_count(), _local_ranks(), torch.cuda.is_available())[0]
+
+
+@contextmanager
+def prepared(threads: int | None, deterministic: bool) -> Iterator[None]:
+    """Use so many threads, and deterministic algorithms only, for the time of a run.
+
+    Null threads: what OMP_NUM_THREADS says, else what suits the machine. Operations without a
+    deterministic form raise RuntimeError, which names them.
+    """
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    if threads is None and "OMP_NUM_THREADS" not in os.environ:
+        threads = shares(core_count(), _local_ranks(), torch.cuda.is_available())[1]
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
+        torch.backends.cudnn.benchmark = False
+        torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.use_deterministic_algorithms(before[1])
+
+
+def _local_ranks() -> int:
+    """Ranks that share this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
