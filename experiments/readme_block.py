@@ -28,17 +28,15 @@ def read(readme: Path) -> str:
 
 
 def block_of(markdown: str) -> str:
-    """The part of report.md that a README shows: verdict and comparison, without figures and
-    provenance.
+    """The part of report.md that a README shows: what was run, verdict and comparison, without
+    figures and provenance; headings one level down.
     """
-    body = markdown.split("## Verdict", 1)[1]
+    head, body = markdown.split("## Verdict", 1)
     for end in ("\n## Errors and scores", "\n## Where the loss is", "\n## Provenance"):
         body = body.split(end, 1)[0]
-    kept = [line for line in body.splitlines() if not line.startswith("![")]
-    lines = [
-        line[1:] if line.startswith("### ") else line for line in kept
-    ]  # one level up: they stand alone
-    text = "\n".join(line for line in lines if not line.startswith("## "))
+    facts = [line for line in head.splitlines() if not line.startswith("# ")]
+    kept = [line for line in [*facts, *body.splitlines()] if not line.startswith("![")]
+    text = "\n".join("#" + line if line.startswith(("## ", "### ")) else line for line in kept)
     while "\n\n\n" in text:
         text = text.replace("\n\n\n", "\n\n")
     return text.strip()
