@@ -38,10 +38,14 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Which rows earlier sittings have mirrored: the last iteration by segment (a W&B folder)."""
+    """Which rows earlier sittings have mirrored: the last iteration by segment (a W&B folder).
+
+    `owed`: the server lacks something of a sitting that was online.
+    """
 
     id: str
     segments: dict[str, int]
+    owed: bool = False
 
 
 def class_rows(metrics: Metrics) -> tuple[list[str | int], list[list[Any]]]:
@@ -127,7 +131,8 @@ def read_state(folder: Path, fresh_id: str) -> State:
     """What earlier sittings left in `folder`, or a new state under `fresh_id`."""
     try:
         values = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
-        return State(str(values["id"]), {str(k): int(v) for k, v in values["segments"].items()})
+        segments = {str(name): int(last) for name, last in values["segments"].items()}
+        return State(str(values["id"]), segments, values.get("owed") is True)
     except (OSError, ValueError, KeyError, AttributeError):
         return State(fresh_id, {})
 

@@ -88,11 +88,15 @@ def _is_config(word: str) -> bool:
 def _train(arguments: argparse.Namespace) -> int:
     path, overrides = config_argument(arguments)
     from experiments.config import load_config
+    from experiments.record import RECORD_FILE
+    from experiments.tracking import send_owed
     from experiments.training import default_folder, train_run
 
     config = load_config(path, overrides)
     named = os.environ.get("SOFTGAMMA_RUN_DIR")
     folder = arguments.out or (Path(named) if named else default_folder(path, config))
+    if (folder / RECORD_FILE).is_file():
+        send_owed(config.tracking.wandb, folder, project=config.tracking.project)
     record = train_run(config, folder, overrides)
     if record.status == "interrupted":
         print(f"stopped; the same command goes on from the checkpoint in {folder}", file=sys.stderr)

@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from experiments import mirror
-from experiments.record import RECORD_FILE, RunRecord
+from experiments.record import RECORD_FILE, RunRecord, load_record
 
 INIT_SECONDS = 60.0  # of waiting for a server before the run is mirrored offline instead
 FINISH_SECONDS = 120.0  # of uploading after training; the rest is kept for `wandb sync`
 SWEEP = "WANDB_SWEEP_ID"  # set by `wandb agent`
 SYNCED = "*.synced"  # the mark that `wandb sync` leaves in a folder it has sent
+
+Mode = Literal["online", "offline", "off"]
 
 
 class Tracker(Protocol):
@@ -66,7 +68,8 @@ class WandbTracker:
         self._place = folder / "wandb"
         self._state = mirror.read_state(self._place, f"{folder.name}-{uuid.uuid4().hex[:8]}")
         # A sweep agent names the run itself; ours is stable over resumes.
-        self._state = replace(self._state, id=os.environ.get("WANDB_RUN_ID", self._state.id))
+        name = os.environ.get("WANDB_RUN_ID", self._state.id)
+        self._state = replace(self._state, id=name, owed=mode == "online")
         mirror.write_state(self._place, self._state)
         self._last = 0  # the last iteration that W&B has
         self._broken = False
@@ -90,15 +93,16 @@ class WandbTracker:
         """Mirror what the folder holds and close; an upload that takes too long is left for
         `wandb sync`.
         """
+        self._attempt(lambda: self._run.summary.update(mirror.summary(record)))
+        self._attempt(lambda: self._save(record))
         if record.metrics is not None:
-            self._guarded(lambda: self._show(record))
-        self._guarded(lambda: self._run.summary.update(mirror.summary(record)))
-        self._guarded(lambda: self._save(record))
-        self._guarded(lambda: self._run.finish(exit_code=exit_code(record)))
+            self._attempt(lambda: self._show(record))
+        self._attempt(lambda: self._run.finish(exit_code=exit_code(record)))
         if not self._broken:
             name = Path(self._run.settings.sync_dir).name
             segments = self._state.segments | {name: self._last}
-            mirror.write_state(self._place, replace(self._state, segments=segments))
+            state = replace(self._state, segments=segments, owed=False)
+            mirror.write_state(self._place, state)
 
     def _begin(
         self, mode: Literal["online", "offline"], sent: int, settings: dict[str, Any]
@@ -189,18 +193,22 @@ class WandbTracker:
                 self._run.save(path, base_path=path.parent, policy="now")
 
     def _guarded(self, action: Callable[[], object]) -> None:
-        """Do it; whatever W&B raises is told once and ends the mirror, never the run."""
-        if self._broken:
-            return
+        """Do it unless something went wrong before."""
+        if not self._broken:
+            self._attempt(action)
+
+    def _attempt(self, action: Callable[[], object]) -> None:
+        """Do it; whatever W&B raises is told once, and never ends the run."""
         try:
             action()
         except Exception as error:
+            if not self._broken:
+                print(
+                    f"W&B: {type(error).__name__}: {error}; the record has everything. Give the "
+                    "same command again to send what W&B lacks",
+                    file=sys.stderr,
+                )
             self._broken = True
-            print(
-                f"W&B: {type(error).__name__}: {error}; the record has everything. To send it "
-                f"later: wandb sync --include-online {self._run.settings.sync_dir}",
-                file=sys.stderr,
-            )
 
 
 def exit_code(record: RunRecord) -> int:
@@ -211,7 +219,7 @@ def exit_code(record: RunRecord) -> int:
 
 
 def open_tracker(
-    mode: Literal["online", "offline", "off"],
+    mode: Mode,
     folder: Path,
     *,
     project: str,
@@ -219,11 +227,29 @@ def open_tracker(
     config: Mapping[str, Any],
 ) -> Tracker:
     """The tracker that `mode` asks for; WANDB_MODE in the environment wins."""
+    chosen = _mode(mode)
+    if chosen == "off":
+        return NoTracker()
+    return WandbTracker(folder, chosen, project=project, group=group, config=config)
+
+
+def send_owed(mode: Mode, folder: Path, *, project: str) -> None:
+    """Send what a lost network kept from W&B of a run that has finished since, if any."""
+    if _mode(mode) != "online" or not mirror.read_state(folder / "wandb", "").owed:
+        return
+    record = load_record(folder)
+    if record.status == "finished":
+        tracker = open_tracker(
+            mode, folder, project=project, group=record.arm, config=record.config
+        )
+        tracker.finish(record)
+
+
+def _mode(mode: Mode) -> Mode:
     asked = os.environ.get("WANDB_MODE", mode)
     if asked in ("off", "disabled"):
-        return NoTracker()
-    chosen: Literal["online", "offline"] = "online" if asked in ("online", "run") else "offline"
-    return WandbTracker(folder, chosen, project=project, group=group, config=config)
+        return "off"
+    return "online" if asked in ("online", "run") else "offline"
 
 
 def _image(picture: mirror.Picture, classes: tuple[str, ...]) -> Any:

@@ -220,7 +220,7 @@ def _run_files(server: StandIn, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _artifact_type(server: StandIn, given: dict[str, Any]) -> dict[str, Any]:
-    return {"project": {"artifactType": {"name": given.get("artifactTypeName", "")}}}
+    return {"project": {"artifact": None}}  # none of that name yet
 
 
 def _create_artifact(server: StandIn, given: dict[str, Any]) -> dict[str, Any]:
