@@ -157,9 +157,13 @@ def _anatomy(values: Mapping[str, Any]) -> Anatomy:
         for one in values["shares"]
     ]
     foreground, background = values["weights"]
-    changed = {"shares": tuple(shares), "levels": tuple(map(str, values["levels"]))}
-    changed["counts"] = {kind: int(values["counts"][kind]) for kind in KINDS}
-    anatomy = Anatomy(**{**values, **changed, "weights": (float(foreground), float(background))})
+    read: dict[str, Any] = {
+        "shares": tuple(shares),
+        "levels": tuple(map(str, values["levels"])),
+        "counts": {kind: int(values["counts"][kind]) for kind in KINDS},
+        "weights": (float(foreground), float(background)),
+    }
+    anatomy = Anatomy(**{**values, **read})
     if any(len(row) != POINTS for one in shares for row in one.share_of_loss.values()):
         raise ValueError(f"a curve has not {POINTS} points")
     return anatomy

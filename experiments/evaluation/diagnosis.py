@@ -45,7 +45,9 @@ class Diagnosis:
 
     def mean_precision(self) -> Floats:
         """The curve of all classes: the mean of theirs at each recall, as in mAP."""
-        return np.mean([self.precision[name] for name in sorted(self.precision)], axis=0)
+        curves = [self.precision[name] for name in sorted(self.precision)]
+        mean: Floats = np.mean(curves, axis=0)
+        return mean
 
 
 def diagnose(dump: Dump) -> Diagnosis:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -78,7 +79,7 @@ def draw_classes(infos: Sequence[RecallInfo], names: dict[str, str]) -> Figure:
     return figure
 
 
-def _lines(axes: style.Axes, info: RecallInfo, names: dict[str, str], *, label: bool) -> None:
+def _lines(axes: Axes, info: RecallInfo, names: dict[str, str], *, label: bool) -> None:
     recall = 100 * RECALLS
     dashes = style.dashes(names)
     for line in info.lines:
