@@ -1,6 +1,7 @@
 """What a study will cost, its tiny form, and its path to a report."""
 
 import argparse
+import io
 import json
 import os
 import subprocess
@@ -110,7 +111,7 @@ def test_the_cost_is_told_and_nothing_runs_unasked(
     assert call(*words, "--dry-run") == 0
     told_lines = capsys.readouterr().out.splitlines()
     assert told_lines[1].startswith("10 trials, ") and told_lines[-1] == "time: unknown"
-    monkeypatch.setattr("sys.stdin", open(os.devnull))  # noqa: SIM115
+    monkeypatch.setattr("sys.stdin", io.StringIO())
     with pytest.raises(UsageError, match="give --yes"):
         call(*words)
     assert not list(tmp_path.rglob("record.json"))
