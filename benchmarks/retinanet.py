@@ -12,6 +12,7 @@ import math
 import statistics
 import sys
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -119,18 +120,21 @@ def inference_part(
     def run_ours() -> Any:
         return ours.decode(ours(ours.normalise(image, content)), content)
 
-    def run_theirs() -> Any:
-        return theirs([floats])
-
+    last = deepcopy(theirs).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    calls: turns.Contenders = {
+        THEIRS: lambda: theirs([floats]),
+        THEIRS_LAST: lambda: last([floats]),
+        "ours": run_ours,
+    }
     with torch.inference_mode():
         batch, _ = theirs.transform([floats])
         expected = theirs.head(list(theirs.backbone(batch.tensors).values()))["cls_logits"]
         found = ours(batch.tensors).logits_BAK
-        seconds = turns.in_turns({THEIRS: run_theirs, "ours": run_ours}, rounds, calls=2)
-        theirs.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        seconds |= turns.in_turns({THEIRS_LAST: run_theirs}, rounds, calls=2)
-        theirs.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-        detections = {"ours": len(run_ours()[0].scores_D), THEIRS: len(run_theirs()[0]["scores"])}
+        seconds = turns.in_turns(calls, rounds, calls=2)
+        detections = {
+            "ours": len(run_ours()[0].scores_D),
+            THEIRS: len(theirs([floats])[0]["scores"]),
+        }
     return {
         "baseline": THEIRS,
         "contenders": turns.rows(seconds, THEIRS),

@@ -307,7 +307,8 @@ def lightnet_step(
 
     def step() -> None:
         optimizer.zero_grad()
-        region(network(images), target.clone(), seen=20_000).backward()
+        maps = network(images).contiguous()  # its loss takes no other layout
+        region(maps, target.clone(), seen=20_000).backward()
         optimizer.step()
 
     return step

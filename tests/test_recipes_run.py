@@ -146,11 +146,12 @@ def overrides(recipe: str, data: Path, *, full: bool) -> list[str]:
         return words
     words.append("input.fit={mode: stretch, height: 96, width: 128}")
     if plain["input"]["sizes"]:
-        words += ["input.sizes=[[64, 64], [96, 96]]", "input.last_size=[96, 96]"]
-        words += ["input.every=1", "input.last_batches=1"]
+        words += ["input.sizes=[[64, 64], [96, 96]]", "input.every=1"]
+    if plain["input"]["last_size"]:
+        words += ["input.last_size=[96, 96]", "input.last_batches=1"]
     if backbone["name"] == "darknet19":
         words.append("detector.backbone.width=0.125")
-    if backbone.get("arch") == "resnet50":
+    if backbone.get("arch") in ("resnet50", "resnet101"):
         words.append("detector.backbone.arch=resnet18")
     narrow = {"yolov2": "head_width=64", "retinanet": "pyramid.width=64"}[network]
     return [*words, f"detector.{narrow}"]
