@@ -10,6 +10,7 @@ Percentages are 0..100, times are seconds, None is "undefined", never 0. No torc
 import dataclasses
 import json
 import math
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -270,8 +271,16 @@ def load_record(folder: Path) -> RunRecord:
 
 
 def find_records(folder: Path) -> list[Path]:
-    """All run folders at or below `folder`, sorted by path."""
-    return sorted(path.parent for path in folder.rglob(RECORD_FILE))
+    """All run folders at or below `folder`, sorted by path.
+
+    What lies inside a run's folder is the run's own: W&B's mirror keeps a copy of the record there.
+    """
+    found = []
+    for place, folders, files in os.walk(folder):
+        if RECORD_FILE in files:
+            found.append(Path(place))
+            folders.clear()
+    return sorted(found)
 
 
 class CurveWriter:

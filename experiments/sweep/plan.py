@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from experiments.record import RECORD_FILE
+from experiments.record import find_records
 from experiments.sweep.early_stop import Hyperband
 from experiments.sweep.progress import number, read_record
 from experiments.sweep.space import Parameters, Sweep, canonical
@@ -80,14 +80,14 @@ def make_plan(
 
 def runs_below(folder: Path, metric: str | None) -> Iterator[Run]:
     """Every finished run on record at or below `folder`; unreadable records are left out."""
-    for path in sorted(folder.rglob(RECORD_FILE)):
-        record = read_record(path.parent) or {}
+    for run in find_records(folder):
+        record = read_record(run) or {}
         seconds = record.get("seconds")
         total = number(seconds.get("total")) if isinstance(seconds, Mapping) else None
         if record.get("status") != "finished" or not total:
             continue
         metrics = record.get("metrics") or {}
-        size = sum(file.stat().st_size for file in path.parent.rglob("*") if file.is_file())
+        size = sum(file.stat().st_size for file in run.rglob("*") if file.is_file())
         yield Run(
             config=dotted(record.get("config") or {}),
             config_hash=str(record.get("config_hash")),

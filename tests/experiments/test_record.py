@@ -260,3 +260,11 @@ def test_lines_are_whole_objects_with_their_place(tmp_path: Path) -> None:
     log.close()
     places = [place.rpartition(":")[2] for place, _ in read_lines(tmp_path / "deep" / "log.jsonl")]
     assert places == ["1", "2"]
+
+
+def test_a_copy_of_a_record_inside_a_run_is_no_run_of_its_own(tmp_path: Path) -> None:
+    for place in ("a", "b/0", "b/0/wandb/offline-run-1/files"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "record.json").write_text("{}")
+    assert find_records(tmp_path) == [tmp_path / "a", tmp_path / "b/0"]
+    assert find_records(tmp_path / "a") == [tmp_path / "a"]
