@@ -20,6 +20,9 @@ def over_ranks(total: Tensor) -> tuple[Tensor, int]:
     """The sum of `total` over all ranks, and how many they are; itself and 1 in a single process.
 
     `total` is overwritten.
+
+    >>> over_ranks(torch.tensor(5.0))
+    (tensor(5.), 1)
     """
     ranks = rank_count()
     if ranks > 1:
@@ -28,7 +31,11 @@ def over_ranks(total: Tensor) -> tuple[Tensor, int]:
 
 
 def rank_count() -> int:
-    """How many processes train together."""
+    """How many processes train together.
+
+    >>> rank_count()
+    1
+    """
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_world_size()
     return 1

@@ -54,7 +54,7 @@ def test_data_sweep_report(tmp_path: Path) -> None:
 
     swept = experiments("sweep", str(small_sweep(tmp_path, glyphs)), "--out", str(out))
     assert swept.returncode == 0, swept.stdout + swept.stderr
-    records = [json.loads(path.read_text()) for path in sorted(out.rglob("record.json"))]
+    records = [json.loads(path.read_text()) for path in sorted(out.glob("trials/*/record.json"))]
     assert len(records) == 2
     assert {record["status"] for record in records} == {"finished"}
     assert {record["config"]["detector"]["name"] for record in records} == {"yolov2", "retinanet"}
@@ -76,7 +76,7 @@ def test_data_sweep_report(tmp_path: Path) -> None:
 
     again = experiments("sweep", str(tmp_path / "small.yaml"), "--out", str(out))
     assert again.returncode == 0
-    unchanged = [json.loads(path.read_text()) for path in sorted(out.rglob("record.json"))]
+    unchanged = [json.loads(path.read_text()) for path in sorted(out.glob("trials/*/record.json"))]
     assert unchanged == records
 
 
