@@ -6,6 +6,7 @@ exclusive.
 """
 
 from abc import ABC, abstractmethod
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
@@ -102,6 +103,10 @@ class Detector(nn.Module, ABC, Generic[OutputT]):
     @abstractmethod
     def decode(self, output: OutputT, content_B2: Tensor) -> list[Detections]:
         """Dense output to detections after NMS, clipped to each image's (height, width)."""
+
+    def fuse(self) -> "Detector[OutputT]":
+        """A copy for inference; detectors whose norms can be folded do so."""
+        return deepcopy(self).eval().requires_grad_(False)
 
 
 AnyDetector: TypeAlias = Detector[Any]

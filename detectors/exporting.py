@@ -131,6 +131,8 @@ def export_onnx(detector: AnyDetector, path: Path, metadata: Mapping[str, str]) 
     plain = deepcopy(detector).eval().cpu().float()
     if isinstance(plain, YOLOv2Detector):
         plain = plain.fuse(channels_last=False)
+    elif isinstance(plain, RetinaNetDetector):
+        plain = plain.fuse()
     _trace(Dense(plain).eval(), path)
     model = onnx.load(str(path))
     onnx.helper.set_model_props(model, dict(metadata))

@@ -6,6 +6,7 @@ weight is what trains and what the state dict holds, under the names and with th
 had.
 """
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -28,16 +29,43 @@ class _Folded:
             shift: Tensor = norm.bias - norm.running_mean * scale
         return scale, shift
 
+    def convolved(self, input: Tensor, convolve: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """`convolve(weight, bias)` with norm and convolution in one.
+
+        What backward needs of the folded weight is formed again then: kept, it would be a second
+        copy of all weights (82 MiB of ResNet-50's 5 stages) next to the activations.
+        """
+        scale_C, shift_C = self.affine()
+        plain, scale = cast(Any, self).weight, scale_C.view(-1, 1, 1, 1)
+        kind = _dtype(input, plain)
+        folded = (plain * scale).to(kind)
+        if not (torch.is_grad_enabled() and (input.requires_grad or plain.requires_grad)):
+            return convolve(folded, shift_C)
+        address = folded.data_ptr()
+
+        def keep(saved: Tensor) -> Tensor | None:
+            return None if saved.data_ptr() == address else saved
+
+        def again(kept: Tensor | None) -> Tensor:
+            with torch.no_grad():
+                return (plain * scale).to(kind) if kept is None else kept
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, again):
+            return convolve(folded, shift_C)
+
+
+def _dtype(input: Tensor, weight: Tensor) -> torch.dtype:
+    """What a convolution computes in: autocast's type where it is on."""
+    device = input.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
+
 
 class FoldedConv2d(_Folded, nn.Conv2d):
     """`nn.Conv2d` that applies a frozen norm too."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Maps to maps, as convolution and norm would make them one after the other."""
-        scale_C, shift_C = self.affine()
-        weight = self.weight * scale_C.view(-1, 1, 1, 1)
-        folded: Tensor = self._conv_forward(input, weight, shift_C)
-        return folded
+        return self.convolved(input, lambda weight, bias: self._conv_forward(input, weight, bias))
 
 
 class FoldedConv2dSame(_Folded, Conv2dSame):
@@ -45,13 +73,15 @@ class FoldedConv2dSame(_Folded, Conv2dSame):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps to maps, as convolution and norm would make them one after the other."""
-        scale_C, shift_C = self.affine()
-        weight = self.weight * scale_C.view(-1, 1, 1, 1)
         stride, padding, dilation = (
             cast(tuple[int, int], pair) for pair in (self.stride, self.padding, self.dilation)
         )
-        folded: Tensor = conv2d_same(x, weight, shift_C, stride, padding, dilation, self.groups)
-        return folded
+
+        def convolve(weight: Tensor, bias: Tensor) -> Tensor:
+            found: Tensor = conv2d_same(x, weight, bias, stride, padding, dilation, self.groups)
+            return found
+
+        return self.convolved(x, convolve)
 
 
 class PassedNorm(FrozenBatchNorm2d):  # type: ignore[misc]
@@ -100,6 +130,24 @@ def fold_frozen_norms(network: nn.Module) -> int:
         object.__setattr__(convolution, "norm", norm)  # past nn.Module, which would adopt it
         norm.__class__ = _NORMS[type(norm)]
     return len(pairs)
+
+
+@torch.no_grad()
+def materialise(network: nn.Module) -> int:
+    """Write each folded norm into its convolution's weight and bias for good, for inference alone;
+    returns how many.
+
+    It saves forming the product at every call.
+    """
+    plain = {FoldedConv2d: nn.Conv2d, FoldedConv2dSame: Conv2dSame}
+    found = [module for module in network.modules() if type(module) in plain]
+    for module in found:
+        folded = cast(FoldedConv2d, module)
+        scale_C, shift_C = folded.affine()
+        folded.weight = nn.Parameter(folded.weight * scale_C.view(-1, 1, 1, 1), requires_grad=False)
+        folded.bias = nn.Parameter(shift_C, requires_grad=False)
+        folded.__class__ = plain[type(module)]
+    return len(found)
 
 
 def _watch(network: nn.Module) -> list[tuple[nn.Conv2d, nn.Module]]:

@@ -5,6 +5,7 @@ softmax), F foreground anchors of the batch, M most boxes of a batch. Boxes are 
 the network input.
 """
 
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -17,6 +18,7 @@ from detectors.assigners import ATSS, MaxIoU
 from detectors.backbones import TimmBackbone, TorchvisionBackbone
 from detectors.base import Backbone, Detections, Detector, Truth
 from detectors.darknet19 import Darknet19, TinyDarknet
+from detectors.frozen_norm import materialise
 from detectors.heads import Head, Tower, sigmoid_prior_, softmax_prior_
 from detectors.matching import Assignment, assign
 from detectors.nms import Selection, candidates, suppress
@@ -175,6 +177,12 @@ class RetinaNetDetector(Detector[DenseOutput]):
             )
             found.append(self._decode_image(list(levels), content_2))
         return found
+
+    def fuse(self) -> "RetinaNetDetector":
+        """A copy for inference with frozen norms written into the convolutions before them."""
+        copy = deepcopy(self).eval().requires_grad_(False)
+        materialise(copy)
+        return copy
 
     def _grid(
         self, shapes: tuple[tuple[int, int], ...], image_hw: tuple[int, int], device: torch.device

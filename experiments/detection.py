@@ -138,7 +138,7 @@ def _finder(
     config, detector, classes = load_trained(model)
     run = partial(
         detect_batches,
-        detector,
+        detector.fuse(),
         bfloat16=config.train.precision == "bfloat16",
         channels_last=config.train.channels_last,
     )

@@ -10,7 +10,7 @@ import torchvision
 from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
-from detectors.frozen_norm import FoldedConv2d, fold_frozen_norms
+from detectors.frozen_norm import FoldedConv2d, fold_frozen_norms, materialise
 
 
 def unsettle(network: nn.Module) -> nn.Module:
@@ -84,3 +84,33 @@ def test_a_norm_that_reads_no_convolution_is_left_alone() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4)).eval()
     assert fold_frozen_norms(network) == 0
     assert type(network[2]) is nn.BatchNorm2d
+
+
+def test_a_step_keeps_no_copy_of_the_weights() -> None:
+    """Between forward and backward the folded weights would be as large as all weights again."""
+    network = nn.Sequential(
+        nn.Conv2d(3, 512, 3, padding=1, bias=False),
+        FrozenBatchNorm2d(512),
+        nn.Conv2d(512, 512, 3, padding=1, bias=False),
+        FrozenBatchNorm2d(512),
+    )
+    assert fold_frozen_norms(network) == 2
+    network(torch.randn(1, 3, 4, 4)).sum().backward()
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
+        out = network(torch.randn(1, 3, 4, 4))
+    events = profile.profiler.kineto_results.events()  # type: ignore[union-attr]
+    alive = sum(event.nbytes() for event in events if event.name() == "[memory]")
+    assert out.requires_grad and 0 < alive < 2**20 < 512 * 512 * 9 * 4
+
+
+@pytest.mark.parametrize("build", [resnet, lite])
+def test_materialised_norms_give_the_very_same_numbers(build: Any) -> None:
+    network = build()
+    fold_frozen_norms(network)
+    images = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected = last(network(images))
+        assert materialise(network) > 0
+        assert not any(isinstance(module, FoldedConv2d) for module in network.modules())
+        assert torch.equal(last(network(images)), expected)
