@@ -86,10 +86,10 @@ def _recorded_run(config: RunConfig, folder: Path, overrides: Sequence[str]) -> 
         seed=config.seed,
         overrides=parse_overrides(overrides),
     )
-    _write(folder, record)
     began = time.perf_counter()
     mirrors: list[Tracker] = []  # one, once there are data to train on
     try:
+        _write(folder, record)  # in here: a signal may come as soon as there is a record
         record = _train_and_measure(config, folder, record, mirrors)
     except Interrupted:
         record = dataclasses.replace(record, status="interrupted")
