@@ -75,7 +75,7 @@ def main() -> int:
 
 
 def claims(parts: dict[str, Any]) -> dict[str, bool]:
-    """What issue 3 promises of 120,000 x 80 float32 logits."""
+    """What is claimed of 120,000 x 80 float32 logits."""
     single = parts["sigmoid float32"]["contenders"]
     return {
         "fused: 8 times torchvision": single["ours fused"]["times_faster"] >= 8,
