@@ -153,7 +153,7 @@ def test_a_lost_rank_ends_the_run_with_a_message(
 ) -> None:
     """One that is killed, and one that merely answers no more."""
     small, out = runs(), tmp_path / "run"
-    first, second = small.together(out, "train.iterations=100000", "train.timeout=20")
+    first, second = small.together(out, "train.iterations=100000", "train.timeout=10")
     small.until(lambda: small.rows(out) > 8, first)
     second.send(number)
     assert first.wait() == 1

@@ -128,7 +128,8 @@ def test_threads_and_determinism_last_as_long_as_the_run(monkeypatch: pytest.Mon
 @pytest.mark.parametrize("detector", ["yolov2", "retinanet"])
 def test_a_compiled_run_learns_what_another_does(runs, tmp_path: Path, detector: str) -> None:
     small = runs(detector)
-    words = ("train.iterations=4", "train.validate_every=2")
+    # Small steps: batch norm over a handful of values makes the last bits large within three.
+    words = ("train.iterations=4", "train.validate_every=2", "optimizer={name: sgd, lr: 1.0e-7}")
     for name, more in (("plain", ()), ("compiled", ("train.compile=true",))):
         run = small.train(tmp_path / name, *words, *more)
         assert run.process.exitcode == 0, run.told
