@@ -3,10 +3,12 @@
 import argparse
 import webbrowser
 from pathlib import Path
+from typing import Any
 
 from experiments.errors import UsageError
 from experiments.readme_block import NOTHING, block_of, fill
 from experiments.record import find_records
+from experiments.study_report import report_options, study_of
 
 _TEACH = """\
 Make a report of every run at or below DIR, from the records alone: no network, no GPU, and
@@ -97,7 +99,15 @@ def add_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]
         metavar="STUDY",
         action="append",
         default=[],
-        help="published values to stand beside ours: focal-1a, focal-1b, yolov2-gamma (repeatable)",
+        help="published values to stand beside ours, repeatable: focal-1a to focal-1e, "
+        "yolov2-gamma, yolov2-gamma-544, yolo9000-3",
+    )
+    parser.add_argument(
+        "--study",
+        metavar="FILE",
+        type=Path,
+        help="a sweep file whose x-question, x-baseline and x-published stand for options that are"
+        " not given (default: the sweep.yaml of DIR)",
     )
     parser.add_argument("--open", action="store_true", help="open the page in a browser")
     parser.set_defaults(run=run)
@@ -134,13 +144,7 @@ def run(arguments: argparse.Namespace) -> int:
         write_block(arguments.directories, arguments.readme, out)
         print(f"{arguments.readme}: no record to tell of yet")
         return 0
-    options = {
-        "baseline": arguments.baseline,
-        "metric": arguments.metric,
-        "question": arguments.question,
-        "images": arguments.images,
-        "published": arguments.published,
-    }
+    options = _options(arguments)
     try:
         if arguments.gallery is not None:
             page = make_gallery(arguments.directories, out, **options)
@@ -154,6 +158,19 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.open:
         webbrowser.open(page.resolve().as_uri())
     return 0
+
+
+def _options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What the report is told: by the command line, else by its study."""
+    study = arguments.study or study_of(arguments.directories)
+    told = report_options(study) if study is not None else {}
+    return {
+        "baseline": arguments.baseline or told.get("baseline"),
+        "metric": arguments.metric,
+        "question": arguments.question or told.get("question"),
+        "images": arguments.images,
+        "published": arguments.published or told.get("published", []),
+    }
 
 
 def run_verify(arguments: argparse.Namespace) -> int:

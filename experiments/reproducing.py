@@ -9,7 +9,8 @@ import yaml
 
 from experiments import report_verbs, sweep_verbs
 from experiments.atomic import write_text
-from experiments.errors import ConfigError, UsageError
+from experiments.errors import ConfigError
+from experiments.study_report import study_mapping
 from experiments.sweep.command import fixed_arguments, written
 from experiments.sweep.proposals import first_points
 from experiments.sweep.space import Sweep, grid_points, read_sweep
@@ -23,7 +24,6 @@ TINY: dict[str, Any] = {
     "learning_rate.warmup_iterations": 0,
     "tracking.wandb": "off",
 }
-REPORT_KEYS = {"x-published": "published", "x-question": "question", "x-baseline": "baseline"}
 
 
 def study_file(study: Path, scale: str, out: Path) -> Path:
@@ -33,7 +33,7 @@ def study_file(study: Path, scale: str, out: Path) -> Path:
     """
     if scale == "full":
         return study
-    values = _mapping(study)
+    values = study_mapping(study)
     parameters = dict(values.get("parameters") or {})
     for name, knob in parameters.items():
         if name == "seed" and isinstance(knob, Mapping) and knob.get("values"):
@@ -74,24 +74,13 @@ def resolved(sweep: Sweep) -> list[dict[str, Any]]:
     return found
 
 
-def report_options(study: Path) -> list[str]:
-    """What the study says of its report (REPORT_KEYS), as words of the `report` verb."""
-    values, words = _mapping(study), []
-    for key, option in REPORT_KEYS.items():
-        value = values.get(key)
-        for one in value if isinstance(value, list) else [value] if value else []:
-            words += [f"--{option}", str(one)]
-    return words
-
-
 def run_study(path: Path, study: Path, out: Path, jobs: int) -> int:
     """Run the sweep in `path` to its end, then report it; the sweep's status where it stopped."""
     status = _call(sweep_verbs, ["sweep", str(path), "--out", str(out), "--jobs", str(jobs)])
     if status not in (0, 1):
         return status
-    reported = _call(
-        report_verbs, ["report", str(out), "--out", str(out / "report"), *report_options(study)]
-    )
+    words = ["report", str(out), "--out", str(out / "report"), "--study", str(study)]
+    reported = _call(report_verbs, words)
     return reported or status
 
 
@@ -101,12 +90,3 @@ def _call(verbs: Any, words: list[str]) -> int:
     arguments = parser.parse_args(words)
     status: int = arguments.run(arguments)
     return status
-
-
-def _mapping(study: Path) -> dict[str, Any]:
-    """The file's keys and values, already checked by `read_sweep`."""
-    try:
-        values = yaml.safe_load(study.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise UsageError(f"{study}: {error}") from None
-    return dict(values)

@@ -9,13 +9,21 @@ from typing import Any
 import pytest
 import torch
 
-from experiments.config import RunConfig, load_config
+from experiments.config import RunConfig, arm_name, load_config, plain_config
 from experiments.costs import without_weights
+from experiments.record import Hardware, Metrics, Seconds
+from experiments.report.arms import make_groups
+from experiments.report.literature import STUDIES as STUDIES_PUBLISHED
+from experiments.report.load import Run
+from experiments.report.published import beside
+from experiments.report.tables import METRICS
+from experiments.study_report import report_options
 from experiments.sweep.command import written
 from experiments.sweep.space import grid_points, read_sweep
 
 CHECKOUT = Path(__file__).parents[1]
 STUDIES = sorted((CHECKOUT / "configs/studies").glob("*.yaml"))
+MEANS = [metric.key for metric in METRICS]
 # Points of one seed, and some published figures that the header must hold.
 EXPECTED = {
     "focal_table_1a": (7, ("31.1", "30.2", "25.1")),
@@ -25,6 +33,7 @@ EXPECTED = {
     "focal_table_1e": (10, ("34.3", "36.0", "37.8")),
     "prior": (2, ("30.2", ".01")),
     "yolov2_gamma": (6, ("73.05", "74.08", "75.49")),
+    "yolov2_size": (5, ("69.0", "76.8", "78.6")),
 }
 
 
@@ -38,6 +47,30 @@ def config_of(path: Path, number: int) -> RunConfig:
     values = dict(points(path)[number])
     recipe = CHECKOUT / str(values.pop("config"))
     return load_config(recipe, [f"{name}={written(value)}" for name, value in values.items()])
+
+
+def run_of(path: Path, number: int) -> Run:
+    """A finished run of one point, measured at its number in percent."""
+    config = config_of(path, number)
+    means = dict.fromkeys(MEANS, float(number))
+    return Run(
+        folder=path.parent / str(number),
+        id=f"{number:04d}",
+        arm=arm_name(config),
+        status="finished",
+        seed=0,
+        config=plain_config(config),
+        config_hash="",
+        started="",
+        commit=None,
+        dirty=False,
+        data=None,
+        metrics=Metrics(split="test", per_class={}, **means),
+        seconds=Seconds(),
+        hardware=Hardware("a CPU", 2, None),
+        versions={},
+        error=None,
+    )
 
 
 @cache
@@ -66,6 +99,33 @@ def test_a_study_holds_the_table_it_names(path: Path) -> None:
     assert len(runs) == len({repr(run) for run in runs}) == count
     seeds = {point["seed"] for point in grid_points(sweep)}
     assert len(seeds) >= (1 if path.stem == "prior" else 3)
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_every_published_value_stands_beside_an_arm_of_its_study(path: Path) -> None:
+    """The report's own matching, on runs made up of the study's points: a key misspelt here or
+    there leaves a value without an arm.
+    """
+    options = report_options(path)
+    metric = read_sweep(path).metric
+    runs = [run_of(path, number) for number in range(len(points(path)))]
+    (group,) = make_groups(runs, baseline=options.get("baseline"))
+    if "baseline" in options:
+        assert group.baseline is not None and group.baseline.title == options["baseline"]
+    for name in options.get("published", []):
+        assert metric is not None and STUDIES_PUBLISHED[name].metric == metric.name
+        (table,) = beside(STUDIES_PUBLISHED[name], [group])
+        arms = [row.arm and row.arm.title for row in table.rows]
+        assert None not in arms and len(set(arms)) == len(arms), table.rows
+        assert not any(row.more for row in table.rows)
+        card = path.read_text()
+        printed = [f"{row.value.percent:.{table.study.digits}f}" for row in table.rows]
+        assert [figure for figure in printed if figure not in card] == []
+
+
+def test_every_published_table_has_its_study() -> None:
+    named = [name for path in STUDIES for name in report_options(path).get("published", [])]
+    assert sorted(named) == sorted(STUDIES_PUBLISHED)
 
 
 @pytest.mark.slow

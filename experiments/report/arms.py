@@ -170,6 +170,18 @@ def loss_of(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return {}
 
 
+def gamma_of(config: Mapping[str, Any]) -> float | str | None:
+    """gamma of a resolved configuration: cross-entropy, weighted or not, is focal loss at 0."""
+    loss = loss_of(config)
+    plain = loss.get("name") in ("cross_entropy", "balanced_cross_entropy")
+    return 0.0 if plain else parameter(loss.get("gamma"))
+
+
+def alpha_of(config: Mapping[str, Any]) -> float | str | None:
+    """alpha of a resolved configuration, None where its loss has none."""
+    return parameter(loss_of(config).get("alpha"))
+
+
 def test_sets(runs: Sequence[Run]) -> dict[Path, str]:
     """What identifies each run's test set, by the run's folder: its content hash.
 
@@ -249,11 +261,10 @@ def _arm(name: str, detector: str, runs: Sequence[Run], differing: Sequence[str]
     named = [f"{key.rsplit('.', 1)[-1]} {_plain(flat.get(key))}" for key in differing[:MOST_NAMED]]
     named += [f"{len(differing) - MOST_NAMED} more"] if len(differing) > MOST_NAMED else []
     setting = ", ".join(named)
-    loss = loss_of(runs[0].config)
-    kind = str(loss.get("name", "loss"))
-    gamma = 0.0 if kind == "cross_entropy" else parameter(loss.get("gamma"))
+    config = runs[0].config
+    kind = str(loss_of(config).get("name", "loss"))
     ordered = tuple(sorted(runs, key=lambda run: (run.seed, run.id)))
-    return Arm(name, setting, detector, kind, gamma, parameter(loss.get("alpha")), ordered)
+    return Arm(name, setting, detector, kind, gamma_of(config), alpha_of(config), ordered)
 
 
 def _distinct(arms: Sequence[Arm]) -> list[Arm]:

@@ -1,42 +1,32 @@
-"""Other people's numbers, to stand beside ours: what was published, for which setting, and how.
+"""Published values beside ours, where a table is named: `--published`, or a sweep's x-published.
 
-Values are percent as printed in the source. A study is shown when it is named (`--published`).
-Absolute values of other data and schedules do not compare; the effect of gamma or alpha may.
+A published value stands beside our arm whose recorded configuration has its settings. Where several
+of ours have them, the one is taken that differs in the fewest other settings from the arm beside
+the first value, so that the effect shown is of the published setting alone as far as we ran it; the
+table says how many more there are. Where none has them, the row says so. Levels of other data and
+schedules do not compare; the effect of a setting may.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-from experiments.report.arms import Arm, Group
+from experiments.report.arms import Arm, Group, alpha_of, gamma_of, settings_of
+from experiments.report.literature import Study, Value
+from experiments.report.load import Run
 from experiments.report.statistics import Summary
 from experiments.report.tables import Metric, metric_named
 
 
-class Value(NamedTuple):
-    """One published result; `alpha` None where the source used none (then any of ours fits)."""
-
-    gamma: float
-    alpha: float | None
-    percent: float
-
-
-class Study(NamedTuple):
-    """One published table. The first value is its baseline."""
-
-    title: str
-    source: str
-    detector: str
-    metric: str  # the record's key
-    setup: str
-    values: tuple[Value, ...]
-
-
 class Comparison(NamedTuple):
-    """One published setting beside ours; effects are points above each side's own baseline row."""
+    """One published setting beside ours; effects are points above each side's own baseline row.
+
+    `more` counts our other arms that have the setting too.
+    """
 
     value: Value
     published_effect: float
     arm: Arm | None
+    more: int
     ours: Summary
     our_effect: float | None
 
@@ -51,93 +41,94 @@ class Table(NamedTuple):
     differs: str
 
 
-def _alpha_sweep(*pairs: tuple[float, float]) -> tuple[Value, ...]:
-    return tuple(Value(0.0, alpha, percent) for alpha, percent in pairs)
-
-
-STUDIES: dict[str, Study] = {
-    "focal-1a": Study(
-        "Cross-entropy weighted by α",
-        "Lin et al. 2017, arXiv:1708.02002, table 1a",
-        "retinanet",
-        "coco_ap",
-        "RetinaNet, ResNet-50-FPN, 600 px, COCO trainval35k, measured on minival",
-        _alpha_sweep((0.5, 30.2), (0.1, 0.0), (0.25, 10.8), (0.75, 31.1), (0.9, 30.8))
-        + _alpha_sweep((0.99, 28.7), (0.999, 25.1)),
-    ),
-    "focal-1b": Study(
-        "Focal loss over γ, each with its best α",
-        "Lin et al. 2017, arXiv:1708.02002, table 1b",
-        "retinanet",
-        "coco_ap",
-        "RetinaNet, ResNet-50-FPN, 600 px, COCO trainval35k, measured on minival",
-        (
-            Value(0.0, 0.75, 31.1),
-            Value(0.1, 0.75, 31.4),
-            Value(0.2, 0.75, 31.9),
-            Value(0.5, 0.50, 32.9),
-            Value(1.0, 0.25, 33.7),
-            Value(2.0, 0.25, 34.0),
-            Value(5.0, 0.25, 32.2),
-        ),
-    ),
-    "yolov2-gamma": Study(
-        "Softmax focal loss over γ in YOLOv2",
-        "marvis/pytorch-yolo2, README, 416 px, one seed",
-        "yolov2",
-        "voc07_map",
-        "YOLOv2, Darknet-19, 416 px, VOC07+12, focal loss on the class term only, one seed",
-        tuple(
-            Value(float(gamma), None, percent)
-            for gamma, percent in enumerate((73.05, 73.63, 74.08, 73.73, 73.53))
-        ),
-    ),
-}
-
-
 def beside(study: Study, groups: Sequence[Group]) -> list[Table]:
     """The study beside each group of its detector; a setting that we did not run has no arm."""
-    tables = []
-    for group in groups:
-        if group.detector.lower() != study.detector:
-            continue
-        pairs = [(value, _arm(value, group)) for value in study.values]
-        summaries = [
-            arm.summary(study.metric) if arm else Summary(None, None, 0) for _, arm in pairs
-        ]
-        rows = tuple(
-            Comparison(value, value.percent - study.values[0].percent, arm, ours, effect)
-            for (value, arm), ours, effect in zip(
-                pairs, summaries, _effects(summaries), strict=True
-            )
-        )
-        tables.append(Table(study, metric_named(study.metric), group, rows, _differs(study, group)))
-    return tables
-
-
-def _effects(summaries: Sequence[Summary]) -> list[float | None]:
-    base = summaries[0].mean
-    return [None if base is None or one.mean is None else one.mean - base for one in summaries]
-
-
-def _arm(value: Value, group: Group) -> Arm | None:
-    """Our arm with this gamma and alpha; of several with any alpha, the group's first."""
-    fitting = [
-        arm
-        for arm in group.arms
-        if arm.gamma == value.gamma and arm.finished and (value.alpha in (None, arm.alpha))
+    return [
+        Table(study, metric_named(study.metric), group, rows, _differs(study, group, rows))
+        for group in groups
+        if group.detector.lower() == study.detector
+        for rows in [_rows(study, group)]
     ]
-    return fitting[0] if fitting else None
 
 
-def _differs(study: Study, group: Group) -> str:
-    """What is known to differ, from the first finished run's configuration."""
-    run = next((run for arm in group.arms for run in arm.finished), None)
-    if run is None:
-        return study.setup
+def fits(value: Value, config: Mapping[str, Any]) -> bool:
+    """Whether a run's configuration has the published value's settings; a missing key is None."""
+    return all(_same(_found(config, key), wanted) for key, wanted in value.settings.items())
+
+
+def _rows(study: Study, group: Group) -> tuple[Comparison, ...]:
+    first: Arm | None = None
+    base: float | None = None
+    rows = []
+    for place, value in enumerate(study.values):
+        fitting = [arm for arm in group.arms if arm.finished and fits(value, arm.runs[0].config)]
+        arm = _nearest(fitting, first)
+        ours = arm.summary(study.metric) if arm else Summary(None, None, 0)
+        if place == 0:
+            first, base = arm, ours.mean
+        effect = None if base is None or ours.mean is None else ours.mean - base
+        published = value.percent - study.values[0].percent
+        more = max(0, len(fitting) - 1)
+        rows.append(Comparison(value, published, arm, more, ours, effect))
+    return tuple(rows)
+
+
+def _nearest(fitting: Sequence[Arm], first: Arm | None) -> Arm | None:
+    """The arm with the fewest settings other than `first`'s; of equals, the group's first."""
+    if first is None:
+        return next(iter(fitting), None)
+    wanted = settings_of(first.runs[0].config)
+
+    def distance(arm: Arm) -> int:
+        mine = settings_of(arm.runs[0].config)
+        return sum(mine.get(key) != wanted.get(key) for key in mine.keys() | wanted.keys())
+
+    return min(fitting, key=distance, default=None)
+
+
+def _found(config: Mapping[str, Any], key: str) -> Any:
+    if key in ("gamma", "alpha"):
+        return (gamma_of if key == "gamma" else alpha_of)(config)
+    found: Any = config
+    for part in key.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found
+
+
+def _same(found: Any, wanted: Any) -> bool:
+    if isinstance(found, (list, tuple)) and isinstance(wanted, (list, tuple)):
+        return list(found) == list(wanted)
+    return bool(found == wanted)
+
+
+def _differs(study: Study, group: Group, rows: Sequence[Comparison]) -> str:
+    """What is known to differ, from the first finished run of the arms shown, else of the group."""
+    shown = [row.arm for row in rows if row.arm] or list(group.arms)
+    runs = [run for arm in shown for run in arm.finished]
+    if not runs:
+        return f"Theirs: {study.setup}."
+    run = runs[0]
     data = run.config.get("data")
-    name = data.get("name", "data") if isinstance(data, dict) else "data"
+    name = data.get("name", "data") if isinstance(data, Mapping) else "data"
     train = run.split("train")
     images = f", {train.images:,} training images" if train else ""
     ours = f"{group.title} on {name}{images}, {run.iterations:,} iterations"
+    for words in (_backbone, _input):
+        told = {words(each) for each in runs}
+        ours += "".join(told) if len(told) == 1 else ""  # what the arms vary is in their names
     return f"Theirs: {study.setup}. Ours: {ours}."
+
+
+def _backbone(run: Run) -> str:
+    backbone = _found(run.config, "detector.backbone")
+    if not isinstance(backbone, Mapping):
+        return ""
+    return f", {backbone.get('arch') or backbone.get('name') or 'a backbone'}"
+
+
+def _input(run: Run) -> str:
+    fit = _found(run.config, "input.fit")
+    if not isinstance(fit, Mapping):
+        return ""
+    short, height, width = (fit.get(key) for key in ("short", "height", "width"))
+    return f", {short} px" if short else f", {width} × {height} px" if height and width else ""

@@ -26,6 +26,7 @@ from experiments.report.diagnoses import STORE, Diagnoses, read_store
 from experiments.report.evidence import FigureItem
 from experiments.report.figures.errors import KINDS as ERROR_KINDS
 from experiments.report.figures.style import PALETTE
+from experiments.report.literature import STUDIES
 from experiments.report.load import ReportError, Run, load_runs
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -60,7 +61,7 @@ def write_report(
     `baseline` names the arm to compare with (default: cross-entropy or gamma 0 of the same
     detector), `metric` the deciding metric (a key of the record, default voc07_map where every
     run has it), `question` the title, `images` how many test images a detector are shown,
-    `published` the studies of published.py to stand beside ours, `diagnose` False leaves out what
+    `published` the studies of literature.py to stand beside ours, `diagnose` False leaves out what
     is computed from detections (precision and recall, kinds of errors, calibration).
 
     Raises:
@@ -148,10 +149,9 @@ def _from(out: Path, path: Path) -> str:
 def _published(names: Sequence[str], groups: Sequence[Group]) -> list[published_values.Table]:
     found = []
     for name in names:
-        if name not in published_values.STUDIES:
-            known = ", ".join(published_values.STUDIES)
-            raise ReportError(f"published: unknown study '{name}' (known: {known})")
-        found += published_values.beside(published_values.STUDIES[name], groups)
+        if name not in STUDIES:
+            raise ReportError(f"published: unknown study '{name}' (known: {', '.join(STUDIES)})")
+        found += published_values.beside(STUDIES[name], groups)
     return found
 
 

@@ -14,8 +14,9 @@ import yaml
 
 from experiments import provenance, study_verbs
 from experiments.errors import UsageError
-from experiments.reproducing import out_folder, report_options, resolved, study_file
+from experiments.reproducing import out_folder, resolved, study_file
 from experiments.study_costs import Pace, kind_of, paces_on_record, study_cost, told
+from experiments.study_report import report_options
 from experiments.sweep.space import read_sweep
 
 CHECKOUT = Path(__file__).parents[2]
@@ -91,8 +92,8 @@ def test_tiny_is_one_seed_and_few_iterations_of_every_arm(tmp_path: Path) -> Non
     configs = resolved(sweep)
     assert {(one["seed"], one["train"]["iterations"]) for one in configs} == {(3, 20)}
     assert len({json.dumps([one["detector"], one["loss"]]) for one in configs}) == 10
-    words = ["--published", "focal-1a", "--published", "focal-1b", "--question", "Why?"]
-    assert report_options(study) == words
+    words = {"published": ["focal-1a", "focal-1b"], "question": "Why?"}
+    assert report_options(study) == report_options(path) == words
 
 
 def call(*words: str) -> int:

@@ -1,13 +1,19 @@
 """Published values beside ours."""
 
+import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from experiments import report_verbs
+from experiments.errors import UsageError
 from experiments.report import ReportError, write_report
 from experiments.report.arms import make_groups
+from experiments.report.literature import STUDIES
 from experiments.report.load import load_runs
-from experiments.report.published import STUDIES, beside
+from experiments.report.published import beside, fits
 
 
 def test_arms_are_matched_by_gamma_and_alpha_and_effects_are_each_sides_own(
@@ -15,7 +21,7 @@ def test_arms_are_matched_by_gamma_and_alpha_and_effects_are_each_sides_own(
 ) -> None:
     group = make_groups(load_runs([small_study]))[0]
     (table,) = beside(STUDIES["focal-1b"], [group])
-    ran = {row.value.gamma: row for row in table.rows if row.arm}
+    ran = {row.value.settings["gamma"]: row for row in table.rows if row.arm}
     assert sorted(ran) == [1.0, 2.0, 5.0]  # alpha 0.25; ours has no alpha 0.75 at gamma 0
     assert ran[2.0].published_effect == pytest.approx(2.9)
     assert ran[2.0].ours.mean == group.arms[3].summary("coco_ap").mean
@@ -25,7 +31,8 @@ def test_arms_are_matched_by_gamma_and_alpha_and_effects_are_each_sides_own(
 def test_a_study_without_alpha_takes_any_of_ours(small_study: Path) -> None:
     group = make_groups(load_runs([small_study]))[1]
     (table,) = beside(STUDIES["yolov2-gamma"], [group])
-    two = next(row for row in table.rows if row.value.gamma == 2.0)
+    two = table.rows[2]
+    assert two.value.words == "γ 2" and two.more == 0
     base = group.arms[0].summary("voc07_map").mean or 0.0
     assert two.our_effect == pytest.approx((two.ours.mean or 0.0) - base)
 
@@ -37,3 +44,72 @@ def test_the_page_tells_what_differs_and_an_unknown_study_is_refused(
     assert "Ours: YOLOv2 on voc, 205 training images" in page.read_text(encoding="utf-8")
     with pytest.raises(ReportError, match="unknown study 'focal'.*focal-1b"):
         write_report([tiny_study], tmp_path, published=["focal"])
+
+
+def test_a_setting_anywhere_in_the_configuration_is_matched(
+    tmp_path: Path, make_run: Callable[..., Path], make_setting: Callable[..., Any]
+) -> None:
+    for place, (scales, ratios) in enumerate(((1, [1.0]), (2, [1.0]), (3, [0.5, 1.0, 2.0]))):
+        loss = {"name": "focal", "alpha": 0.25, "gamma": 2.0}
+        arm = make_setting("retinanet", "retinanet focal alpha 0.25 gamma 2", loss, 80.0 + place)
+        anchors = {"octave_scales": scales, "ratios": ratios}
+        detector = {"name": "retinanet", "anchors": anchors, "backbone": {"arch": "resnet18"}}
+        fit = {"mode": "short_edge", "short": 64}
+        make_run(tmp_path / f"{place}", arm, 0, detector=detector, input={"fit": fit})
+    (table,) = beside(STUDIES["focal-1c"], make_groups(load_runs([tmp_path])))
+    ran = [row.value.words for row in table.rows if row.arm]
+    assert ran == ["1 scale × 1 ratio", "2 scales × 1 ratio", "3 scales × 3 ratios"]
+    assert table.differs.endswith("2,000 iterations, resnet18, 64 px.")
+
+
+def test_of_several_arms_the_one_most_like_the_first_rows_stands_beside_the_value(
+    tmp_path: Path, make_run: Callable[..., Path], make_setting: Callable[..., Any]
+) -> None:
+    arms = [("cross_entropy", 0.0, 0.1), ("focal", 2.0, 0.2), ("focal", 2.0, 0.1)]
+    for place, (name, gamma, lr) in enumerate(arms):
+        loss = {"name": name} | ({"gamma": gamma} if name == "focal" else {})
+        arm = make_setting("yolov2", f"yolov2 {name} lr {lr}", loss, 70.0 + place)
+        make_run(tmp_path / f"{place}", arm, 0, optimizer={"lr": lr})
+    (table,) = beside(STUDIES["yolov2-gamma"], make_groups(load_runs([tmp_path])))
+    two = table.rows[2]
+    assert two.arm is not None and two.arm.name == "yolov2 focal lr 0.1" and two.more == 1
+    assert [row.more for row in table.rows] == [0, 0, 1, 0, 0]
+
+
+def test_a_missing_key_is_off_and_weighted_cross_entropy_is_gamma_0() -> None:
+    mined, focused = STUDIES["focal-1d"].values[0], STUDIES["focal-1d"].values[2]
+    loss = {"name": "ohem_cross_entropy", "keep": 128}
+    assert fits(mined, {"loss": loss}) and not fits(focused, {"loss": loss})
+    assert not fits(mined, {"loss": loss | {"negatives_per_positive": 3.0}})
+    half = STUDIES["focal-1a"].values[0]
+    assert fits(half, {"loss": {"name": "balanced_cross_entropy", "alpha": 0.5}})
+
+
+def test_the_help_of_the_verb_names_every_study() -> None:
+    parser = argparse.ArgumentParser()
+    verbs = parser.add_subparsers()
+    report_verbs.add_parsers(verbs)
+    told = " ".join(verbs.choices["report"].format_help().split())
+    letters = [name for name in STUDIES if not name.startswith("focal-1")]
+    assert all(name in told for name in letters) and "focal-1a to focal-1e" in " ".join(
+        told.split()
+    )
+
+
+def test_what_a_study_says_stands_for_options_that_are_not_given(
+    tiny_study: Path, tmp_path: Path
+) -> None:
+    study = tmp_path / "study.yaml"
+    study.write_text(
+        "x-question: Why so?\nx-published: yolov2-gamma\nx-baseline: yolov2 cross-entropy\n"
+    )
+    parser = argparse.ArgumentParser()
+    report_verbs.add_parsers(parser.add_subparsers())
+    words = ["report", str(tiny_study), "--out", str(tmp_path / "out"), "--images", "0"]
+    arguments = parser.parse_args([*words, "--study", str(study)])
+    assert arguments.run(arguments) == 0
+    told = (tmp_path / "out/report.md").read_text(encoding="utf-8")
+    assert told.startswith("# Why so?") and "Published beside ours: Softmax focal loss" in told
+    study.write_text("x-question: [1]\n")
+    with pytest.raises(UsageError, match="x-question: expected text"):
+        arguments.run(arguments)
