@@ -35,6 +35,26 @@ def print_stats(stats: Mapping[str, Stats]) -> None:
             console.print(f"{name}: {split.problems} bad labels; the doctor names them")
 
 
+def stats_csv(stats: Mapping[str, Stats]) -> str:
+    """One line a split and class: images with it, objects, ignored ones (difficult or crowd).
+
+    A split's first line has no class: its images, and the sums of the others.
+    """
+    import pandas as pd
+
+    columns = ("split", "class", "images", "objects", "ignored")
+    rows = [
+        row
+        for name, split in stats.items()
+        for row in (
+            (name, "", split.images, split.objects, split.ignored),
+            *((name, row.name, row.images, row.objects, row.ignored) for row in split.per_class),
+        )
+    ]
+    text: str = pd.DataFrame(rows, columns=columns).to_csv(index=False, lineterminator="\n")
+    return text
+
+
 def print_imbalance(counted: Mapping[str, "Imbalance"]) -> None:
     """One line a recipe: anchors and foreground of an image, and one in how many that is."""
     table = Table("recipe", "images", title="foreground among anchors")

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from experiments.atomic import write_text
 from experiments.errors import UsageError
 
 if TYPE_CHECKING:
@@ -120,6 +121,9 @@ def _add_stats(verbs: Any) -> None:
     )
     parser.add_argument(
         "--figure", type=Path, metavar="FILE", help="also draw it (.png, .svg, .pdf)"
+    )
+    parser.add_argument(
+        "--csv", type=Path, metavar="FILE", help="also write the counts of every split and class"
     )
     parser.set_defaults(run=_checked(_stats))
 
@@ -277,7 +281,7 @@ def _anchors(arguments: argparse.Namespace) -> int:
 
 def _stats(arguments: argparse.Namespace) -> int:
     from datasets.stats import describe
-    from experiments.data_tables import print_stats, save_figure
+    from experiments.data_tables import print_stats, save_figure, stats_csv
 
     splits = _open(arguments)
     stats = {name: describe(data) for name, data in splits.items()}
@@ -287,6 +291,9 @@ def _stats(arguments: argparse.Namespace) -> int:
     if arguments.figure:
         save_figure(arguments.figure, splits)
         print(arguments.figure)
+    if arguments.csv:
+        write_text(arguments.csv, stats_csv(stats))
+        print(arguments.csv)
     return 0
 
 

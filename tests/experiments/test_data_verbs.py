@@ -1,6 +1,7 @@
 """The data verbs as a user gives them: what they print, what they leave, how they end."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +27,13 @@ def test_glyphs_are_drawn_counted_and_examined(
     assert main(["data", "glyphs", "--root", str(root), *sizes]) == 0
     assert capsys.readouterr().out == f"{root}\n"
     figure = tmp_path / "out/stats.png"
-    assert main(["data", "stats", str(root), "--figure", str(figure)]) == 0
+    counts = tmp_path / "out/counts.csv"
+    more = ["--figure", str(figure), "--csv", str(counts)]
+    assert main(["data", "stats", str(root), *more]) == 0
     printed = capsys.readouterr().out
+    columns, first, *_ = counts.read_text().splitlines()
+    assert columns == "split,class,images,objects,ignored"
+    assert re.fullmatch(r"\w+,,\d+,\d+,\d+", first)
     assert "triangle" in printed and "most frequent" in printed
     assert figure.read_bytes().startswith(b"\x89PNG")
     assert main(["doctor", str(root)]) == 0
