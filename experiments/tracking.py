@@ -226,7 +226,10 @@ def open_tracker(
     group: str,
     config: Mapping[str, Any],
 ) -> Tracker:
-    """The tracker that `mode` asks for; WANDB_MODE in the environment wins."""
+    """The tracker that `mode` asks for.
+
+    WANDB_MODE in the environment wins, save over a recipe's "off": a sweep sets it to offline.
+    """
     chosen = _mode(mode)
     if chosen == "off":
         return NoTracker()
@@ -247,7 +250,7 @@ def send_owed(mode: Mode, folder: Path, *, project: str) -> None:
 
 def _mode(mode: Mode) -> Mode:
     asked = os.environ.get("WANDB_MODE", mode)
-    if asked in ("off", "disabled"):
+    if mode == "off" or asked in ("off", "disabled"):
         return "off"
     return "online" if asked in ("online", "run") else "offline"
 

@@ -218,8 +218,9 @@ def test_resuming_online_goes_on_with_the_same_run(bench: Bench) -> None:
     assert bench.run.openings >= 2
 
 
-def test_switched_off_nothing_is_written(bench: Bench) -> None:
-    bench.environment["WANDB_MODE"] = "disabled"
-    bench.sit("offline", (1, 2))
+@pytest.mark.parametrize(("asked", "recipe"), [("disabled", "offline"), ("offline", "off")])
+def test_switched_off_nothing_is_written(bench: Bench, asked: str, recipe: str) -> None:
+    bench.environment["WANDB_MODE"] = asked  # a sweep's coordinator asks for offline
+    bench.sit(recipe, (1, 2))
     assert not (bench.folder / "wandb").exists()
     assert os.listdir(bench.folder)
