@@ -50,6 +50,18 @@ class Seconds:
 
 
 @dataclass(frozen=True, slots=True)
+class Memory:
+    """Peaks of the last sitting's first rank in MiB, since its process began: resident memory of
+    the process and of its largest loader worker (shared pages count in both), and what torch
+    allocated on the GPU. None: no worker, no GPU.
+    """
+
+    process_mib: float
+    worker_mib: float | None = None
+    gpu_mib: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Hardware:
     """The machine of a run; `gpus` are the devices it used, by name."""
 
@@ -165,6 +177,7 @@ class RunRecord:
     hardware: Hardware
     finished: str | None = None
     seconds: Seconds = Seconds()
+    memory: Memory | None = None  # not in records of before it was measured
     overrides: dict[str, Any] = field(default_factory=dict)
     commit: str | None = None
     dirty: bool = False

@@ -11,7 +11,14 @@ from typing import Any
 from datasets.dataset import Dataset
 from datasets.sample import Batch
 from detectors.base import AnyDetector
-from experiments.assembly import Splits, batches_from, build_detector, fit_plan, open_splits
+from experiments.assembly import (
+    Splits,
+    batches_from,
+    build_detector,
+    fit_plan,
+    loader_workers,
+    open_splits,
+)
 from experiments.config import RunConfig, arm_name, plain_config, read_config
 from experiments.engine import distributed
 from experiments.engine.fit import Fit, Fitted
@@ -21,6 +28,7 @@ from experiments.engine.stopping import Interrupted, Stop, raise_on_signals
 from experiments.errors import ConfigError, GuardError, UsageError
 from experiments.loss_preparation import prepare_loss
 from experiments.measuring import Measured, dump, measure
+from experiments.memory import peak_memory
 from experiments.progress import TrainProgress
 from experiments.provenance import config_hash
 from experiments.record import (
@@ -102,7 +110,8 @@ def _recorded_run(config: RunConfig, folder: Path, overrides: Sequence[str]) -> 
         _tell(told, error)
     finally:
         seconds = dataclasses.replace(record.seconds, total=time.perf_counter() - began)
-        record = dataclasses.replace(record, finished=timestamp(), seconds=seconds)
+        memory = peak_memory(loader_workers(config))
+        record = dataclasses.replace(record, finished=timestamp(), seconds=seconds, memory=memory)
         _write_last(folder, record)
         for tracker in mirrors:
             tracker.finish(record)

@@ -29,7 +29,9 @@ class RunLine(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """Means over an arm's finished runs; None where no run tells."""
+    """Means over an arm's finished runs, memory (MiB) the largest of them; None where no run
+    tells.
+    """
 
     title: str
     runs: int
@@ -37,6 +39,9 @@ class Cost(NamedTuple):
     train: float | None
     speed: float | None
     evaluate: float | None
+    memory: float | None
+    worker: float | None
+    gpu: float | None
 
 
 def run_lines(groups: Sequence[Group], primary: Metric, out: Path) -> list[RunLine]:
@@ -88,6 +93,9 @@ def costs(groups: Sequence[Group]) -> list[Cost]:
             train=_mean([run.seconds.train for run in arm.finished if run.seconds.train]),
             speed=_mean([speed for run in arm.finished if (speed := _speed(run)) is not None]),
             evaluate=_mean([run.seconds.evaluate for run in arm.finished if run.seconds.evaluate]),
+            memory=_most(arm, "process_mib"),
+            worker=_most(arm, "worker_mib"),
+            gpu=_most(arm, "gpu_mib"),
         )
         for group in groups
         for arm in group.arms
@@ -186,6 +194,12 @@ def _speed(run: Run) -> float | None:
     if speeds is None or not np.isfinite(speeds).any():
         return None
     return float(np.nanmedian(speeds))
+
+
+def _most(arm: Arm, kind: str) -> float | None:
+    """The largest peak of the arm's finished runs; older records have none."""
+    peaks = (getattr(run.memory, kind, None) for run in arm.finished)
+    return max((peak for peak in peaks if peak is not None), default=None)
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -18,6 +18,7 @@ from experiments.record import (
     Failure,
     File,
     Hardware,
+    Memory,
     Metrics,
     Point,
     RecordError,
@@ -61,6 +62,7 @@ class Run:
     files: Mapping[str, File] = field(default_factory=dict)
     curves: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     validations: tuple[Validation, ...] = ()
+    memory: Memory | None = None
 
     @property
     def finished(self) -> bool:
@@ -172,6 +174,7 @@ def from_record(folder: Path, record: RunRecord) -> Run:
         files=record.files,
         curves=thin(record.curves),
         validations=record.validations,
+        memory=record.memory,
     )
 
 

@@ -3,11 +3,13 @@ tables included.
 """
 
 import csv
+import dataclasses
 import io
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from experiments.record import Memory
 from experiments.report.arms import Arm, Group
 from experiments.report.statistics import Difference, Summary, compare
 
@@ -233,6 +235,8 @@ def runs_csv(groups: Sequence[Group]) -> str:
     """
     head = ["detector", "arm", "setting", "run", "seed", "status", "config_hash", "commit"]
     head += ["train_hash", "test_hash", "iterations", "train_seconds"] + [m.key for m in METRICS]
+    peaks = [field.name for field in dataclasses.fields(Memory)]
+    head += peaks
     lines = [head]
     for group in groups:
         for arm in group.arms:
@@ -241,7 +245,8 @@ def runs_csv(groups: Sequence[Group]) -> str:
                 line += [run.config_hash, run.commit or ""]
                 line += [run.split_hash(part) or "" for part in ("train", "test")]
                 line += [str(run.iterations), cell(run.seconds.train)]
-                lines.append(line + [cell(run.metric(metric.key)) for metric in METRICS])
+                line += [cell(run.metric(metric.key)) for metric in METRICS]
+                lines.append(line + [cell(getattr(run.memory, name, None)) for name in peaks])
     return csv_text(lines)
 
 

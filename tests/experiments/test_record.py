@@ -16,6 +16,7 @@ from experiments.record import (
     CurveWriter,
     Data,
     Failure,
+    Memory,
     Metrics,
     RecordError,
     RunRecord,
@@ -65,6 +66,14 @@ def test_a_written_record_is_read_back_equal(tmp_path: Path) -> None:
     loaded = load_record(tmp_path)
     assert loaded == dataclasses.replace(record, config={**record.config, "sizes": [64, 96]})
     assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
+
+
+def test_memory_is_kept_and_a_record_without_it_is_read(tmp_path: Path) -> None:
+    memory = Memory(900.5, worker_mib=700.0)
+    write_record(tmp_path, dataclasses.replace(finished(), memory=memory))
+    assert load_record(tmp_path).memory == memory
+    edit(tmp_path, lambda values: values.pop("memory"))
+    assert load_record(tmp_path).memory is None
 
 
 def test_nan_becomes_null_and_the_file_stays_json(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from experiments.record import (
     Data,
     File,
     Hardware,
+    Memory,
     Metrics,
     RunRecord,
     Seconds,
@@ -228,6 +229,7 @@ def write_run(
     status: str = "finished",
     points: int = 200,
     test_hash: str | None = "b",
+    memory: Memory | None = None,
     **changes: Any,
 ) -> Path:
     """One run's folder; `changes` are top-level keys of the configuration."""
@@ -260,6 +262,7 @@ def write_run(
         versions={"torch": "2.14.1", "numpy": "2.4"},
         hardware=Hardware("a CPU", 2, 8.0),
         seconds=Seconds(600.0, 12.0, 615.0),
+        memory=memory,
         commit="0123456789abcdef" * 2,
         data=data,
         curves=curves(setting.loss, 2000, draw, points),

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from experiments.record import Memory
 from experiments.report import ReportError, write_report
 
 CHECKOUT = Path(__file__).parents[3]
@@ -145,3 +146,25 @@ def test_a_report_is_made_without_torch(tiny_study: Path, tmp_path: Path) -> Non
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=CHECKOUT, timeout=400)
+
+
+def test_memory_is_shown_where_records_have_it(
+    tmp_path: Path, make_run: Callable[..., Path], make_setting: Callable[..., Any]
+) -> None:
+    plain = make_setting("yolov2", "yolov2 cross-entropy", {"name": "cross_entropy"}, 70.0)
+    focal = make_setting("yolov2", "yolov2 focal", {"name": "focal", "gamma": 2.0}, 72.0)
+    make_run(tmp_path / "old", plain, 0)
+    for seed, peak in enumerate((900.0, 1234.6)):
+        make_run(tmp_path / f"new-{seed}", focal, seed, memory=Memory(peak, worker_mib=700.0))
+    page = write_report([tmp_path], tmp_path / "out", images=0).read_text(encoding="utf-8")
+    cost = page[page.index('id="cost"') : page.index('id="provenance"')]
+    assert re.findall(r"<th scope=\"col\">(\w+) \(MiB\)", cost) == ["Memory", "Worker"]
+    cells = [re.findall(r"<td[^>]*>([^<]*)</td>", row)[-2:] for row in cost.split("<tr>")[2:]]
+    assert cells == [["–", "–"], ["1,235", "700"]]
+    rows = (tmp_path / "out/runs.csv").read_text(encoding="utf-8").splitlines()
+    assert [row.rsplit(",", 3)[1] for row in rows] == [
+        "process_mib",
+        "",
+        "900.000000",
+        "1234.600000",
+    ]
