@@ -64,21 +64,30 @@ class Batch:
 
 
 def collate(samples: Sequence[Sample], *, multiple: int = 1) -> Batch:
-    """Stack samples, padding height and width to the largest, rounded up to `multiple` pixels."""
+    """Stack samples, padding height and width to the largest, rounded up to `multiple` pixels.
+
+    Images come in the memory format of the first one: channels_last after resizing.
+    """
     sizes = [sample.image_CHW.shape[1:] for sample in samples]
     height, width = (
         -(-max(size[axis] for size in sizes) // multiple) * multiple for axis in (0, 1)
     )
     most = max(1, max(len(sample.boxes_N4) for sample in samples))
     count = len(samples)
-    images = torch.zeros(count, samples[0].image_CHW.shape[0], height, width, dtype=torch.uint8)
+    # Rows are copied as they lie: making planes of 800 x 1067 interleaved pixels took 1.4 ms, and
+    # channels_last training turns them back.
+    colours, interleaved = samples[0].image_CHW.shape[0], samples[0].image_CHW.stride(0) == 1
+    images = torch.empty(
+        (count, colours, height, width),
+        dtype=torch.uint8,
+        memory_format=torch.channels_last if interleaved else torch.contiguous_format,
+    ).zero_()
     boxes = torch.zeros(count, most, 4)
     labels = torch.zeros(count, most, dtype=torch.int64)
     ignore, valid = (torch.zeros(count, most, dtype=torch.bool) for _ in range(2))
     for row, sample in enumerate(samples):
         boxes_here = len(sample.boxes_N4)
-        # NumPy turns interleaved colours into planes in 1.4 ms (800 x 1067), torch in 4.0 ms.
-        images.numpy()[row, :, : sizes[row][0], : sizes[row][1]] = sample.image_CHW.numpy()
+        images[row, :, : sizes[row][0], : sizes[row][1]] = sample.image_CHW
         boxes[row, :boxes_here] = sample.boxes_N4
         labels[row, :boxes_here] = sample.labels_N
         ignore[row, :boxes_here] = sample.ignore_N

@@ -49,7 +49,7 @@ class OnnxModel:
 
     def __call__(self, batch: Batch) -> list[Detections]:
         """Detections of each image in pixels of the input, chosen as PyTorch's path chooses."""
-        inputs = (batch.images_BCHW.numpy(), batch.content_B2.numpy())
+        inputs = (batch.images_BCHW.contiguous().numpy(), batch.content_B2.numpy())
         found = self.session.run(None, dict(zip(INPUTS, inputs, strict=True)))
         boxes_BN4, scores_BNK = map(torch.from_numpy, found)
         height, width = batch.images_BCHW.shape[2:]

@@ -19,8 +19,8 @@ def to_device(batch: Batch, device: torch.device, channels_last: bool) -> Batch:
         for field in dataclasses.fields(batch)
         if isinstance(value := getattr(batch, field.name), Tensor)
     }
-    if channels_last:
-        moved["images_BCHW"] = moved["images_BCHW"].contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    moved["images_BCHW"] = moved["images_BCHW"].contiguous(memory_format=layout)
     return dataclasses.replace(batch, **moved)
 
 
