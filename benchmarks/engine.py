@@ -33,7 +33,8 @@ import torch
 from datasets.sample import Batch
 from experiments.assembly import batches_from, build_detector, fit_plan, open_splits
 from experiments.config import RunConfig, load_config
-from experiments.engine.fit import Fit, Plan, compile_parts
+from experiments.engine.compiling import compile_parts
+from experiments.engine.fit import Fit, Plan
 from experiments.engine.optimizer import build_optimizer
 from experiments.engine.step_model import to_device
 from experiments.engine.update import LOW

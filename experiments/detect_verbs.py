@@ -47,6 +47,11 @@ def _add_detect(verbs: Any) -> None:
     parser.add_argument(
         "--backend", choices=tuple(BACKENDS), help="what runs the network (told from the file)"
     )
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="torch.compile the network: a minute before the first image, less for each of many",
+    )
     parser.set_defaults(run=_detect)
 
 
@@ -88,6 +93,8 @@ def _detect(arguments: argparse.Namespace) -> int:
             f"{arguments.model}: --backend {wanted} runs {BACKENDS[wanted]}"
             + ("; 'export' writes one" if wanted == "onnxruntime" else "")
         )
+    if arguments.compile and backend != "torch":
+        raise UsageError(f"{arguments.model}: --compile is for checkpoints, not for an ONNX file")
     return detect_files(
         arguments.model,
         arguments.images,
@@ -95,6 +102,7 @@ def _detect(arguments: argparse.Namespace) -> int:
         least_score=arguments.score,
         batch=arguments.batch,
         voc=arguments.voc,
+        compiled=arguments.compile,
     )
 
 

@@ -20,6 +20,7 @@ from experiments.atomic import write_text
 from experiments.config import RunConfig, read_config
 from experiments.costs import without_weights
 from experiments.engine.checkpoint import find_checkpoint
+from experiments.engine.compiling import check_compiler, compile_parts
 from experiments.engine.inference import detect_batches, found_by
 from experiments.errors import UsageError
 from experiments.evaluation import DetectionCollector
@@ -91,15 +92,17 @@ def detect_files(
     least_score: float,
     batch: int = 1,
     voc: bool = False,
+    compiled: bool = False,
 ) -> int:
     """Detect in every image; writes `detections.json` and a picture an image into `out`.
 
     `model`: a checkpoint, a run's folder, or an ONNX file, which ONNX Runtime executes. `batch`:
     images a forward pass. `voc`: also `out/voc/<class>.txt` as VOC's devkit wants them, with every
-    detection that the recipe's own threshold leaves.
+    detection that the recipe's own threshold leaves. `compiled`: torch.compile the network first;
+    not of an ONNX file.
     """
     files = image_files(paths)
-    config, classes, run = _finder(model)
+    config, classes, run = _finder(model, compiled)
     names = _names(files)
     out.mkdir(parents=True, exist_ok=True)
     rows, collected = [], DetectionCollector()
@@ -127,7 +130,7 @@ Found = Iterator[tuple[str, Detections]]
 
 
 def _finder(
-    model: Path,
+    model: Path, compiled: bool
 ) -> tuple[RunConfig, tuple[str, ...], Callable[[Iterable[Batch]], Found]]:
     """Recipe, classes, and what turns batches into detections in the original images."""
     if model.suffix == ONNX_SUFFIX:
@@ -135,10 +138,14 @@ def _finder(
 
         loaded = load_onnx(model)
         return loaded.config, loaded.classes, partial(found_by, loaded)
-    config, detector, classes = load_trained(model)
+    config, trained, classes = load_trained(model)
+    detector = trained.fuse()
+    if compiled:
+        check_compiler()
+        compile_parts(detector, frozen=True)
     run = partial(
         detect_batches,
-        detector.fuse(),
+        detector,
         bfloat16=config.train.precision == "bfloat16",
         channels_last=config.train.channels_last,
     )

@@ -21,7 +21,8 @@ from experiments.assembly import (
 )
 from experiments.atomic import write_text
 from experiments.config import RunConfig, arm_name
-from experiments.engine.fit import Plan, compile_parts
+from experiments.engine.compiling import compile_parts
+from experiments.engine.fit import Plan
 from experiments.engine.machine import prepared
 from experiments.engine.optimizer import build_optimizer
 from experiments.engine.step_model import to_device

@@ -21,6 +21,7 @@ from experiments.engine.checkpoint import (
     newest_good,
     remove_leftovers,
 )
+from experiments.engine.compiling import compile_parts
 from experiments.engine.finite import FileNames, FiniteHook, NonFinite
 from experiments.engine.hooks import EveryHook, RowHook, RowSink, ScheduleHook
 from experiments.engine.optimizer import LearningRate, Optimizer, build_optimizer
@@ -31,8 +32,7 @@ from experiments.engine.update import Precision, Update
 from losses.base import ScheduledLoss
 
 # The average spans a tenth of the updates so far until it spans 1 / (1 - ema) of them: a constant
-# span
-# would carry the untrained weights of a short run into its result.
+# span would carry the untrained weights of a short run into its result.
 EMA_WARMUP = 10
 
 Validate = Callable[[AnyDetector, int], Mapping[str, Any]]
@@ -325,10 +325,3 @@ def _average(detector: AnyDetector, ema: float | None) -> MomentumAnnealingEMA |
     if ema is None:
         return None
     return MomentumAnnealingEMA(detector, momentum=1 - ema, gamma=EMA_WARMUP, update_buffers=True)
-
-
-def compile_parts(detector: AnyDetector) -> None:
-    """Compile the parts of the network; what joins them, and the loss, run as they are."""
-    for name, part in detector.named_children():
-        if name != "normaliser":
-            part.compile()

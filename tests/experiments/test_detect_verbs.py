@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,26 @@ def test_detect_writes_pictures_json_and_vocs_text(
     assert len(box) == 4 and min(map(float, box)) >= 0
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_compiled_network_detects_the_same(
+    checkpoint: Path, photos: Path, tmp_path: Path
+) -> None:
+    words = ["detect", str(checkpoint), str(photos), "--batch", "3"]
+    assert main([*words, "--out", str(tmp_path / "eager")]) == 0
+    assert main([*words, "--out", str(tmp_path / "compiled"), "--compile"]) == 0
+    eager, compiled = detections(tmp_path / "eager"), detections(tmp_path / "compiled")
+    assert [row["image"] for row in compiled] == [row["image"] for row in eager]
+    assert sum(len(row["detections"]) for row in eager) > 0
+    for one, other in zip(eager, compiled, strict=True):
+        assert [found["class"] for found in other["detections"]] == [
+            found["class"] for found in one["detections"]
+        ]
+        for theirs, ours in zip(one["detections"], other["detections"], strict=True):
+            assert ours["score"] == pytest.approx(theirs["score"], abs=2e-4)
+            assert ours["box"] == pytest.approx(theirs["box"], abs=0.2)
+
+
 @needs_onnx
 def test_an_exported_model_detects_the_same(
     checkpoint: Path, recipe: Path, photos: Path, tmp_path: Path
@@ -124,6 +145,7 @@ def test_a_recipe_exports_the_weights_it_names(recipe: Path, tmp_path: Path) -> 
         (["detect", "{run}", "{photos}", "--batch", "0"], "--batch: must be >= 1"),
         (["detect", "{run}", "{photos}", "--backend", "onnxruntime"], "'export' writes one"),
         (["detect", "m.onnx", "{photos}", "--backend", "torch"], "runs a checkpoint"),
+        (["detect", "m.onnx", "{photos}", "--compile"], "--compile is for checkpoints"),
         (["export", "{run}", "x=1", "--out", "m.onnx"], "name one checkpoint, or one recipe"),
         (["export", "{run}", "{run}", "--out", "m.onnx"], "name one checkpoint, or one recipe"),
         (["export", "nowhere", "--out", "m.onnx"], "nowhere: no such"),
