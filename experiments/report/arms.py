@@ -145,9 +145,10 @@ def make_arms(runs: Sequence[Run]) -> list[Arm]:
     arms = []
     for (name, detector, _), members in sorted(by_name.items()):
         settings: dict[str, list[Run]] = defaultdict(list)
-        for run in members:
-            settings[_identity(run.config)].append(run)
-        differing = _differing([group[0].config for group in settings.values()])
+        known = comparable([run.config for run in members])
+        for run, flat in zip(members, known, strict=True):
+            settings[json.dumps(flat, sort_keys=True, default=str)].append(run)
+        differing = _differing(known)
         for group in settings.values():
             arms.append(_arm(name, detector, group, differing))
     return _distinct(arms)
@@ -289,12 +290,51 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in flatten(config).items() if not _incidental(key)}
 
 
-def _identity(config: Mapping[str, Any]) -> str:
-    return json.dumps(settings_of(config), sort_keys=True, default=str)
+def comparable(configs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The settings of each configuration without those in `late_keys`."""
+    late = late_keys(configs)
+    return [
+        {key: value for key, value in settings_of(config).items() if key not in late}
+        for config in configs
+    ]
 
 
-def _differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+def late_keys(configs: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Keys that some of the configurations do not know and that have one value in the others.
+
+    They are a later version's: a record of an earlier one is taken to have had that value.
+    """
     flats = [settings_of(config) for config in configs]
+    values: dict[str, set[str]] = defaultdict(set)
+    for flat in flats:
+        for key, value in flat.items():
+            values[key].add(repr(value))
+    return {
+        key
+        for key, found in values.items()
+        if len(found) == 1
+        and any(key not in flat for flat in flats)
+        and all(
+            key in flat or not _knows(config, key)
+            for flat, config in zip(flats, configs, strict=True)
+        )
+    }
+
+
+def _knows(config: Any, key: str) -> bool:
+    """False where a part of the dotted key is missing; true, too, where null or another kind of
+    value stands in its place.
+    """
+    for part in key.split("."):
+        if not isinstance(config, Mapping):
+            return True
+        if part not in config:
+            return False
+        config = config[part]
+    return True
+
+
+def _differing(flats: Sequence[Mapping[str, Any]]) -> list[str]:
     keys = sorted({key for flat in flats for key in flat})
     return [key for key in keys if len({_plain(flat.get(key)) for flat in flats}) > 1]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from experiments.evaluation.significance import seeds_needed
-from experiments.report.arms import Arm, Group, display, settings_of
+from experiments.report.arms import Arm, Group, comparable, display, late_keys
 from experiments.report.load import Run
 from experiments.report.tables import Metric, Row, comparison, fixed, interval, mean_sd, signed
 
@@ -64,6 +64,7 @@ def warnings(groups: Sequence[Group], primary: Metric) -> list[str]:
         found += _seed_warnings(group)
         found += _budget_warnings(group)
         found += _data_warnings(group)
+        found += _version_warnings(group)
         found += _setting_warnings(group)
         if group.baseline is None:
             found.append(
@@ -241,9 +242,20 @@ def _data_warnings(group: Group) -> list[str]:
     return found
 
 
+def _version_warnings(group: Group) -> list[str]:
+    """Settings that records of an earlier version do not know."""
+    late = sorted(late_keys([run.config for arm in group.arms for run in arm.finished]))
+    if not late:
+        return []
+    return [
+        f"{group.title}: some records are of an earlier version, without {_listed(late)}; they are "
+        "taken to have had the others’ values."
+    ]
+
+
 def _setting_warnings(group: Group) -> list[str]:
     """Settings other than the loss that differ between arms: each is a rival explanation."""
-    flats = [settings_of(arm.finished[0].config) for arm in group.arms if arm.finished]
+    flats = comparable([arm.finished[0].config for arm in group.arms if arm.finished])
     keys = {
         key for flat in flats for key in flat if not key.startswith(("loss.", "detector.loss."))
     }

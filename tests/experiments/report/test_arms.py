@@ -56,6 +56,50 @@ def test_a_nuisance_setting_splits_an_arm_and_names_it(
     ]
 
 
+def test_a_setting_that_older_records_do_not_know_splits_no_arm(
+    tmp_path: Path, make_run: Callable[..., Path], make_setting: Any
+) -> None:
+    setting = make_setting("yolov2", "yolov2 focal", FOCAL, 50.0)
+    make_run(tmp_path / "old", setting, 0, optimizer={"lr": 0.01})
+    make_run(tmp_path / "new", setting, 1, optimizer={"lr": 0.01, "clip_norm": 5.0})
+    groups = make_groups(load_runs([tmp_path]))
+    (arm,) = groups[0].arms
+    assert (arm.title, [run.seed for run in arm.finished]) == ("yolov2 focal", [0, 1])
+    assert "some records are of an earlier version, without optimizer.clip_norm" in " ".join(
+        warnings(groups, METRICS[0])
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"clip_norm": None}, {"clip_norm": 5.0}),  # switched off is a value
+        ({"clip": None}, {"clip": {"norm": 5.0}}),  # so is null where a mapping may stand
+    ],
+)
+def test_a_setting_that_was_off_splits_an_arm(
+    first: dict[str, Any],
+    second: dict[str, Any],
+    tmp_path: Path,
+    make_run: Callable[..., Path],
+    make_setting: Any,
+) -> None:
+    setting = make_setting("yolov2", "yolov2 focal", FOCAL, 50.0)
+    for seed, settings in enumerate((first, second)):
+        make_run(tmp_path / str(seed), setting, seed, optimizer=settings)
+    assert len(make_groups(load_runs([tmp_path]))[0].arms) == 2
+
+
+def test_a_third_value_leaves_it_open_what_older_records_had(
+    tmp_path: Path, make_run: Callable[..., Path], make_setting: Any
+) -> None:
+    setting = make_setting("yolov2", "yolov2 focal", FOCAL, 50.0)
+    make_run(tmp_path / "old", setting, 0, optimizer={"lr": 0.01})
+    for seed, norm in enumerate((5.0, 9.0), 1):
+        make_run(tmp_path / str(seed), setting, seed, optimizer={"lr": 0.01, "clip_norm": norm})
+    assert len(make_groups(load_runs([tmp_path]))[0].arms) == 3
+
+
 def test_a_repeated_seed_counts_once(
     tmp_path: Path, make_run: Callable[..., Path], make_setting: Any
 ) -> None:
