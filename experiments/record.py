@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, cast
@@ -34,6 +35,7 @@ Point = dict[str, float | None]  # one point of the curves; "iteration" is alway
 _CURVES = tuple[Point, ...]
 _NUMBER = {float, int, type(None)}
 _PERCENT = float | None
+_PERCENTS = {float, type(None)}
 
 
 class RecordError(ValueError):
@@ -118,7 +120,8 @@ class ClassMetrics:
     detections: int
 
 
-_CLASS_NAMES = [field.name for field in dataclasses.fields(ClassMetrics)]
+_CLASS_NAMES = tuple(field.name for field in dataclasses.fields(ClassMetrics))
+_CLASSES = dict[str, ClassMetrics]
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,24 +381,24 @@ class _JsonReader(Reader):
             return value
         if kind == _CURVES and _fits_curves(value):
             return tuple(value)
-        if kind is ClassMetrics and _fits_class(value):
-            return ClassMetrics(**value)
+        if kind == _CLASSES and type(value) is dict and all(map(_fits_class, value.values())):
+            return {name: ClassMetrics(*row.values()) for name, row in value.items()}
         return value if kind is Any else super().read(kind, value, where, key)
 
 
 def _fits_curves(value: Any) -> bool:
     """True for a list of objects whose values are numbers or null."""
-    if not isinstance(value, list):
+    if not isinstance(value, list) or set(map(type, value)) - {dict}:
         return False
-    return all(type(row) is dict and _NUMBER.issuperset(map(type, row.values())) for row in value)
+    return _NUMBER.issuperset(map(type, chain.from_iterable(map(dict.values, value))))
 
 
 def _fits_class(value: Any) -> bool:
     """True for what ClassMetrics was written as: its names, floats or null, then whole numbers."""
-    if not isinstance(value, dict) or list(value) != _CLASS_NAMES:
+    if type(value) is not dict or tuple(value) != _CLASS_NAMES:
         return False
-    kinds = [type(item) for item in value.values()]
-    return set(kinds[:4]) <= {float, type(None)} and set(kinds[4:]) == {int}
+    kinds = tuple(map(type, value.values()))
+    return kinds[4:] == (int, int, int) and _PERCENTS.issuperset(kinds[:4])
 
 
 def _read(kind: Any, value: Any, place: str) -> Any:

@@ -5,7 +5,7 @@ Curves are thinned as soon as they are read, so that a thousand runs fit in a li
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -173,9 +173,14 @@ def from_record(folder: Path, record: RunRecord) -> Run:
         error=record.error,
         files=record.files,
         curves=thin(record.curves),
-        validations=record.validations,
+        validations=tuple(_brief(validation) for validation in record.validations),
         memory=record.memory,
     )
+
+
+def _brief(validation: Validation) -> Validation:
+    """Without its classes, which no figure shows and which are most of a record's numbers."""
+    return replace(validation, metrics=replace(validation.metrics, per_class={}))
 
 
 def thin(points: Sequence[Point]) -> dict[str, NDArray[np.float64]]:
