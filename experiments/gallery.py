@@ -1,4 +1,7 @@
-"""A report that can be committed: its records and dumps lie inside it, so it verifies anywhere."""
+"""A report that can be committed: its records and dumps lie inside it, so it verifies anywhere.
+
+Where they are committed already, it may be made in place: it then verifies inside the checkout.
+"""
 
 import shutil
 from collections.abc import Sequence
@@ -14,15 +17,18 @@ from experiments.report.render import MANIFEST
 
 RECORDS = "records"
 HEAD = """\
-<!-- Made by: python -m experiments report {sources} --gallery {folder} -->
+<!-- Made by: python -m experiments report {sources} --gallery {folder}{in_place} -->
 Whole page: [report.html](report.html) (download it, it opens from disk). To check it, from the
 checkout: `python -m experiments verify {folder}`.
 
 """
 
 
-def make_gallery(directories: Sequence[Path], folder: Path, **options: Any) -> Path:
-    """Copy what the report of `directories` is made of into `folder`, and make it from the copies.
+def make_gallery(
+    directories: Sequence[Path], folder: Path, *, in_place: bool = False, **options: Any
+) -> Path:
+    """Copy what the report of `directories` is made of into `folder`, and make it from the copies,
+    or `in_place` from the records where they are.
 
     `options` are those of `write_report`. README.md is report.md with how it was made. Gives the
     page's path. Raises ReportError: no record, or `folder` holds records that no gallery wrote.
@@ -33,16 +39,24 @@ def make_gallery(directories: Sequence[Path], folder: Path, **options: Any) -> P
             raise ReportError(f"{kept}: is in the way, and no gallery made it")
         shutil.rmtree(kept)
     find_folders(directories)  # names a folder that is missing or holds no record
+    if not in_place:
+        _copy_all(directories, kept)
+    page = write_report(directories if in_place else [kept], folder, **options)
+    head = HEAD.format(
+        sources=" ".join(map(str, directories)),
+        folder=folder,
+        in_place=" --in-place" if in_place else "",
+    )
+    write_text(folder / "README.md", head + (folder / "report.md").read_text(encoding="utf-8"))
+    return page
+
+
+def _copy_all(directories: Sequence[Path], kept: Path) -> None:
     for directory in directories:
         below = kept / directory.resolve().name if len(directories) > 1 else kept
         for run in find_records(directory):
             place = run.relative_to(directory)
             _copy(run, below / (place if place.parts else run.resolve().name))
-    page = write_report([kept], folder, **options)
-    sources = " ".join(map(str, directories))
-    body = (folder / "report.md").read_text(encoding="utf-8")
-    write_text(folder / "README.md", HEAD.format(sources=sources, folder=folder) + body)
-    return page
 
 
 def _copy(run: Path, target: Path) -> None:

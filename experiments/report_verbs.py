@@ -95,6 +95,11 @@ def add_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]
         help="write to FOLDER with the records and dumps inside, to be committed",
     )
     parser.add_argument(
+        "--in-place",
+        action="store_true",
+        help="with --gallery: leave the records where they are, committed themselves",
+    )
+    parser.add_argument(
         "--published",
         metavar="STUDY",
         action="append",
@@ -139,6 +144,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.gallery is not None and arguments.out is not None:
         raise UsageError("report: --gallery FOLDER is where it is written; leave out --out")
+    if arguments.in_place and arguments.gallery is None:
+        raise UsageError("report: --in-place goes with --gallery")
     out = arguments.gallery or arguments.out or arguments.directories[0] / "report"
     if arguments.readme is not None and not _any_record(arguments.directories):
         write_block(arguments.directories, arguments.readme, out)
@@ -147,7 +154,7 @@ def run(arguments: argparse.Namespace) -> int:
     options = _options(arguments)
     try:
         if arguments.gallery is not None:
-            page = make_gallery(arguments.directories, out, **options)
+            page = make_gallery(arguments.directories, out, in_place=arguments.in_place, **options)
         else:
             page = write_report(arguments.directories, out, **options)
     except ReportError as error:

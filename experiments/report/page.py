@@ -67,6 +67,11 @@ class Block:
     class_note: str = ""
     ranked: list[Arm] = field(default_factory=list)
 
+    @property
+    def named(self) -> bool:
+        """Whether arms' names tell their gamma, so that a narrow screen can do without a column."""
+        return all("γ" in arm.short or arm.gamma == 0.0 for arm in self.group.arms)
+
 
 def make_block(group: Group, primary: Metric, anchors: dict[str, str]) -> Block:
     """Tables and figures of one group; `anchors` gives each arm's place in the provenance table."""

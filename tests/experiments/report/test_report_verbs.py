@@ -85,9 +85,21 @@ def test_a_gallery_holds_its_records_and_verifies_wherever_it_is_moved(
     assert any("table.csv: is not the table" in line for line in verify(moved, metrics=False))
 
 
+def test_a_gallery_in_place_names_the_records_where_they_are(
+    tiny_study: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "gallery"
+    call(str(tiny_study), "--gallery", str(folder), "--in-place", "--images", "0")
+    assert not (folder / "records").exists()
+    assert "--in-place" in (folder / "README.md").read_text(encoding="utf-8")
+    assert verify(folder, metrics=False) == []
+
+
 def test_a_gallery_takes_no_folder_of_somebody_elses(tiny_study: Path, tmp_path: Path) -> None:
     (tmp_path / "records").mkdir()
     with pytest.raises(UsageError, match="is in the way"):
         call(str(tiny_study), "--gallery", str(tmp_path))
+    with pytest.raises(UsageError, match="goes with --gallery"):
+        call(str(tiny_study), "--in-place")
     with pytest.raises(UsageError, match="leave out --out"):
         call(str(tiny_study), "--gallery", str(tmp_path), "--out", str(tmp_path))
