@@ -9,9 +9,12 @@ benchmarks/results/retinanet_<cores>cores_<date>.json. Run it on a quiet machine
 """
 
 import argparse
+import importlib
+import importlib.util
 import math
 import statistics
 import sys
+import tempfile
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -25,12 +28,14 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from benchmarks import turns
 from datasets.sample import Batch
+from detectors.exporting import INPUTS, export_onnx, select
 from detectors.retinanet import TORCHVISION_V1, DenseOutput, RetinaNetDetector
 from detectors.torchvision_weights import load_state
 from losses.focal import Focal
 
 CLASSES = 91
 THEIRS, THEIRS_LAST = "torchvision", "torchvision, channels_last"
+EXPORTED = "ours, exported, in ONNX Runtime"
 BFLOAT16, THEIRS_BFLOAT16 = "ours, bfloat16", "torchvision, bfloat16"
 
 
@@ -65,7 +70,7 @@ def main() -> int:
         "retinanet",
         parts,
         claims(parts, arguments.sides[0]),
-        ("torch", "torchvision"),
+        ("torch", "torchvision", "onnxruntime"),
         arguments.out,
         load,
     )
@@ -76,6 +81,11 @@ def claims(parts: dict[str, Any], side: int) -> dict[str, bool | None]:
     inference = parts[f"inference, batch 1, {side} px"]
     step = parts[f"training step, batch 2, {side} px"]
     peak = step["peak_mib"]
+    ours = {
+        name: row["times_faster"]
+        for name, row in inference["contenders"].items()
+        if name.startswith("ours")
+    }
     return {
         "training step: 1.2 times torchvision, float32": (
             step["contenders"]["ours"]["times_faster"] >= 1.2
@@ -83,8 +93,11 @@ def claims(parts: dict[str, Any], side: int) -> dict[str, bool | None]:
         "training step: 1.2 times torchvision, our bfloat16 against its float32": (
             step["contenders"][BFLOAT16]["times_faster"] >= 1.2
         ),
-        "inference: 1.3 times torchvision": (
-            inference["contenders"]["ours"]["times_faster"] >= 1.3
+        "inference: the best of our paths 1.3 times torchvision": (
+            max(faster for name, faster in ours.items()) >= 1.3
+        ),
+        "inference: our PyTorch alone 1.3 times torchvision": (
+            max(faster for name, faster in ours.items() if name != EXPORTED) >= 1.3
         ),
         "training step: at most .8 of torchvision's memory": peak["ours"] <= 0.8 * peak[THEIRS],
         "logits agree to 1e-4": inference["worst_difference"] < 1e-4,
@@ -134,6 +147,7 @@ def inference_part(
         THEIRS_LAST: lambda: last([floats]),
         "ours, as trained": lambda: detect(ours),
         "ours": lambda: detect(fused),
+        **exported(ours, image, content),
     }
     with torch.inference_mode():
         batch, _ = theirs.transform([floats])
@@ -141,15 +155,36 @@ def inference_part(
         found = fused(batch.tensors).logits_BAK
         seconds = turns.in_turns(calls, rounds, calls=2)
         detections = {
-            "ours": len(detect(fused)[0].scores_D),
-            THEIRS: len(theirs([floats])[0]["scores"]),
-        }
+            name: len(calls[name]()[0].scores_D) for name in calls if name.startswith("ours")
+        } | {THEIRS: len(theirs([floats])[0]["scores"])}
     return {
         "baseline": THEIRS,
         "contenders": turns.rows(seconds, THEIRS),
         "worst_difference": float((found - expected).abs().max()),
         "detections": detections,
     }
+
+
+def exported(ours: RetinaNetDetector, image: Tensor, content: Tensor) -> turns.Contenders:
+    """What `detect --backend onnxruntime` runs; left out where its packages are not installed."""
+    if any(importlib.util.find_spec(name) is None for name in ("onnx", "onnxruntime")):
+        print("onnx or onnxruntime is not installed: pip install -r benchmarks/requirements.txt")
+        return {}
+    runtime: Any = importlib.import_module("onnxruntime")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        export_onnx(ours, path, {})
+        session = runtime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
+    inputs = dict(zip(INPUTS, (image.numpy(), content.numpy()), strict=True))
+    size = (image.shape[2], image.shape[3])
+
+    def run() -> Any:
+        boxes_BN4, scores_BNK = map(torch.from_numpy, session.run(None, inputs))
+        return select(ours.settings, boxes_BN4, scores_BNK, content, size)
+
+    return {EXPORTED: run}
 
 
 def training_part(
