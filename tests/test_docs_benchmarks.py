@@ -1,0 +1,25 @@
+"""docs/benchmarks.md is what the filed results say."""
+
+import json
+
+from docs import benchmarks
+
+
+def test_the_page_holds_the_filed_results() -> None:
+    assert benchmarks.PAGE.read_text(encoding="utf-8") == benchmarks.page()
+
+
+def test_of_two_results_of_one_benchmark_the_later_is_shown() -> None:
+    kinds = [path.stem.rpartition("_")[0] for path in benchmarks.newest()]
+    assert len(kinds) == len(set(kinds)) > 0
+    for path in benchmarks.newest():
+        assert not any(
+            other > path for other in path.parent.glob(path.stem.rpartition("_")[0] + "_*")
+        )
+
+
+def test_a_claim_that_does_not_hold_is_not_hidden() -> None:
+    text = benchmarks.PAGE.read_text(encoding="utf-8")
+    for path in benchmarks.newest():
+        for claim, holds in json.loads(path.read_text())["claims"].items():
+            assert f"| {claim} | {benchmarks.CLAIM[holds]} |" in text
