@@ -1,0 +1,127 @@
+"""What a record is made of.
+
+Percentages are 0..100, times are seconds, None is "undefined", never 0.
+"""
+
+from dataclasses import dataclass, field
+
+Point = dict[str, float | None]  # one point of the curves; "iteration" is always there
+
+
+@dataclass(frozen=True, slots=True)
+class Seconds:
+    """Wall-clock time spent."""
+
+    train: float = 0.0
+    evaluate: float = 0.0
+    total: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Peaks of the last sitting's first rank in MiB, since its process began: resident memory of
+    the process and of its largest loader worker (shared pages count in both), and what torch
+    allocated on the GPU. None: no worker, no GPU.
+    """
+
+    process_mib: float
+    worker_mib: float | None = None
+    gpu_mib: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """The machine of a run; `gpus` are the devices it used, by name."""
+
+    cpu: str
+    cores: int
+    memory_gib: float | None
+    gpus: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """One split's size; `ignored` objects (difficult, crowds) are not among `objects`."""
+
+    images: int
+    objects: int
+    ignored: int
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """What was trained and measured on; `problems` are the flaws found while reading labels."""
+
+    classes: tuple[str, ...]
+    train: Split | None = None
+    val: Split | None = None
+    test: Split | None = None
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LossFacts:
+    """What the loss took from the data before training; empty where it took nothing.
+
+    `gradient_scale` makes the gradient at step 0 as long as cross-entropy's.
+    """
+
+    counted_images: int | None = None
+    class_counts: dict[str, int] = field(default_factory=dict)
+    class_weights: dict[str, float] = field(default_factory=dict)
+    gradient_scale: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClassMetrics:
+    """Average precisions of one class in percent; `difficult` objects are not among `objects`."""
+
+    voc07_ap: float | None
+    voc_area_ap: float | None
+    coco_ap: float | None
+    coco_ap50: float | None
+    objects: int
+    difficult: int
+    detections: int
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """All numbers of one evaluation, in percent."""
+
+    split: str
+    voc07_map: float | None
+    voc_area_map: float | None
+    coco_ap: float | None
+    coco_ap50: float | None
+    coco_ap75: float | None
+    coco_ap_small: float | None
+    coco_ap_medium: float | None
+    coco_ap_large: float | None
+    per_class: dict[str, ClassMetrics]
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """The numbers measured at one iteration of training."""
+
+    iteration: int
+    metrics: Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file beside the record, and the SHA-256 of its bytes."""
+
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a run did not finish; `where` is file:line of the innermost frame."""
+
+    type: str
+    message: str
+    where: str
