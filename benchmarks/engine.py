@@ -66,16 +66,21 @@ def main() -> int:
     parser.add_argument("--iterations", type=int, default=200, help="of a loop (200)")
     parser.add_argument("--rounds", type=int, default=5, help="of each contender (5)")
     parser.add_argument("--out", type=Path, help="the JSON (default: benchmarks/results/..)")
+    parser.add_argument(
+        "--onto", type=Path, metavar="FILE", help="keep this result's other parts in the new one"
+    )
     arguments = parser.parse_args()
     chosen = arguments.part or list(PARTS)
     recipes = arguments.config or list(RECIPES)
     load = os.getloadavg()[0]
-    parts: dict[str, Any] = {}
+    parts: dict[str, Any] = (
+        json.loads(arguments.onto.read_text())["parts"] if arguments.onto else {}
+    )
     if "overhead" in chosen:
         parts["overhead"] = overhead(arguments.iterations, arguments.rounds)
     for recipe in recipes:
         if "verb" in chosen:
-            parts[f"verb {recipe}"] = verb(recipe, arguments.iterations)
+            parts[f"verb {recipe}"] = verb(recipe, arguments.iterations // 2, 3)
         if "options" in chosen:
             parts[f"options {recipe}"] = options(recipe, arguments.rounds)
     result = {
@@ -189,33 +194,50 @@ def bare_step(config: RunConfig) -> Callable[[Batch], None]:
     return step
 
 
-def verb(recipe: str, iterations: int) -> dict[str, Any]:
-    """A whole run of the recipe as a process, and then its step alone on the same images."""
+def verb(recipe: str, iterations: int, rounds: int) -> dict[str, Any]:
+    """Whole runs of the recipe as processes and its step alone on the same images, in turns; and
+    loading those images alone.
+    """
     words = [f"train.iterations={iterations}", "train.validate_every=null", "tracking.wandb=off"]
+    config = load_config(CHECKOUT / recipe, words)
+    step, images = bare_step(config), config.train.batch_size
+    batches = training_batches(config)
+    whole, runs, bares, loads = [], [], [], []
+    for _ in range(rounds):
+        seconds, run = one_run(recipe, words)
+        whole.append(seconds)
+        runs.append(run)
+        steps, waits = [], []
+        for _ in range(iterations):
+            began = time.perf_counter()
+            batch = next(batches)
+            loaded = time.perf_counter()
+            step(batch)
+            waits.append(loaded - began)
+            steps.append(time.perf_counter() - loaded)
+        bares.append(statistics.median(steps[len(steps) // 5 :]))
+        loads.append(statistics.median(waits[len(waits) // 5 :]))
+    return {
+        "iterations": iterations,
+        "rounds": rounds,
+        "whole_run_seconds": statistics.median(whole),
+        "images_per_second_of_the_verb": images / statistics.median(runs),
+        "images_per_second_of_the_bare_step": images / statistics.median(bares),
+        "images_per_second_of_loading": images / statistics.median(loads),
+        "ratio": statistics.median(bare / run for bare, run in zip(bares, runs, strict=True)),
+        "ratio_by_round": [bare / run for bare, run in zip(bares, runs, strict=True)],
+    }
+
+
+def one_run(recipe: str, words: list[str]) -> tuple[float, float]:
+    """Seconds of a whole run as a process, and of an iteration in its middle."""
     with tempfile.TemporaryDirectory() as folder:
         command = ["-m", "experiments", "train", "--config", recipe, "--out", folder, *words]
         began = time.perf_counter()
         subprocess.run([sys.executable, *command], cwd=CHECKOUT, check=True, capture_output=True)
         whole = time.perf_counter() - began
         record = json.loads((Path(folder) / "record.json").read_text())
-    times = [row["seconds"] for row in record["curves"]]
-    run = median_step(times)
-    config = load_config(CHECKOUT / recipe, words)
-    step = bare_step(config)
-    moments = []
-    for batch in itertools.islice(training_batches(config), iterations):
-        start = time.perf_counter()
-        step(batch)
-        moments.append(time.perf_counter() - start)
-    bare = statistics.median(moments[len(moments) // 5 :])
-    images = config.train.batch_size
-    return {
-        "iterations": iterations,
-        "whole_run_seconds": whole,
-        "images_per_second_of_the_verb": images / run,
-        "images_per_second_of_the_bare_step": images / bare,
-        "ratio": bare / run,
-    }
+    return whole, median_step([row["seconds"] for row in record["curves"]])
 
 
 def options(recipe: str, rounds: int) -> dict[str, Any]:
@@ -290,7 +312,9 @@ def print_parts(parts: dict[str, Any]) -> None:
             if isinstance(value, dict):
                 told = f"{value['milliseconds']:9.2f} ms{value['times_faster']:7.2f}x"
                 print(f"  {key:40}{told}")
-            elif not isinstance(value, list):
+            elif isinstance(value, list):
+                print(f"  {key:40}" + ", ".join(f"{each:.3f}" for each in value))
+            else:
                 print(f"  {key:40}{value:9.3f}")
 
 
