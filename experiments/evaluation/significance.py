@@ -189,15 +189,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def power(sd: float, difference: float, seeds: int, *, alpha: float = 0.05) -> float:
     """Chance that a two-sided t-test with `seeds` an arm sees a true `difference` at this SD."""
-    from scipy import stats
-
     if seeds < 2:
         return 0.0
     freedom = 2 * (seeds - 1)
     shift = abs(difference) / sd * math.sqrt(seeds / 2)
-    limit = float(stats.t.ppf(1 - alpha / 2, freedom))
-    above, below = stats.nct.sf(limit, freedom, shift), stats.nct.cdf(-limit, freedom, shift)
-    return float(above + np.nan_to_num(below))
+    limit = float(special.stdtrit(freedom, 1 - alpha / 2))
+    above = 1 - special.nctdtr(freedom, shift, limit)
+    return float(above + np.nan_to_num(special.nctdtr(freedom, shift, -limit)))
 
 
 def seeds_needed(
