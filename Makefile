@@ -29,7 +29,7 @@ test: $(STAMP) check
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -m "not slow" -n $(WORKERS) --dist loadfile
 
 test-all: $(STAMP) check
-	$(RUN) -m pytest
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) --dist worksteal
 
 check: $(STAMP)
 	$(RUN) -m ruff check .
