@@ -34,6 +34,21 @@
     const rows = [...body.rows].map((row, place) => ({ row, place, key: value(row, header.cellIndex) }));
     rows.sort((a, b) => compare(a.key, b.key, down ? -1 : 1) || a.place - b.place);
     body.append(...rows.map((entry) => entry.row));
+    cut(table);
+  };
+  // Long tables show their first rows: laying out a thousand takes a third of a second. On paper all rows are there.
+  const MOST = 100;
+  const whole = new WeakSet();
+  const cut = (table) => {
+    let shown = 0;
+    for (const row of table.tBodies[0].rows) {
+      if (!row.hidden) shown += 1;
+      row.classList.toggle("beyond", !row.hidden && shown > MOST && !whole.has(table));
+    }
+    const button = table.closest(".scroll").nextElementSibling;
+    if (!button?.classList.contains("all")) return;
+    button.hidden = shown <= MOST || whole.has(table);
+    button.textContent = `Show all ${shown} rows`;
   };
   for (const table of document.querySelectorAll("table.sortable")) {
     for (const header of table.tHead.rows[0].cells) {
@@ -56,7 +71,24 @@
         const text = row.textContent.toLowerCase();
         row.hidden = !words.every((word) => text.includes(word));
       }
+      cut(table);
     });
     table.closest(".scroll").before(filter);
+    if (table.tBodies[0].rows.length <= MOST) continue;
+    const all = document.createElement("button");
+    all.type = "button";
+    all.className = "all";
+    all.addEventListener("click", () => { whole.add(table); cut(table); });
+    table.closest(".scroll").after(all);
+    cut(table);
   }
+  const reveal = () => {
+    const row = document.getElementById(decodeURIComponent(location.hash.slice(1)))?.closest("tr.beyond");
+    if (!row) return;
+    whole.add(row.closest("table"));
+    cut(row.closest("table"));
+    row.scrollIntoView();
+  };
+  addEventListener("hashchange", reveal);
+  reveal();
 })();

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.report import write_study
 from experiments.report import write_report
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -95,6 +96,41 @@ def test_page_sorts_filters_and_keeps_to_itself(
     assert overflow <= 0
     unnamed = one.page.locator("svg:not([aria-hidden]):not([aria-label])")
     assert unnamed.count() == 0
+
+
+@pytest.fixture(scope="module")
+def long_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """200 runs: the table of runs is longer than what is shown at once."""
+    study = tmp_path_factory.mktemp("long")
+    write_study(study / "runs", 2)
+    return write_report([study / "runs"], study / "report", images=0)
+
+
+def test_long_tables_show_their_first_rows_and_all_when_asked(
+    browser: Any, long_report: Path
+) -> None:
+    visit = Visit(browser, long_report, "desktop")
+    table = visit.page.locator("table.sortable").last
+    rows, button = table.locator("tbody tr"), visit.page.locator("button.all:visible")
+    assert rows.count() == 200 and table.locator("tbody tr:visible").count() == 100
+    table.locator("thead button").nth(1).click()  # the highest seeds are on top, from all rows
+    assert {rows.nth(place).locator("td").first.inner_text() for place in range(100)} == {"1"}
+    visit.page.emulate_media(media="print")
+    assert table.locator("tbody tr:visible").count() == 200
+    visit.page.emulate_media(media="screen")
+    assert button.inner_text() == "Show all 200 rows"
+    button.click()
+    assert table.locator("tbody tr:visible").count() == 200 and button.count() == 0
+    assert visit.said == []
+
+
+def test_a_link_to_a_row_that_is_not_shown_shows_it(browser: Any, long_report: Path) -> None:
+    visit = Visit(browser, long_report, "desktop")
+    row = visit.page.locator("table.sortable").last.locator("tbody tr").last
+    assert not row.is_visible()
+    name = row.evaluate("row => (row.id ? row : row.querySelector('[id]')).id")
+    visit.page.evaluate("name => { location.hash = name; }", name)
+    row.wait_for(state="visible")
 
 
 def test_theme_follows_the_reader_and_the_switch_stays(
