@@ -8,11 +8,11 @@ from typing import Any, Literal, cast
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import MomentumAnnealingEMA
 from mmengine.runner import Runner
 
 from detectors.base import AnyDetector
 from experiments.engine import distributed
+from experiments.engine.averaging import Average
 from experiments.engine.best import Best
 from experiments.engine.checkpoint import (
     CheckpointWriter,
@@ -86,7 +86,7 @@ class _AverageHook(Hook):
 
     priority = "ABOVE_NORMAL"
 
-    def __init__(self, average: MomentumAnnealingEMA, detector: AnyDetector) -> None:
+    def __init__(self, average: Average, detector: AnyDetector) -> None:
         self._average = average
         self._detector = detector
 
@@ -321,7 +321,7 @@ class Fit:
             torch.cuda.set_rng_state(self._random["cuda"])
 
 
-def _average(detector: AnyDetector, ema: float | None) -> MomentumAnnealingEMA | None:
+def _average(detector: AnyDetector, ema: float | None) -> Average | None:
     if ema is None:
         return None
-    return MomentumAnnealingEMA(detector, momentum=1 - ema, gamma=EMA_WARMUP, update_buffers=True)
+    return Average(detector, momentum=1 - ema, gamma=EMA_WARMUP)
