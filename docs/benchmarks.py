@@ -47,7 +47,8 @@ def section(result: Mapping[str, Any]) -> str:
     lines = [f"\n## {result['what']}\n", f"{where}; {packages}.\n"]
     lines += ["| claim | holds |", "|---|---|"]
     lines += [f"| {claim} | {CLAIM[holds]} |" for claim, holds in result["claims"].items()]
-    for name, part in result["parts"].items():
+    parts = result["parts"]
+    for name, part in ({"": parts} if _is_table(parts) else parts).items():
         lines += ["", *measured(name, part)]
     return "\n".join(lines) + "\n"
 
@@ -57,7 +58,8 @@ def measured(name: str, part: Any) -> Iterator[str]:
     tables = {key: rows for key, rows in _mappings(part) if _alike(rows.values())}
     if _is_table(part):
         tables, part = {"": part}, {}
-    yield f"**{name}**" if isinstance(part, Mapping) else f"**{name}**: {figure(part)}"
+    if name:
+        yield f"**{name}**" if isinstance(part, Mapping) else f"**{name}**: {figure(part)}"
     for key, rows in tables.items():
         yield from ["", *table(rows, "" if key == "contenders" else key)]
     rest = [(key, value) for key, value in _flat(part) if key.partition(": ")[0] not in tables]

@@ -82,6 +82,7 @@ _CURVES = tuple[Point, ...]
 _CLASSES = dict[str, ClassMetrics]
 _CLASS_NAMES = tuple(field.name for field in dataclasses.fields(ClassMetrics))
 _NUMBER = {float, int, type(None)}
+_SCALARS = {float, int, str, bool}
 _PERCENT = float | None
 _PERCENTS = {float, type(None)}
 
@@ -302,6 +303,8 @@ class _JsonReader(Reader):
     def read(self, kind: Any, value: Any, where: Where, key: str = "") -> Any:
         # Points and percentages are most of a record: the general way, which words the errors,
         # takes 30 times as long and is left to what does not fit.
+        if type(value) is kind and kind in _SCALARS:
+            return value
         if kind == _PERCENT and (value is None or type(value) is float):
             return value
         if kind == _CURVES and _fits_curves(value):

@@ -162,8 +162,7 @@ class Reader:
     ) -> Any:
         if not isinstance(value, Mapping):
             raise _error(where, key, f"expected keys and values, found {value!r}")
-        hints = _hints(kind)
-        known = {field.name: field for field in dataclasses.fields(kind) if field.init}
+        hints, known = _hints(kind), _fields(kind)
         for name in value:
             if name not in known:
                 near = difflib.get_close_matches(str(name), known, n=1)
@@ -188,6 +187,7 @@ class Reader:
 
 
 _HINTS: dict[type[Any], dict[str, Any]] = {}
+_FIELDS: dict[type[Any], "dict[str, dataclasses.Field[Any]]"] = {}
 
 
 def _hints(kind: type[Any]) -> dict[str, Any]:
@@ -195,6 +195,13 @@ def _hints(kind: type[Any]) -> dict[str, Any]:
     if kind not in _HINTS:
         _HINTS[kind] = typing.get_type_hints(kind)
     return _HINTS[kind]
+
+
+def _fields(kind: type[Any]) -> "dict[str, dataclasses.Field[Any]]":
+    """The fields that settings are made from, by name."""
+    if kind not in _FIELDS:
+        _FIELDS[kind] = {field.name: field for field in dataclasses.fields(kind) if field.init}
+    return _FIELDS[kind]
 
 
 def _required(field: "dataclasses.Field[Any]") -> bool:
