@@ -10,6 +10,9 @@ import pytest
 from datasets import COCO, VOC
 from datasets.coco import category_ids
 from datasets.labels import COCO_CATEGORY_IDS, COCO_CLASSES, VOC_CLASSES
+from datasets.stats import describe
+from docs import counts
+from experiments.data_tables import stats_csv
 
 Shared = Callable[[str], Path]
 VOC07_TEST_BY_CLASS = dict(
@@ -44,6 +47,9 @@ def test_voc_counts_are_the_known_ones(
         easy = data.columns["label"][~data.columns["difficult"]]
         found = Counter(data.classes[label] for label in easy.tolist())
         assert found == VOC07_TEST_BY_CLASS
+    committed = counts.COUNTS.read_text().splitlines()
+    counted = stats_csv({split: describe(data)}).splitlines()
+    assert counted == [committed[0]] + [line for line in committed if line.startswith(split)]
 
 
 def test_bccd_names_its_two_boxes_without_area_and_goes_on(shared: Shared) -> None:
