@@ -53,7 +53,7 @@ def unpack(
         zipfile.BadZipFile,
         zlib.error,
         EOFError,
-        NotImplementedError,
+        NotImplementedError,  # zipfile raises it for a compression that it does not know
     ) as error:
         raise DataError(f"{archive}: damaged or not a zip or tar archive ({error})") from None
     except (RuntimeError, ValueError, UnicodeError) as error:

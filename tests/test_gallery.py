@@ -5,6 +5,7 @@ from pathlib import Path
 
 from experiments.report import write_report
 from experiments.report.diagnoses import STORE
+from experiments.report.render import TEMPLATES
 from experiments.verify import verify
 
 CHECKOUT = Path(__file__).parents[1]
@@ -14,6 +15,15 @@ STALE = "stale: python -m experiments report results/demo --gallery docs/gallery
 
 def test_the_gallery_is_of_the_committed_records() -> None:
     assert verify(GALLERY, metrics=False) == [], STALE
+
+
+def test_the_page_has_todays_script_and_style() -> None:
+    page = (GALLERY / "report.html").read_text(encoding="utf-8")
+    for name in ("report.js", "report.css"):
+        text = (TEMPLATES / name).read_text(encoding="utf-8")
+        lines = [line for line in text.splitlines() if line.strip()]
+        missing = [line for line in lines if line not in page]
+        assert missing == [], f"{name}: {STALE}"
 
 
 def test_its_tables_and_words_are_what_the_report_says_today(tmp_path: Path) -> None:

@@ -38,7 +38,8 @@ def loader_processes() -> int:
 
 @contextmanager
 def prepared(threads: int | None, deterministic: bool) -> Iterator[None]:
-    """Use so many threads, and deterministic algorithms only, for the time of a run.
+    """Use so many threads, and deterministic algorithms only, for the time of a run; on a CPU, keep
+    freed memory from here to the end of the process.
 
     Null threads: what OMP_NUM_THREADS says, else what suits the machine. Operations without a
     deterministic form raise RuntimeError, which names them.
@@ -65,8 +66,7 @@ def keep_freed_memory() -> bool:
     """Have the C library keep the memory of freed tensors for the next; whether it could be asked.
 
     Left alone, glibc gives back the maps of a step and gets them again, page by page and zeroed, in
-    the next one: `bench train` of the glyphs' YOLOv2 gave 44 and 38 images/s so, 51 and 58 with the
-    memory kept (in turns, 2 cores).
+    the next one (measured: a sixth to a third of a step of the glyphs' YOLOv2 on 2 cores).
     """
     if not sys.platform.startswith("linux") or not hasattr(ctypes.CDLL(None), "mallopt"):
         return False
