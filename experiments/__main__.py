@@ -3,7 +3,9 @@
 import argparse
 import importlib.util
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 ROOMS = ("losses", "datasets", "detectors")
@@ -24,8 +26,14 @@ def refuse_foreign_rooms() -> None:
             )
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of all verbs; imports nothing heavy, so that --help is quick."""
+def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
+    """The parser of all verbs, or of `train` and its neighbours alone where that is the verb: a
+    sweep starts it again and again. Imports nothing heavy, so that --help is quick.
+    """
+    if verb == "train":
+        from experiments import run_verbs
+
+        return _parser((run_verbs,))
     from experiments import (
         anatomy_verbs,
         bench_verbs,
@@ -37,6 +45,15 @@ def build_parser() -> argparse.ArgumentParser:
         sweep_verbs,
     )
 
+    return _parser(
+        (
+            *(run_verbs, sweep_verbs, study_verbs, report_verbs),
+            *(eval_verbs, anatomy_verbs, data_verbs, bench_verbs),
+        )
+    )
+
+
+def _parser(modules: Iterable[Any]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m experiments",
         description="Cross-entropy, focal loss and soft-gamma in YOLOv2 and RetinaNet: "
@@ -46,10 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
         "Every verb explains itself: 'python -m experiments train --help'.",
     )
     verbs = parser.add_subparsers(title="verbs", dest="verb", metavar="VERB", required=True)
-    for module in (
-        *(run_verbs, sweep_verbs, study_verbs, report_verbs),
-        *(eval_verbs, anatomy_verbs, data_verbs, bench_verbs),
-    ):
+    for module in modules:
         module.add_parsers(verbs)
     return parser
 
@@ -57,12 +71,17 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb; the user's mistakes end with a message and status 2, without a traceback."""
     refuse_foreign_rooms()
+    from experiments import compiler_on_demand
     from experiments.errors import ConfigError, UsageError
 
-    parsed, rest = build_parser().parse_known_args(arguments)
+    compiler_on_demand.install()
+
+    words = sys.argv[1:] if arguments is None else arguments
+    parser = build_parser(words[0] if words else None)
+    parsed, rest = parser.parse_known_args(words)
     if rest:
         if not hasattr(parsed, "overrides"):
-            build_parser().error(f"unrecognised arguments: {' '.join(rest)}")
+            parser.error(f"unrecognised arguments: {' '.join(rest)}")
         parsed.overrides = [*parsed.overrides, *rest]
     try:
         status: int = parsed.run(parsed)

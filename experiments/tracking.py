@@ -13,10 +13,15 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from detectors.importing import without
 from experiments import mirror
 from experiments.record import RECORD_FILE, RunRecord, load_record
+
+if TYPE_CHECKING:
+    from experiments.mirror_tables import Picture
 
 INIT_SECONDS = 60.0  # of waiting for a server before the run is mirrored offline instead
 FINISH_SECONDS = 120.0  # of uploading after training; the rest is kept for `wandb sync`
@@ -52,6 +57,18 @@ class NoTracker:
         """Nothing."""
 
 
+class _NoInputs:
+    """What W&B Launch would put into a configuration: nothing, it doesn't start our runs."""
+
+    def apply(self, run: object) -> None:
+        pass
+
+
+# Each `wandb.init` asks Launch, which brings the client of W&B's public API: 1.2 s of 2 s.
+_NO_LAUNCH = ModuleType("launch")
+_NO_LAUNCH.StagedLaunchInputs = _NoInputs  # type: ignore[attr-defined]
+
+
 class WandbTracker:
     """A W&B run whose step axis is the iteration; its files lie in `<folder>/wandb`."""
 
@@ -73,13 +90,21 @@ class WandbTracker:
         mirror.write_state(self._place, self._state)
         self._last = 0  # the last iteration that W&B has
         self._broken = False
-        settings = {"project": project, "group": group, "name": group, "config": dict(config)}
-        began = self._begin(mode, self._drop_unsent(), settings)
-        self._guarded(lambda: self._replay(began))
+        self._mode: Literal["online", "offline"] = mode
+        self._settings: dict[str, Any] = {
+            "project": project,
+            "group": group,
+            "name": group,
+            "config": dict(config),
+        }
+        self._earlier = mirror.rows_so_far(folder)
+        self._sent = self._drop_unsent()
+        self._run: Any = None  # from the first row on: opening W&B takes seconds
 
     def log(self, values: Mapping[str, float | None], iteration: int) -> None:
         """Log one row at `iteration`; undefined numbers are left out."""
         row = mirror.numbers(values)
+        self._open()
         self._guarded(lambda: self._send(row, iteration))
 
     def validated(self, metrics: Mapping[str, Any], iteration: int) -> None:
@@ -87,12 +112,14 @@ class WandbTracker:
         stopping looks for.
         """
         row = mirror.validation_row(metrics, plain=SWEEP in os.environ)
+        self._open()
         self._guarded(lambda: self._send(row, iteration))
 
     def finish(self, record: RunRecord) -> None:
         """Mirror what the folder holds and close; an upload that takes too long is left for
         `wandb sync`.
         """
+        self._open()
         self._attempt(lambda: self._run.summary.update(mirror.summary(record)))
         self._attempt(lambda: self._save(record))
         if record.metrics is not None:
@@ -104,28 +131,34 @@ class WandbTracker:
             state = replace(self._state, segments=segments, owed=False)
             mirror.write_state(self._place, state)
 
-    def _begin(
-        self, mode: Literal["online", "offline"], sent: int, settings: dict[str, Any]
-    ) -> int:
-        """Open the W&B run; returns the last iteration that W&B has of it."""
+    def _open(self) -> None:
+        """Open the W&B run, once, and give it the rows of earlier sittings that it lacks."""
+        if self._run is None:
+            self._guarded(lambda: self._replay(self._begin(self._mode)))
+
+    def _begin(self, mode: Literal["online", "offline"]) -> int:
+        """Returns the last iteration that W&B has of the run."""
         import wandb
 
+        options = wandb.Settings(
+            console="off",
+            silent=True,
+            x_disable_stats=True,
+            init_timeout=INIT_SECONDS,
+            finish_timeout=FINISH_SECONDS,
+            finish_timeout_raises=True,
+        )
+        resume: Literal["allow"] | None = "allow" if mode == "online" else None
         try:
-            self._run: Any = wandb.init(
-                dir=str(self._folder),
-                id=self._state.id,
-                mode=mode,
-                resume="allow" if mode == "online" else None,
-                settings=wandb.Settings(
-                    console="off",
-                    silent=True,
-                    x_disable_stats=True,
-                    init_timeout=INIT_SECONDS,
-                    finish_timeout=FINISH_SECONDS,
-                    finish_timeout_raises=True,
-                ),
-                **settings,
-            )
+            with without(placeholders={"wandb.sdk.launch.inputs.internal": _NO_LAUNCH}):
+                self._run = wandb.init(
+                    dir=str(self._folder),
+                    id=self._state.id,
+                    mode=mode,
+                    resume=resume,
+                    settings=options,
+                    **self._settings,
+                )
         except wandb.Error as error:
             if mode == "offline":
                 raise
@@ -135,9 +168,9 @@ class WandbTracker:
                 file=sys.stderr,
             )
             wandb.teardown()  # the service holds on to the id of the run that failed to begin
-            return self._begin("offline", sent, settings)
+            return self._begin("offline")
         if mode == "offline":
-            return sent
+            return self._sent
         return int(self._run.starting_step) - 1 if self._run.resumed else 0
 
     def _drop_unsent(self) -> int:
@@ -145,8 +178,7 @@ class WandbTracker:
         rows; returns the last iteration that it has sent.
         """
         sent = 0
-        rows = mirror.rows_so_far(self._folder)
-        last = rows[-1][0] if rows else 0
+        last = self._earlier[-1][0] if self._earlier else 0
         for segment in sorted(self._place.glob(f"offline-run-*-{self._state.id}")):
             if list(segment.glob(SYNCED)):
                 # One that was killed and yet sent: a gap rather than a row twice.
@@ -157,7 +189,7 @@ class WandbTracker:
 
     def _replay(self, began: int) -> None:
         self._last = began
-        for iteration, row in mirror.rows_so_far(self._folder):
+        for iteration, row in self._earlier:
             if iteration > began:
                 self._send(row, iteration)
 
@@ -169,20 +201,22 @@ class WandbTracker:
     def _show(self, record: RunRecord) -> None:
         import wandb
 
+        from experiments import mirror_tables as shows
+
         assert record.metrics is not None
-        tables = mirror.tables_of(self._folder)
-        columns, rows = mirror.class_rows(record.metrics)
+        tables = shows.tables_of(self._folder)
+        columns, rows = shows.class_rows(record.metrics)
         shown: dict[str, Any] = {"per_class": wandb.Table(columns=columns, data=rows)}
-        curves = mirror.precision_curves(tables)
+        curves = shows.precision_curves(tables)
         if curves:
             shown["precision_recall"] = wandb.plot.line_series(
-                xs=mirror.RECALLS_R.tolist(),
+                xs=shows.RECALLS_R.tolist(),
                 ys=list(curves.values()),
                 keys=list(curves),
                 title="Precision over recall, IoU .5",
                 xname="recall",
             )
-        shown["images"] = [_image(picture, tables.classes) for picture in mirror.pictures(tables)]
+        shown["images"] = [_image(picture, tables.classes) for picture in shows.pictures(tables)]
         self._run.log(shown, step=self._last)
 
     def _save(self, record: RunRecord) -> None:
@@ -255,7 +289,7 @@ def _mode(mode: Mode) -> Mode:
     return "online" if asked in ("online", "run") else "offline"
 
 
-def _image(picture: mirror.Picture, classes: tuple[str, ...]) -> Any:
+def _image(picture: "Picture", classes: tuple[str, ...]) -> Any:
     import wandb
 
     names = dict(enumerate(classes))

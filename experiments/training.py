@@ -27,7 +27,6 @@ from experiments.engine.machine import prepared
 from experiments.engine.stopping import Interrupted, Stop, raise_on_signals
 from experiments.errors import ConfigError, GuardError, UsageError
 from experiments.loss_preparation import prepare_loss
-from experiments.measuring import Measured, dump, measure
 from experiments.memory import peak_memory
 from experiments.progress import TrainProgress
 from experiments.provenance import config_hash
@@ -173,8 +172,8 @@ def _followed(
         tracker.validated(metrics, iteration)
 
     with TrainProgress(record.arm, config.train.iterations) as progress:
-        validation = Validation(config, [curves.validation, tracked, progress.validated])
-        sinks: list[Any] = [curves.point, mirror, progress]
+        validation = Validation(config, [curves.validation, progress.validated, tracked])
+        sinks: list[Any] = [curves.point, progress, mirror]
         return _fit(config, folder, splits, detector, loss, sinks, validation)
 
 
@@ -204,7 +203,9 @@ def _measured(
 ) -> RunRecord:
     if not fitted.finished:
         return record
-    measured: Measured = measure(config, fitted.detector, splits.measured, splits.measured_name)
+    from experiments.measuring import dump, measure  # with pandas, which training needs not
+
+    measured = measure(config, fitted.detector, splits.measured, splits.measured_name)
     if not distributed.is_first():
         return dataclasses.replace(record, status="finished")
     files = dump(measured, folder, splits.measured.classes)

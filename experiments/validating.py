@@ -6,7 +6,6 @@ from typing import Any
 from datasets.dataset import Dataset
 from detectors.base import AnyDetector
 from experiments.config import RunConfig
-from experiments.measuring import measure
 
 
 class Validation:
@@ -23,6 +22,8 @@ class Validation:
 
     def __call__(self, detector: AnyDetector, iteration: int) -> Mapping[str, Any]:
         """Measure `detector` and return the numbers, the same on every rank."""
+        from experiments.measuring import measure  # with pandas, which training needs not
+
         if self._dataset is None:
             data: Any = self._config.data
             self._dataset = data.open("val")

@@ -20,6 +20,7 @@ ALLOWED_ROOMS = {
 PLAIN_FILES = {
     "experiments.atomic",
     "experiments.errors",
+    "experiments.garbage",
     "experiments.json_lines",
     "experiments.provenance",
     "experiments.record",

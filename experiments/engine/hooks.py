@@ -58,7 +58,9 @@ class RowSink(Protocol):
 
 
 class RowHook(Hook):
-    """One row an iteration. Values stay on the device until `flush_every` rows are read at once."""
+    """One row an iteration. Values stay on the device until `flush_every` rows are read at once,
+    save the first row of a sitting: whoever waits for it learns at once that training has begun.
+    """
 
     priority = "NORMAL"
 
@@ -71,6 +73,7 @@ class RowHook(Hook):
         self._batch_images = batch_images
         self._waiting: list[tuple[Row, dict[str, torch.Tensor]]] = []
         self._last = 0.0
+        self._first = True
         self.seconds = 0.0  # spent in training iterations, over all sittings
 
     def before_train(self, runner: Runner) -> None:
@@ -99,7 +102,11 @@ class RowHook(Hook):
             "images_per_second": round(self._batch_images / spent, 2),
         }
         self._waiting.append((row, dict(outputs or {})))
-        if len(self._waiting) >= self._flush_every:
+        if self._first:
+            self._first = False
+            self.flush()
+            self.pause()  # what listens to rows may be slow to open
+        elif len(self._waiting) >= self._flush_every:
             self.flush()
 
     def after_train(self, runner: Runner) -> None:

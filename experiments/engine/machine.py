@@ -59,7 +59,8 @@ def prepared(threads: int | None, deterministic: bool) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1])
+        if deterministic:  # the call imports the compiler's settings, 2 s
+            torch.use_deterministic_algorithms(before[1])
 
 
 def keep_freed_memory() -> bool:

@@ -12,6 +12,8 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
+from mmengine.utils import ManagerMixin
+from mmengine.visualization import Visualizer
 
 from experiments.engine.distributed import world, wrapper_settings
 from experiments.engine.loop import UpdateLoop
@@ -29,6 +31,14 @@ NO_DEFAULT_HOOKS: dict[str, None] = {
 }
 
 
+class _NoCanvas(Visualizer):
+    """Draws and keeps nothing; mmengine's opens a canvas of matplotlib, .5 s at each start."""
+
+    def __init__(self, name: str = "none") -> None:
+        ManagerMixin.__init__(self, name)
+        self._vis_backends: dict[str, Any] = {}
+
+
 class QuietRunner(Runner):
     """The Runner without its environment probe, which calls compilers and takes seconds at each
     start.
@@ -39,6 +49,10 @@ class QuietRunner(Runner):
 
     def _init_model_weights(self) -> None:
         pass  # detectors initialise themselves; mmengine would warn about each module
+
+    def build_visualizer(self, visualizer: object = None) -> Visualizer:
+        """One that does nothing: the record and its mirror have the numbers."""
+        return _NoCanvas()
 
     def dump_config(self) -> None:
         """Write nothing: the record holds the whole configuration."""

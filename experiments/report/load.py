@@ -4,9 +4,7 @@ Curves are thinned as soon as they are read, so that a thousand runs fit in a li
 """
 
 import difflib
-import gc
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.garbage import uncollected
 from experiments.record import (
     Data,
     Failure,
@@ -112,23 +111,9 @@ def load_runs(directories: Sequence[Path]) -> list[Run]:
         ReportError: a directory is missing, none holds a record, or a record cannot be read.
     """
     folders = find_folders(directories)
-    with _no_collection():
+    with uncollected():
         runs = [load_run(folder) for folder in folders]
     return sorted(runs, key=lambda run: (run.arm, run.seed, run.id, str(run.folder)))
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Without garbage collection, which would go through all records again and again and finds
-    nothing in them: a fifth of the time that a thousand records take to load.
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def find_folders(directories: Sequence[Path]) -> list[Path]:
