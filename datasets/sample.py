@@ -10,6 +10,7 @@ in the devkit.
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -82,23 +83,23 @@ def collate(samples: Sequence[Sample], *, multiple: int = 1) -> Batch:
         dtype=torch.uint8,
         memory_format=torch.channels_last if interleaved else torch.contiguous_format,
     ).zero_()
-    boxes = torch.zeros(count, most, 4)
-    labels = torch.zeros(count, most, dtype=torch.int64)
-    ignore, valid = (torch.zeros(count, most, dtype=torch.bool) for _ in range(2))
+    boxes = np.zeros((count, most, 4), np.float32)  # NumPy: a third of torch's time on small rows
+    labels = np.zeros((count, most), np.int64)
+    ignore, valid = (np.zeros((count, most), np.bool_) for _ in range(2))
     for row, sample in enumerate(samples):
         boxes_here = len(sample.boxes_N4)
         images[row, :, : sizes[row][0], : sizes[row][1]] = sample.image_CHW
-        boxes[row, :boxes_here] = sample.boxes_N4
-        labels[row, :boxes_here] = sample.labels_N
-        ignore[row, :boxes_here] = sample.ignore_N
+        boxes[row, :boxes_here] = sample.boxes_N4.numpy()
+        labels[row, :boxes_here] = sample.labels_N.numpy()
+        ignore[row, :boxes_here] = sample.ignore_N.numpy()
         valid[row, :boxes_here] = True
     return Batch(
         images_BCHW=images,
         content_B2=torch.tensor([list(size) for size in sizes]),
-        boxes_BM4=boxes,
-        labels_BM=labels,
-        ignore_BM=ignore,
-        valid_BM=valid,
+        boxes_BM4=torch.from_numpy(boxes),
+        labels_BM=torch.from_numpy(labels),
+        ignore_BM=torch.from_numpy(ignore),
+        valid_BM=torch.from_numpy(valid),
         image_ids=tuple(sample.image_id for sample in samples),
         original_hw=tuple(sample.original_hw for sample in samples),
         placements=tuple(sample.placement for sample in samples),

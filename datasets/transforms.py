@@ -10,11 +10,12 @@ import random
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from datasets.colour import Colour, distort
-from datasets.placement import Plan, Rectangle, Size, compose, place_boxes, plan, render
+from datasets.placement import Array, Plan, Rectangle, Size, compose, placed, plan, render
 from datasets.sample import Sample
 
 FILL = 127  # Darknet's grey, which is close to any pixel mean
@@ -200,9 +201,9 @@ class Pipeline:
         return replace(
             sample,
             image_CHW=image_CHW,
-            boxes_N4=boxes_N4[kept_N],
-            labels_N=sample.labels_N[kept_N],
-            ignore_N=sample.ignore_N[kept_N],
+            boxes_N4=torch.from_numpy(boxes_N4[kept_N]),
+            labels_N=torch.from_numpy(sample.labels_N.numpy()[kept_N]),
+            ignore_N=torch.from_numpy(sample.ignore_N.numpy()[kept_N]),
             placement=compose(sample.placement, step.placement),
         )
 
@@ -314,18 +315,18 @@ def _good(patch: Rectangle, boxes_N4: Tensor, least: float) -> bool:
     return bool((shared / (areas + patch_area - shared) >= least).any())
 
 
-def _visible(sample: Sample, step: Plan, min_box_px: float) -> tuple[Tensor, Tensor]:
+def _visible(sample: Sample, step: Plan, min_box_px: float) -> tuple[Array, Array]:
     """Boxes on the canvas, clipped, and which stay: centre in sight (any part of an ignored one),
     and large enough.
     """
-    boxes_N4 = place_boxes(sample.boxes_N4, step.placement)
+    boxes_N4 = placed(sample.boxes_N4.numpy(), step.placement)
     height, width = step.canvas_hw
-    limit = torch.tensor([width, height] * 2, dtype=boxes_N4.dtype)
-    clipped_N4 = torch.minimum(boxes_N4.clamp(min=0), limit)
+    limit = np.array([width, height] * 2, dtype=boxes_N4.dtype)
+    clipped_N4 = np.minimum(np.maximum(boxes_N4, 0), limit)
     centres = (boxes_N4[:, :2] + boxes_N4[:, 2:]) / 2
-    inside_N = ((centres >= 0) & (centres <= limit[:2])).all(1) | sample.ignore_N
+    inside_N = ((centres >= 0) & (centres <= limit[:2])).all(1) | sample.ignore_N.numpy()
     sides = clipped_N4[:, 2:] - clipped_N4[:, :2]
-    return clipped_N4, inside_N & (sides > 0).all(1) & (sides >= min_box_px).all(1)
+    return clipped_N4, inside_N & ((sides > 0) & (sides >= min_box_px)).all(1)
 
 
 def _positive(settings: object, *names: str) -> None:

@@ -97,8 +97,8 @@ class Reader:
         return value
 
     def _literal(self, allowed: tuple[Any, ...], value: Any, where: Where, key: str) -> Any:
-        if value is False and "off" in allowed:
-            value = "off"  # YAML 1.1 reads the bare word as false
+        if value is False:  # YAML 1.1 reads the bare words off and no as false
+            value = next((word for word in ("off", "no") if word in allowed), value)
         if value in allowed and type(value) in {type(item) for item in allowed}:
             return value
         raise _error(where, key, f"found {value!r}{_near(value, allowed)}")
