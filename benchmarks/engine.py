@@ -6,8 +6,11 @@
 overhead    milliseconds an iteration of the engine (schedules, rows, guards, average off) beyond
             forward, loss, backward and update written out in a loop, on a network so small that
             nothing hides
-verb        images a second in the middle of a whole `train` run, over those of its bare step on
-            batches that are there already
+start       seconds from the command `train` to the line that tells of its first iteration
+verb        images a second in the middle of a `train` run, over those of its bare step on batches
+            that are there already
+memory      a step's time and the process's peak memory with freed memory kept, as `train` does on
+            a CPU, and given back to the system, as glibc does
 options     a step in float32, bfloat16, with and without channels_last, compiled or not
 
 Contenders run in one process, in turns; a number is the median over rounds. The JSON goes to
@@ -15,12 +18,10 @@ benchmarks/results/engine_<cores>cores_<date>.json. Run it on a quiet machine.
 """
 
 import argparse
-import dataclasses
 import itertools
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -30,20 +31,23 @@ from typing import Any
 
 import torch
 
+from benchmarks.bare import (
+    CHECKOUT,
+    RECIPES,
+    bare_step,
+    median_step,
+    network,
+    plan_of,
+    training_batches,
+)
+from benchmarks.engine_process import memory, start, verb
 from datasets.sample import Batch
-from experiments.assembly import batches_from, build_detector, fit_plan, open_splits
 from experiments.config import RunConfig, load_config
-from experiments.engine.compiling import compile_parts
-from experiments.engine.fit import Fit, Plan
-from experiments.engine.optimizer import build_optimizer
-from experiments.engine.step_model import to_device
-from experiments.engine.update import LOW
+from experiments.engine.fit import Fit
 from experiments.provenance import core_count, cpu_name, gpu_names, versions
 
 HERE = Path(__file__).parent
-CHECKOUT = HERE.parent
-PARTS = ("overhead", "verb", "options")
-RECIPES = ("configs/glyphs/yolov2_focal.yaml", "configs/glyphs/retinanet_focal.yaml")
+PARTS = ("overhead", "start", "verb", "memory", "options")
 TINY = [
     "detector.backbone={name: darknet19, width: 0.03125}",
     "detector.head_width=8",
@@ -79,8 +83,12 @@ def main() -> int:
     if "overhead" in chosen:
         parts["overhead"] = overhead(arguments.iterations, arguments.rounds)
     for recipe in recipes:
+        if "start" in chosen:
+            parts[f"start {recipe}"] = start(recipe, arguments.rounds)
         if "verb" in chosen:
-            parts[f"verb {recipe}"] = verb(recipe, arguments.iterations // 2, 3)
+            parts[f"verb {recipe}"] = verb(recipe)
+        if "memory" in chosen:
+            parts[f"memory {recipe}"] = memory(recipe)
         if "options" in chosen:
             parts[f"options {recipe}"] = options(recipe, arguments.rounds)
     result = {
@@ -113,6 +121,8 @@ def claims(parts: dict[str, Any]) -> dict[str, bool]:
     for name, part in parts.items():
         if name.startswith("verb "):
             found[f"{name}: at least .95 of the bare step"] = part["ratio"] >= 0.95
+        if name.startswith("start "):
+            found[f"{name}: first iteration in less than 4 s"] = part["seconds"] < 4
     return found
 
 
@@ -166,80 +176,6 @@ def bare_seconds(config: RunConfig, batches: list[Batch], iterations: int) -> fl
     return median_step(moments)
 
 
-def bare_step(config: RunConfig) -> Callable[[Batch], None]:
-    """Forward, loss, backward and update in the recipe's arithmetic, and nothing else."""
-    plan, detector = plan_of(config), network(config)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    memory = torch.channels_last if plan.channels_last else torch.contiguous_format
-    detector = detector.to(device, memory_format=memory).train()
-    detector.classification_loss = plan.loss.at(0.0)
-    optimizer = build_optimizer(plan.optimizer, detector)
-    clip, low = plan.optimizer.clip_norm, LOW.get(plan.precision)
-    if plan.compile:
-        compile_parts(detector)
-
-    def step(batch: Batch) -> None:
-        batch = to_device(batch, device, plan.channels_last)
-        with torch.autocast(device.type, low, enabled=low is not None):
-            output = detector(detector.normalise(batch.images_BCHW, batch.content_B2))
-            total = detector.loss(output, batch, 0).total
-        total.backward()
-        if clip is not None:
-            torch.nn.utils.clip_grad_norm_(detector.parameters(), clip)
-        optimizer.step()
-        optimizer.zero_grad()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-
-    return step
-
-
-def verb(recipe: str, iterations: int, rounds: int) -> dict[str, Any]:
-    """Whole runs of the recipe as processes and its step alone on the same images, in turns; and
-    loading those images alone.
-    """
-    words = [f"train.iterations={iterations}", "train.validate_every=null", "tracking.wandb=off"]
-    config = load_config(CHECKOUT / recipe, words)
-    step, images = bare_step(config), config.train.batch_size
-    batches = training_batches(config)
-    whole, runs, bares, loads = [], [], [], []
-    for _ in range(rounds):
-        seconds, run = one_run(recipe, words)
-        whole.append(seconds)
-        runs.append(run)
-        steps, waits = [], []
-        for _ in range(iterations):
-            began = time.perf_counter()
-            batch = next(batches)
-            loaded = time.perf_counter()
-            step(batch)
-            waits.append(loaded - began)
-            steps.append(time.perf_counter() - loaded)
-        bares.append(statistics.median(steps[len(steps) // 5 :]))
-        loads.append(statistics.median(waits[len(waits) // 5 :]))
-    return {
-        "iterations": iterations,
-        "rounds": rounds,
-        "whole_run_seconds": statistics.median(whole),
-        "images_per_second_of_the_verb": images / statistics.median(runs),
-        "images_per_second_of_the_bare_step": images / statistics.median(bares),
-        "images_per_second_of_loading": images / statistics.median(loads),
-        "ratio": statistics.median(bare / run for bare, run in zip(bares, runs, strict=True)),
-        "ratio_by_round": [bare / run for bare, run in zip(bares, runs, strict=True)],
-    }
-
-
-def one_run(recipe: str, words: list[str]) -> tuple[float, float]:
-    """Seconds of a whole run as a process, and of an iteration in its middle."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = ["-m", "experiments", "train", "--config", recipe, "--out", folder, *words]
-        began = time.perf_counter()
-        subprocess.run([sys.executable, *command], cwd=CHECKOUT, check=True, capture_output=True)
-        whole = time.perf_counter() - began
-        record = json.loads((Path(folder) / "record.json").read_text())
-    return whole, median_step([row["seconds"] for row in record["curves"]])
-
-
 def options(recipe: str, rounds: int) -> dict[str, Any]:
     """Milliseconds of a bare step under each combination, in turns on the same batches."""
     contenders = {}
@@ -279,29 +215,6 @@ def seconds_of(step: Callable[[Batch], None], batches: list[Batch]) -> float:
     for batch in batches:
         step(batch)
     return (time.perf_counter() - began) / len(batches)
-
-
-def training_batches(config: RunConfig) -> Iterator[Batch]:
-    """The recipe's training batches."""
-    splits = open_splits(config)
-    return iter(batches_from(config, splits.train, network(config), 0))
-
-
-def network(config: RunConfig) -> Any:
-    """The recipe's detector for its own classes."""
-    return build_detector(config, open_splits(config).train.classes)
-
-
-def plan_of(config: RunConfig) -> Plan:
-    """The recipe's plan, without validations and with one row flush at the end of a loop."""
-    plan = fit_plan(config, open_splits(config).train.classes, config.loss)
-    return dataclasses.replace(plan, validate_every=None)
-
-
-def median_step(moments: list[float]) -> float:
-    """Median distance of moments, the first fifth left out."""
-    steps = [later - sooner for sooner, later in itertools.pairwise(moments)]
-    return statistics.median(steps[len(steps) // 5 :])
 
 
 def print_parts(parts: dict[str, Any]) -> None:

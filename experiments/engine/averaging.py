@@ -16,7 +16,7 @@ class Average(MomentumAnnealingEMA):
 
     def __init__(self, model: nn.Module, *, momentum: float, gamma: int) -> None:
         super().__init__(model, momentum=momentum, gamma=gamma, update_buffers=True)
-        self._pairs: list[tuple[Tensor, Tensor]] | None = None
+        self._pairs: tuple[list[Tensor], list[Tensor]] | None = None
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
@@ -25,11 +25,11 @@ class Average(MomentumAnnealingEMA):
             super().update_parameters(model)
             return
         if self._pairs is None:
-            self._pairs = list(self._changing(model))
+            pairs = list(self._changing(model))
+            self._pairs = [average for average, _ in pairs], [source for _, source in pairs]
         steps = int(self.steps.item())
         momentum = max(self.momentum, self.gamma / (self.gamma + steps))
-        for average, source in self._pairs:
-            average.lerp_(source, momentum)
+        torch._foreach_lerp_(*self._pairs, momentum)  # as torch.optim.swa_utils does
         self.steps += 1
 
     def _changing(self, model: nn.Module) -> Iterator[tuple[Tensor, Tensor]]:
