@@ -7,8 +7,8 @@ overhead    milliseconds an iteration of the engine (schedules, rows, guards, av
             forward, loss, backward and update written out in a loop, on a network so small that
             nothing hides
 start       seconds from the command `train` to the line that tells of its first iteration
-verb        images a second in the middle of a `train` run, over those of its bare step on batches
-            that are there already
+verb        images a second in the middle of a run as `train` makes it, loading included, over
+            those of its bare step on the same batches
 memory      a step's time and the process's peak memory with freed memory kept, as `train` does on
             a CPU, and given back to the system, as glibc does
 options     a step in float32, bfloat16, with and without channels_last, compiled or not
@@ -86,7 +86,7 @@ def main() -> int:
         if "start" in chosen:
             parts[f"start {recipe}"] = start(recipe, arguments.rounds)
         if "verb" in chosen:
-            parts[f"verb {recipe}"] = verb(recipe)
+            parts[f"verb {recipe}"] = verb(recipe, 2 * arguments.iterations)
         if "memory" in chosen:
             parts[f"memory {recipe}"] = memory(recipe)
         if "options" in chosen:

@@ -11,13 +11,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
-from benchmarks.bare import CHECKOUT, bare_step, training_batches
+from benchmarks.bare import CHECKOUT, bare_step
+from datasets.sample import Batch
+from experiments import training as training_room
+from experiments.assembly import batches_from
 from experiments.config import load_config
-from experiments.engine.machine import keep_freed_memory
 from experiments.record import CURVES_FILE, read_curves
 
-SLICES, SLICE_SECONDS = 16, 3.0  # of the process and of the bare step, in turns
+SLICES, SLICE_SECONDS = 16, 3.0  # of each of two processes, in turns
 ENDLESS = "train.iterations=100000"
 PLAIN = "import sys; from experiments.__main__ import main; sys.exit(main())"
 GIVING_BACK = f"""
@@ -51,38 +54,45 @@ def start(recipe: str, rounds: int) -> dict[str, Any]:
     }
 
 
-def verb(recipe: str) -> dict[str, Any]:
-    """Iterations of the recipe as a process and its step alone on the same images, in turns of
-    a few seconds: one rests (SIGSTOP) while the other runs. And loading those images alone.
+def verb(recipe: str, iterations: int) -> dict[str, Any]:
+    """A whole run in this process, whose iterations (loading included) take turns with its bare
+    step on the batch that was just trained on: two processes of the same program differ by up to
+    8 % here, whatever they do.
     """
-    keep_freed_memory()  # as the process does
-    config = load_config(CHECKOUT / recipe, list(QUIET))
-    step, batches, images = bare_step(config), training_batches(config), config.train.batch_size
+    config = load_config(CHECKOUT / recipe, [*QUIET, f"train.iterations={iterations}"])
+    step, images = bare_step(config), config.train.batch_size
     steps: list[float] = []
     waits: list[float] = []
-    with training(recipe, (*QUIET, ENDLESS)) as process:
-        for _ in range(SLICES):
-            process.send_signal(signal.SIGSTOP)
-            until = time.perf_counter() + SLICE_SECONDS
-            while time.perf_counter() < until:
-                began = time.perf_counter()
-                batch = next(batches)
-                loaded = time.perf_counter()
-                step(batch)
-                waits.append(loaded - began)
-                steps.append(time.perf_counter() - loaded)
-            process.send_signal(signal.SIGCONT)
-            time.sleep(SLICE_SECONDS)
-        runs = iterations_of(process)
-    run, bare = statistics.median(runs), statistics.median(steps)
+    runs: list[float] = []
+
+    def in_turns(*arguments: Any) -> Iterator[Batch]:
+        batches = iter(batches_from(*arguments))
+        while True:
+            began = time.perf_counter()
+            batch = next(batches)
+            loaded = time.perf_counter()
+            yield batch
+            ended = time.perf_counter()
+            step(batch)
+            waits.append(loaded - began)
+            runs.append(ended - began)
+            steps.append(time.perf_counter() - ended)
+
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mock.patch.object(training_room, "batches_from", in_turns),
+    ):
+        training_room.train_run(config, Path(folder) / "run")
+    warm = len(runs) // 5
+    pairs = list(zip(steps[warm:], runs[warm:], strict=True))
+    ratios = sorted(bare / run for bare, run in pairs)
     return {
-        "slices": SLICES,
-        "iterations_of_the_verb": len(runs),
-        "steps": len(steps),
-        "images_per_second_of_the_verb": images / run,
-        "images_per_second_of_the_bare_step": images / bare,
-        "images_per_second_of_loading": images / statistics.median(waits),
-        "ratio": bare / run,
+        "iterations": len(pairs),
+        "images_per_second_of_the_verb": images / statistics.median(runs[warm:]),
+        "images_per_second_of_the_bare_step": images / statistics.median(steps[warm:]),
+        "images_per_second_of_loading": images / statistics.median(waits[warm:]),
+        "ratio": statistics.median(ratios),
+        "ratio_quartiles": statistics.quantiles(ratios, n=4),
     }
 
 

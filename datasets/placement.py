@@ -52,7 +52,14 @@ class Plan:
         return Placement(scales[0], scales[1], offsets[0], offsets[1], self.mirrored_x)
 
 
-def plan(view: Rectangle, canvas_hw: Size, image_hw: Size) -> Plan:
+def plan(
+    view: Rectangle,
+    canvas_hw: Size,
+    image_hw: Size,
+    *,
+    mirrored_x: bool = False,
+    mirrored_y: bool = False,
+) -> Plan:
     """Let `view`, in source pixels and allowed to leave the image, fill the canvas, snapped to
     whole pixels.
 
@@ -76,6 +83,8 @@ def plan(view: Rectangle, canvas_hw: Size, image_hw: Size) -> Plan:
         (crop[0], crop[2], crop[1], crop[3]),
         (target[0], target[2], target[1], target[3]),
         canvas_hw,
+        mirrored_x,
+        mirrored_y,
     )
 
 

@@ -69,7 +69,7 @@ def collate(samples: Sequence[Sample], *, multiple: int = 1) -> Batch:
 
     Images come in the memory format of the first one: channels_last after resizing.
     """
-    sizes = [sample.image_CHW.shape[1:] for sample in samples]
+    sizes = [tuple(sample.image_CHW.shape[1:]) for sample in samples]
     height, width = (
         -(-max(size[axis] for size in sizes) // multiple) * multiple for axis in (0, 1)
     )
@@ -82,7 +82,9 @@ def collate(samples: Sequence[Sample], *, multiple: int = 1) -> Batch:
         (count, colours, height, width),
         dtype=torch.uint8,
         memory_format=torch.channels_last if interleaved else torch.contiguous_format,
-    ).zero_()
+    )
+    if any(size != (height, width) for size in sizes):
+        images.zero_()
     boxes = np.zeros((count, most, 4), np.float32)  # NumPy: a third of torch's time on small rows
     labels = np.zeros((count, most), np.int64)
     ignore, valid = (np.zeros((count, most), np.bool_) for _ in range(2))

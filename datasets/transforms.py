@@ -7,7 +7,7 @@ way back is one `Placement`.
 
 import hashlib
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from datasets.colour import Colour, distort
 from datasets.placement import Array, Plan, Rectangle, Size, compose, placed, plan, render
-from datasets.sample import Sample
+from datasets.sample import Placement, Sample
 
 FILL = 127  # Darknet's grey, which is close to any pixel mean
 
@@ -197,14 +197,17 @@ class Pipeline:
         image_CHW = render(sample.image_CHW, step, FILL)
         if chance and self.settings.colour:
             image_CHW = distort(image_CHW, *self.settings.colour.draw(chance))
-        boxes_N4, kept_N = _visible(sample, step, self.settings.min_box_px)
-        return replace(
-            sample,
+        placement = step.placement
+        boxes_N4, kept_N = _visible(sample, placement, step.canvas_hw, self.settings.min_box_px)
+        return Sample(
             image_CHW=image_CHW,
             boxes_N4=torch.from_numpy(boxes_N4[kept_N]),
             labels_N=torch.from_numpy(sample.labels_N.numpy()[kept_N]),
             ignore_N=torch.from_numpy(sample.ignore_N.numpy()[kept_N]),
-            placement=compose(sample.placement, step.placement),
+            image_id=sample.image_id,
+            index=sample.index,
+            original_hw=sample.original_hw,
+            placement=compose(sample.placement, placement),
         )
 
     def size_of_batch(self, batch: int, seed: int) -> Size | None:
@@ -248,7 +251,7 @@ def plan_of(
     view = _around(view, canvas_hw, extent_hw, place)
     mirrored_x = bool(chance) and _happens(chance, settings.flip)
     mirrored_y = bool(chance) and _happens(chance, settings.vertical_flip)
-    return replace(plan(view, canvas_hw, image_hw), mirrored_x=mirrored_x, mirrored_y=mirrored_y)
+    return plan(view, canvas_hw, image_hw, mirrored_x=mirrored_x, mirrored_y=mirrored_y)
 
 
 def _happens(chance: random.Random | None, probability: float) -> bool:
@@ -315,12 +318,14 @@ def _good(patch: Rectangle, boxes_N4: Tensor, least: float) -> bool:
     return bool((shared / (areas + patch_area - shared) >= least).any())
 
 
-def _visible(sample: Sample, step: Plan, min_box_px: float) -> tuple[Array, Array]:
+def _visible(
+    sample: Sample, placement: Placement, canvas_hw: Size, min_box_px: float
+) -> tuple[Array, Array]:
     """Boxes on the canvas, clipped, and which stay: centre in sight (any part of an ignored one),
     and large enough.
     """
-    boxes_N4 = placed(sample.boxes_N4.numpy(), step.placement)
-    height, width = step.canvas_hw
+    boxes_N4 = placed(sample.boxes_N4.numpy(), placement)
+    height, width = canvas_hw
     limit = np.array([width, height] * 2, dtype=boxes_N4.dtype)
     clipped_N4 = np.minimum(np.maximum(boxes_N4, 0), limit)
     centres = (boxes_N4[:, :2] + boxes_N4[:, 2:]) / 2
