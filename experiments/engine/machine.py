@@ -67,7 +67,7 @@ def keep_freed_memory() -> bool:
     """Have the C library keep the memory of freed tensors for the next; whether it could be asked.
 
     Left alone, glibc gives back the maps of a step and gets them again, page by page and zeroed, in
-    the next one (measured: a sixth to a third of a step of the glyphs' YOLOv2 on 2 cores).
+    the next one (benchmarks/engine.py, part `memory`, has what that costs).
     """
     if not sys.platform.startswith("linux") or not hasattr(ctypes.CDLL(None), "mallopt"):
         return False

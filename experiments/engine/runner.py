@@ -1,5 +1,5 @@
 """mmengine's Runner, quietened and started from objects; every work-around for it stands in this
-file.
+file, but for its imports (`__init__.py`).
 
 Verified with mmengine 0.10.7 on torch 2.14: see docs/decisions/0003.
 """

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import pytest
+import yaml
 
 from experiments.errors import ConfigError
 from experiments.strict import Choice, Reader
@@ -104,3 +105,15 @@ def test_numbers_written_as_yaml_1_1_text_are_numbers() -> None:
 
 def test_none_as_text_is_none_where_none_is_allowed() -> None:
     assert read({"iterations": 1, "loss": {"alpha": "None"}}).loss.alpha is None
+
+
+@pytest.mark.parametrize("word", ["off", "no"])
+def test_a_word_that_yaml_1_1_reads_as_false_is_that_word_where_it_is_allowed(word: str) -> None:
+    @dataclass(frozen=True, slots=True)
+    class Cache:
+        images: int | Literal["off", "whole"] = 0
+        boxes: int | Literal["no", "whole"] = 0
+
+    key = {"off": "images", "no": "boxes"}[word]
+    cache = Reader(()).read(Cache, {key: yaml.safe_load(word)}, lambda key: key)
+    assert getattr(cache, key) == word
