@@ -90,6 +90,11 @@ def plan(
 
 def render(image_CHW: Tensor, plan: Plan, fill: int) -> Tensor:
     """Crop, resize (bilinear, antialiased, uint8), place on a canvas of grey `fill`, mirror."""
+    return mirror(draw(image_CHW, plan, fill), plan)
+
+
+def draw(image_CHW: Tensor, plan: Plan, fill: int) -> Tensor:
+    """`render` without mirrors; the image itself, or a view of it, where nothing changes."""
     x1, y1, x2, y2 = plan.crop
     left, top, right, bottom = plan.target
     height, width = plan.canvas_hw
@@ -105,8 +110,13 @@ def render(image_CHW: Tensor, plan: Plan, fill: int) -> Tensor:
         )
         canvas[:, top:bottom, left:right] = part
         part = canvas
+    return part
+
+
+def mirror(image_CHW: Tensor, plan: Plan) -> Tensor:
+    """The last step of `render`; what came in where nothing is mirrored."""
     axes = [axis for axis, on in ((2, plan.mirrored_x), (1, plan.mirrored_y)) if on]
-    return part.flip(axes) if axes else part
+    return image_CHW.flip(axes) if axes else image_CHW
 
 
 def place_boxes(boxes_N4: Tensor, placement: Placement) -> Tensor:

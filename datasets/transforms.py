@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from datasets.colour import Colour, distort
-from datasets.placement import Array, Plan, Rectangle, Size, compose, placed, plan, render
+from datasets.placement import Array, Plan, Rectangle, Size, compose, draw, mirror, placed, plan
 from datasets.sample import Placement, Sample
 
 FILL = 127  # Darknet's grey, which is close to any pixel mean
@@ -167,12 +167,14 @@ class Transforms:
                 f"found {self.last_size} for the last {self.last_batches} batches"
             )
 
-    def train(self, batches: int | None = None) -> "Pipeline":
+    def train(self, batches: int | None = None, *, keep: bool = False) -> "Pipeline":
         """With everything random; `batches` is the length of the training, for `last_size`.
 
-        None: without an end, and so without last batches.
+        None: without an end, and so without last batches. `keep`: see `Pipeline`; where images come
+        out differently at each visit, nothing is kept.
         """
-        return Pipeline(self, random=True, batches=batches)
+        moving = self.crop or self.jitter or self.sizes or self.last_size
+        return Pipeline(self, random=True, batches=batches, keep=keep and not moving)
 
     def test(self) -> "Pipeline":
         """The fit alone."""
@@ -180,11 +182,22 @@ class Transforms:
 
 
 class Pipeline:
-    """(sample, seed) to network input; a pure function, so workers and resumed runs agree."""
+    """(sample, seed) to network input; a pure function, so workers and resumed runs agree.
 
-    def __init__(self, settings: Transforms, *, random: bool, batches: int | None = None) -> None:
+    `keep`: each image is resized once and kept at the size of the input, which no draw may change.
+    """
+
+    def __init__(
+        self,
+        settings: Transforms,
+        *,
+        random: bool,
+        batches: int | None = None,
+        keep: bool = False,
+    ) -> None:
         self.settings = settings
         self.random = random
+        self._kept: dict[int, Tensor] | None = {} if keep else None
         self.last_from = None if batches is None else batches - settings.last_batches
 
     def __call__(self, sample: Sample, seed: int = 0, size: Size | None = None) -> Sample:
@@ -194,7 +207,7 @@ class Pipeline:
         """
         chance = random.Random(seed) if self.random else None
         step = plan_of(self.settings, sample, chance, size)
-        image_CHW = render(sample.image_CHW, step, FILL)
+        image_CHW = mirror(self._drawn(sample, step), step)
         if chance and self.settings.colour:
             image_CHW = distort(image_CHW, *self.settings.colour.draw(chance))
         placement = step.placement
@@ -209,6 +222,13 @@ class Pipeline:
             original_hw=sample.original_hw,
             placement=compose(sample.placement, placement),
         )
+
+    def _drawn(self, sample: Sample, step: Plan) -> Tensor:
+        if self._kept is None:
+            return draw(sample.image_CHW, step, FILL)
+        if sample.index not in self._kept:
+            self._kept[sample.index] = draw(sample.image_CHW, step, FILL)
+        return self._kept[sample.index]
 
     def size_of_batch(self, batch: int, seed: int) -> Size | None:
         """The input size that multi-scale training gives to the k-th batch, from 0: a function of

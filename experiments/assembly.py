@@ -48,14 +48,17 @@ def batches_from(
     config: RunConfig, dataset: Dataset, detector: AnyDetector, start: int
 ) -> Iterable[Batch]:
     """Endless shuffled training batches of this rank, from the `start`-th on."""
-    cache = config.train.cache_images
+    cache, workers = config.train.cache_images, loader_workers(config)
     longest = cache if isinstance(cache, int) else None
     return train_loader(
         dataset if cache == "no" else InMemory(dataset, longest),
-        config.input.train(config.train.iterations * config.train.accumulate),
+        config.input.train(
+            config.train.iterations * config.train.accumulate,
+            keep=cache != "no" and workers == 0,  # each worker would keep a copy of its own
+        ),
         config.train.batch_size,
         config.seed,
-        loader_workers(config),
+        workers,
         start_batch=start,
         rank=distributed.rank(),
         world=distributed.world(),

@@ -17,9 +17,9 @@ from datasets.colour import Colour
 from datasets.dataset import Dataset
 from datasets.errors import DataError
 from datasets.loading import InMemory, test_loader, train_loader
-from datasets.sample import Batch
+from datasets.sample import Batch, Sample
 from datasets.sampling import Order, orientation, repeat_factors
-from datasets.transforms import Jitter, Letterbox, SSDCrop, Stretch, Transforms
+from datasets.transforms import FILL, Jitter, Letterbox, SSDCrop, Stretch, Transforms
 
 Make = Callable[..., Path]
 TRANSFORMS = Transforms(
@@ -65,6 +65,30 @@ def test_the_number_of_workers_and_the_start_do_not_matter(data: Dataset) -> Non
     assert all(map(same, expected, in_memory))
     other = take(train_loader(data, pipeline, 4, seed=4), 6)
     assert not any(map(same, expected, other))
+
+
+def test_images_kept_at_the_size_of_the_input_are_the_same(data: Dataset) -> None:
+    still = Transforms(fit=Stretch(48, 64), colour=Colour(), flip=0.5, vertical_flip=0.5)
+    batches = 3 * len(data) // 4 + 1  # each image several times, mirrored or not
+    expected = take(train_loader(data, still.train(), 4, seed=3), batches)
+    kept = still.train(keep=True)
+    assert all(map(same, expected, take(train_loader(data, kept, 4, seed=3), batches)))
+    sample = data[0]
+    assert kept(sample, 1).image_CHW.shape == kept(blackened(sample), 2).image_CHW.shape
+    assert kept(blackened(sample), 2).image_CHW.any()  # resized once, then kept
+
+
+@pytest.mark.parametrize("moving", [{"jitter": Jitter()}, {"crop": SSDCrop()}])
+def test_images_that_are_placed_anew_each_time_are_not_kept(
+    data: Dataset, moving: dict[str, Any]
+) -> None:
+    pipeline = Transforms(fit=Stretch(48, 64), **moving).train(keep=True)
+    pipeline(data[0], 1)
+    assert not (pipeline(blackened(data[0]), 1).image_CHW > FILL).any()
+
+
+def blackened(sample: Sample) -> Sample:
+    return replace(sample, image_CHW=torch.zeros_like(sample.image_CHW))
 
 
 def test_loaders_leave_the_global_generator_alone(data: Dataset) -> None:
