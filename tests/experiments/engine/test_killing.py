@@ -30,14 +30,14 @@ os.fsync = lambda file: (time.sleep(0.25), real(file))
 SLOW_VALIDATION = """
 import time
 from pathlib import Path
-from experiments import validating
-real = validating.measure
+from experiments import measuring
+real = measuring.measure
 def slow(*arguments):
     with Path({mark!r}).open("a") as file:
         file.write("begun\\n")
     time.sleep(0.3)
     return real(*arguments)
-validating.measure = slow
+measuring.measure = slow
 """
 
 
