@@ -60,7 +60,7 @@ def run(code: str, *words: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("detector", ["yolov2", "retinanet"])
+@pytest.mark.parametrize("detector", ["yolov2", pytest.param("retinanet", marks=pytest.mark.slow)])
 def test_the_first_iteration_waits_for_nothing_it_does_not_use(
     detector: str, small_glyphs: Path, tmp_path: Path
 ) -> None:
@@ -76,15 +76,11 @@ def test_the_first_iteration_waits_for_nothing_it_does_not_use(
     assert told.strip() == "LOADED []"
 
 
-def test_an_optimiser_works_without_the_compiler() -> None:
-    code = STAND_IN + "print('torch._dynamo.eval_frame' in sys.modules, weight.tolist())"
-    assert run(code).split()[0] == "False"
-
-
 def test_the_compiler_comes_with_the_first_thing_that_compiles() -> None:
     told = run(
         STAND_IN
         + """
+assert "torch._dynamo.eval_frame" not in sys.modules
 compiled = torch.compile(lambda x: x.sin() + 1, backend="eager")
 x = torch.arange(3.0)
 assert torch.equal(compiled(x), x.sin() + 1)
@@ -99,16 +95,13 @@ print(weight.allclose(torch.full((3,), 0.7)))  # three steps of .1
     assert told.strip() == "True"
 
 
-@pytest.mark.parametrize("name", ["torch._dynamo.config", "torch._dynamo.backends.registry"])
-def test_any_other_part_of_the_compiler_is_the_real_one_loaded_once(name: str) -> None:
+def test_any_other_part_of_the_compiler_is_the_real_one_loaded_once() -> None:
     told = run(
         STAND_IN
-        + f"""
-import importlib
-part = importlib.import_module("{name}")
-import torch._dynamo
-assert part is sys.modules["{name}"] and part.__spec__.origin == part.__file__
-assert torch._dynamo.config is sys.modules["torch._dynamo.config"]
+        + """
+import torch._dynamo.config as part
+assert part is torch._dynamo.config is sys.modules["torch._dynamo.config"]
+assert part.__spec__.origin == part.__file__
 assert torch._dynamo.utils.is_compile_supported("cpu")
 print(torchvision.ops.roi_align.__globals__["is_compile_supported"]("cpu"))
 """
