@@ -43,7 +43,11 @@ from experiments.sweep.table import (
 from experiments.sweep.trials import State, fold
 from experiments.sweep_elsewhere import add_elsewhere, chosen_executor, create_on_wandb, pull
 
-TRAINING = ("experiments.training",)  # torch, mmengine and ours: seconds of each trial
+# What every trial imports sooner or later, seconds of each. torch's compiler is not among it.
+TRAINING = (
+    "experiments.compiler_on_demand:install",
+    *("experiments.training", "experiments.measuring", "experiments.mirror_tables", "wandb"),
+)
 MOST_LOOKED_AT = 32  # points of a sweep that proposes them, before anything starts
 INTERRUPTED = 130  # the shell's status for a process ended by Ctrl-C
 DESCRIPTION = """\

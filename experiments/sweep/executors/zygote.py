@@ -1,15 +1,16 @@
 """A process that has done the slow imports once, and forks a trial from itself for each request.
 
 Started by `warm.py` as `python -m experiments.sweep.executors.zygote FD MODULE..`; FD is one end of
-a socket pair. A request is one message: JSON, with the descriptors of the trial's gate and log
-attached. Answers are lines: {"ready"}, {"started": n, "pid"}, {"ended": n, "code"}. When the
-coordinator is gone the socket closes and this process ends; trials that run go on, as they would
-without it.
+a socket pair. MODULE may be `MODULE:FUNCTION`, which is called once the module is imported. A
+request is one message: JSON, with the descriptors of the trial's gate and log attached. Answers are
+lines: {"ready"}, {"started": n, "pid"}, {"ended": n, "code"}. When the coordinator is gone the
+socket closes and this process ends; trials that run go on, as they would without it.
 
 The fork happens in a process that has read no data, drawn no number and touched no GPU: what a
 trial finds is what its own imports would have left, and its random state is drawn afresh.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -20,6 +21,8 @@ import signal
 import socket
 import sys
 from typing import Any
+
+from experiments.garbage import uncollected
 
 MOST_BYTES = 1 << 20  # of a request: a command line and an environment
 GO = b"g"
@@ -100,8 +103,13 @@ def _main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     link = socket.socket(fileno=int(sys.argv[1]))
     os.set_inheritable(link.fileno(), False)
-    for name in sys.argv[2:]:
-        importlib.import_module(name)
+    with uncollected():
+        for name in sys.argv[2:]:
+            module, _, function = name.partition(":")
+            imported = importlib.import_module(module)
+            if function:
+                getattr(imported, function)()
+    gc.freeze()  # a fork shares pages until somebody writes on them, and a collection writes on all
     task = serve(link)
     if task is not None:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -93,7 +93,9 @@ class Started:
 def start(code: str, log: Path, environment: dict[str, str] | None = None) -> Started:
     """Run `code` in a process of its own."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["experiments.training", "experiments.__main__"])
+    context.set_forkserver_preload(
+        ["experiments.training", "experiments.__main__", "experiments.mirror_tables", "wandb"]
+    )
     log.parent.mkdir(parents=True, exist_ok=True)
     told = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", **(environment or {})}
     whole = START.format(
