@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
+import timm
 import torch
 import torchvision
 from torch import Tensor, nn
@@ -20,7 +21,6 @@ from detectors.base import Backbone
 from detectors.errors import DetectorError, unknown_name
 from detectors.frozen_norm import fold_frozen_norms
 from detectors.state_files import packaged_file, read_state_dict
-from detectors.timm_parts import timm
 
 RGB = tuple[float, float, float]
 IMAGENET_MEAN: RGB = (0.485, 0.456, 0.406)

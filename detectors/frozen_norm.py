@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import torch
+from timm.layers.conv2d_same import Conv2dSame, conv2d_same
+from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
-
-from detectors.timm_parts import BatchNormAct2d, Conv2dSame, conv2d_same
 
 
 class _Folded:

@@ -89,8 +89,9 @@ def _is_config(word: str) -> bool:
 def _train(arguments: argparse.Namespace) -> int:
     path, overrides = config_argument(arguments)
     from experiments.garbage import uncollected
+    from experiments.importing import without
 
-    with uncollected():
+    with uncollected(), without("wandb"):  # timm's log would open it, .6 s
         from experiments.config import load_config
         from experiments.record import RECORD_FILE
         from experiments.tracking import send_owed

@@ -16,8 +16,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from detectors.importing import without
 from experiments import mirror
+from experiments.importing import without
 from experiments.record import RECORD_FILE, RunRecord, load_record
 
 if TYPE_CHECKING:

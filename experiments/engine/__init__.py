@@ -2,7 +2,7 @@
 
 from types import ModuleType
 
-from detectors.importing import without
+from experiments.importing import without
 
 # mmengine imports what shards optimisers and weights over ranks, .7 s with sympy; not used here.
 _SHARDED = ModuleType("sharded")

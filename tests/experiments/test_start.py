@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from detectors.importing import without
+from experiments.importing import without
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -21,14 +21,18 @@ def first_iteration(loop):
     print("LOADED", [name for name in heavy if name in sys.modules])
     raise SystemExit(0)
 
-from experiments import compiler_on_demand
-install = compiler_on_demand.install
-def install_and_watch():
-    install()
+from contextlib import contextmanager
+from experiments import garbage
+imports = garbage.uncollected
+
+@contextmanager
+def imports_then_watch():
+    with imports():
+        yield
     from experiments.engine import loop
     loop.UpdateLoop._update = first_iteration
 
-compiler_on_demand.install = install_and_watch
+garbage.uncollected = imports_then_watch
 main(sys.argv[1:])
 """
 
