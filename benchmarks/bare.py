@@ -1,8 +1,6 @@
 """A recipe's training without the engine: forward, loss, backward and update, written out."""
 
 import dataclasses
-import itertools
-import statistics
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -65,9 +63,3 @@ def plan_of(config: RunConfig) -> Plan:
     """The recipe's plan, without validations and with one row flush at the end of a loop."""
     plan = fit_plan(config, open_splits(config).train.classes, config.loss)
     return dataclasses.replace(plan, validate_every=None)
-
-
-def median_step(moments: list[float]) -> float:
-    """Median distance of moments, the first fifth left out."""
-    steps = [later - sooner for sooner, later in itertools.pairwise(moments)]
-    return statistics.median(steps[len(steps) // 5 :])

@@ -13,7 +13,7 @@ memory      a step's time and the process's peak memory with freed memory kept, 
             a CPU, and given back to the system, as glibc does
 options     a step in float32, bfloat16, with and without channels_last, compiled or not
 
-Contenders run in one process, in turns; a number is the median over rounds. The JSON goes to
+Contenders run in turns; a number is the median. The JSON goes to
 benchmarks/results/engine_<cores>cores_<date>.json. Run it on a quiet machine.
 """
 
@@ -35,14 +35,13 @@ from benchmarks.bare import (
     CHECKOUT,
     RECIPES,
     bare_step,
-    median_step,
     network,
     plan_of,
     training_batches,
 )
 from benchmarks.engine_process import memory, start, verb
 from datasets.sample import Batch
-from experiments.config import RunConfig, load_config
+from experiments.config import load_config
 from experiments.engine.fit import Fit
 from experiments.provenance import core_count, cpu_name, gpu_names, versions
 
@@ -81,7 +80,7 @@ def main() -> int:
         json.loads(arguments.onto.read_text())["parts"] if arguments.onto else {}
     )
     if "overhead" in chosen:
-        parts["overhead"] = overhead(arguments.iterations, arguments.rounds)
+        parts["overhead"] = overhead(2 * arguments.iterations)
     for recipe in recipes:
         if "start" in chosen:
             parts[f"start {recipe}"] = start(recipe, arguments.rounds)
@@ -126,54 +125,42 @@ def claims(parts: dict[str, Any]) -> dict[str, bool]:
     return found
 
 
-def overhead(iterations: int, rounds: int) -> dict[str, Any]:
-    """The same updates by the engine and by a bare loop, in turns."""
+def overhead(iterations: int) -> dict[str, Any]:
+    """Updates by the engine and written out, in turns on the same batches."""
     words = [*TINY, f"train.iterations={iterations}", "train.checkpoint_every=1000000"]
     config = load_config(CHECKOUT / RECIPES[0], words)
     batches = list(itertools.islice(training_batches(config), KEPT))
-    ours, bare = [], []
-    for _ in range(rounds + 1):  # the first round warms up
-        bare.append(bare_seconds(config, batches, iterations))
-        ours.append(engine_seconds(config, batches, iterations))
-    added = [1000 * (mine - theirs) for mine, theirs in zip(ours[1:], bare[1:], strict=True)]
-    return {
-        "iterations": iterations,
-        "bare_milliseconds": 1000 * statistics.median(bare[1:]),
-        "engine_milliseconds": 1000 * statistics.median(ours[1:]),
-        "added_milliseconds": statistics.median(added),
-        "added_by_round": added,
-    }
+    step = bare_step(config)
+    ours: list[float] = []
+    bare: list[float] = []
 
-
-def engine_seconds(config: RunConfig, batches: list[Batch], iterations: int) -> float:
-    """Median seconds of an iteration of the engine."""
-    moments: list[float] = []
-
-    def endless(start: int) -> Iterator[Batch]:
+    def in_turns(start: int) -> Iterator[Batch]:
         for batch in itertools.cycle(batches):
-            moments.append(time.perf_counter())
+            began = time.perf_counter()
             yield batch
+            ended = time.perf_counter()
+            step(batch)
+            ours.append(ended - began)
+            bare.append(time.perf_counter() - ended)
 
     with tempfile.TemporaryDirectory() as folder:
         Fit(
             network(config),
-            endless,
+            in_turns,
             Path(folder),
             plan_of(config),
             sinks=[lambda row: None],
             validate=lambda detector, iteration: {},
         ).run()
-    return median_step(moments)
-
-
-def bare_seconds(config: RunConfig, batches: list[Batch], iterations: int) -> float:
-    """Median seconds of an iteration that is only the training itself."""
-    step = bare_step(config)
-    moments = []
-    for batch in itertools.islice(itertools.cycle(batches), iterations):
-        moments.append(time.perf_counter())
-        step(batch)
-    return median_step(moments)
+    warm = len(ours) // 5
+    added = [1000 * (mine - its) for mine, its in zip(ours[warm:], bare[warm:], strict=True)]
+    return {
+        "iterations": len(added),
+        "bare_milliseconds": 1000 * statistics.median(bare[warm:]),
+        "engine_milliseconds": 1000 * statistics.median(ours[warm:]),
+        "added_milliseconds": statistics.median(added),
+        "added_quartiles": statistics.quantiles(added, n=4),
+    }
 
 
 def options(recipe: str, rounds: int) -> dict[str, Any]:
