@@ -60,6 +60,6 @@ def network(config: RunConfig) -> Any:
 
 
 def plan_of(config: RunConfig) -> Plan:
-    """The recipe's plan, without validations and with one row flush at the end of a loop."""
+    """The recipe's plan, without validations."""
     plan = fit_plan(config, open_splits(config).train.classes, config.loss)
     return dataclasses.replace(plan, validate_every=None)

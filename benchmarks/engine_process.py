@@ -114,7 +114,7 @@ def memory(recipe: str) -> dict[str, Any]:
         found: dict[str, Any] = {"slices": SLICES}
         for name, process in processes.items():
             found[f"milliseconds_{name}"] = 1000 * seconds[name]
-            found[f"page_faults_an_iteration_{name}"] = faults(process) / len(
+            found[f"page_faults_an_iteration_start_included_{name}"] = faults(process) / len(
                 iterations_of(process)
             )
             found[f"peak_MiB_{name}"] = peak_mib(process)

@@ -184,7 +184,8 @@ class Transforms:
 class Pipeline:
     """(sample, seed) to network input; a pure function, so workers and resumed runs agree.
 
-    `keep`: each image is resized once and kept at the size of the input, which no draw may change.
+    `keep`: each image is resized once and kept at the size of the input, which no draw may change;
+    such a pipeline is for the images of one data set.
     """
 
     def __init__(

@@ -6,12 +6,13 @@ itself (2.2 s of a start of 10 s on 2 cores). `install` puts stand-ins in its pl
 those three and become the real modules at the first other question, `torch.compile` among them.
 """
 
+import functools
 import importlib
 import sys
 from collections.abc import Callable, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 PACKAGE = "torch._dynamo"
@@ -92,16 +93,21 @@ def _loaded() -> bool:
     return _FINDER not in sys.meta_path
 
 
-def _graph_break(message: str = "") -> None:
+def _graph_break(*arguments: Any, **options: Any) -> None:
     """Without meaning outside of compiled code, which there is none of without the compiler."""
     if _loaded():
-        _real(PACKAGE).graph_break(message)
+        _real(PACKAGE).graph_break(*arguments, **options)
 
 
-def _disable(fn: Callable[..., Any], recursive: bool = True, **options: Any) -> Callable[..., Any]:
-    """`fn`, which the compiler leaves alone once it is there."""
+def _disable(fn: Any = None, recursive: bool = True, **options: Any) -> Any:
+    """`fn`, which the compiler leaves alone once it is there; anything but a function to disable (a
+    class, a decorator with options) is for the real one.
+    """
+    if not isinstance(fn, FunctionType):
+        return _real(PACKAGE).disable(fn, recursive, **options)
     disabled: Callable[..., Any] | None = None
 
+    @functools.wraps(fn)
     def called(*arguments: Any, **named: Any) -> Any:
         nonlocal disabled
         if not _loaded():

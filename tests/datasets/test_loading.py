@@ -215,8 +215,8 @@ def test_repeat_factors_by_hand_and_on_average() -> None:
 
 def test_spawned_workers_open_the_same_data(data: Dataset) -> None:
     """A data set is pickled as the path of its labels, and reads the same in a fresh process."""
-    # The bytes are the test's own: it is how a spawned worker gets its data set.
-    code = "import pickle, sys; print(pickle.load(sys.stdin.buffer).content_hash())"
+    load = "pickle.load(sys.stdin.buffer)"  # the test's own bytes, as a spawned worker gets them
+    code = f"import pickle, sys; print({load}.content_hash())"
     pickled = pickle.dumps(data)
     assert len(pickled) < 2000
     checkout = Path(__file__).parents[2]

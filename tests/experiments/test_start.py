@@ -113,6 +113,19 @@ print(torchvision.ops.roi_align.__globals__["is_compile_supported"]("cpu"))
     assert told.strip() == "True"
 
 
+def test_a_function_that_others_disable_is_disabled_by_the_real_compiler() -> None:
+    told = run(
+        STAND_IN
+        + """
+@torch._dynamo.disable(recursive=False)
+def alone(x):
+    return x + 1
+print(alone.__name__, alone(1), "torch._dynamo.eval_frame" in sys.modules)
+"""
+    )
+    assert told.split() == ["alone", "2", "True"]
+
+
 def test_what_is_left_out_can_be_imported_afterwards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
