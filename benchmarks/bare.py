@@ -8,13 +8,13 @@ from typing import Any
 import torch
 
 from datasets.sample import Batch
-from experiments.assembly import batches_from, build_detector, fit_plan, open_splits
-from experiments.config import RunConfig
+from experiments.config.run import RunConfig
 from experiments.engine.compiling import compile_parts
 from experiments.engine.fit import Plan
 from experiments.engine.optimizer import build_optimizer
 from experiments.engine.step_model import to_device
 from experiments.engine.update import LOW
+from experiments.run.assembly import batches_from, build_detector, fit_plan, open_splits
 
 CHECKOUT = Path(__file__).parents[1]
 RECIPES = ("configs/glyphs/yolov2_focal.yaml", "configs/glyphs/retinanet_focal.yaml")

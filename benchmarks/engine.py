@@ -41,9 +41,9 @@ from benchmarks.bare import (
 )
 from benchmarks.engine_process import memory, start, verb
 from datasets.sample import Batch
-from experiments.config import load_config
+from experiments.config.run import load_config
 from experiments.engine.fit import Fit
-from experiments.provenance import core_count, cpu_name, gpu_names, versions
+from experiments.record.origin import core_count, cpu_name, gpu_names, versions
 
 HERE = Path(__file__).parent
 PARTS = ("overhead", "start", "verb", "memory", "options")

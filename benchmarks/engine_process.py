@@ -15,10 +15,10 @@ from unittest import mock
 
 from benchmarks.bare import CHECKOUT, bare_step
 from datasets.sample import Batch
-from experiments import training as training_room
-from experiments.assembly import batches_from
-from experiments.config import load_config
-from experiments.record import CURVES_FILE, read_curves
+from experiments.config.run import load_config
+from experiments.record.record import CURVES_FILE, read_curves
+from experiments.run import training as training_room
+from experiments.run.assembly import batches_from
 
 SLICES, SLICE_SECONDS = 16, 3.0  # of each of two processes, in turns
 ENDLESS = "train.iterations=100000"

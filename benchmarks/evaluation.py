@@ -26,7 +26,7 @@ from experiments.evaluation.dump import Tables
 from experiments.evaluation.summary import evaluate
 from experiments.evaluation.tables import CORNERS, Dump, check
 from experiments.evaluation.voc import voc_average_precision
-from experiments.provenance import core_count, cpu_name, versions
+from experiments.record.origin import core_count, cpu_name, versions
 
 T = TypeVar("T")
 HERE = Path(__file__).parent

@@ -37,7 +37,7 @@ from datasets.placement import compose, render
 from datasets.sample import Batch, Sample, collate
 from datasets.sampling import BatchSampler, Draw, Order
 from datasets.transforms import FILL, Jitter, Letterbox, ShortEdge, Transforms, mix, plan_of
-from experiments.provenance import core_count, cpu_name, versions
+from experiments.record.origin import core_count, cpu_name, versions
 
 HERE = Path(__file__).parent
 CLAIM = 1.3

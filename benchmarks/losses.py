@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from experiments.provenance import core_count, cpu_name, versions
+from experiments.record.origin import core_count, cpu_name, versions
 from losses.focal import sigmoid_focal_loss, softmax_focal_loss
 
 warnings.filterwarnings(

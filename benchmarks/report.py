@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.provenance import config_hash, core_count, cpu_name, versions
+from experiments.record.origin import config_hash, core_count, cpu_name, versions
 
 HERE = Path(__file__).parent
 LOAD_BEFORE = os.getloadavg()[0]

@@ -29,8 +29,8 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 from benchmarks import turns
 from datasets.sample import Batch
 from detectors.exporting import INPUTS, export_onnx, select
-from detectors.retinanet import TORCHVISION_V1, DenseOutput, RetinaNetDetector
-from detectors.torchvision_weights import load_state
+from detectors.retinanet.detector import TORCHVISION_V1, DenseOutput, RetinaNetDetector
+from detectors.retinanet.torchvision_weights import load_state
 from losses.focal import Focal
 
 CLASSES = 91

@@ -29,8 +29,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from datasets.glyphs import write_glyphs
-from experiments.provenance import core_count, cpu_name, versions
+from datasets.glyphs.write import write_glyphs
+from experiments.record.origin import core_count, cpu_name, versions
 from tests.stand_in.wandb_server import StandIn
 
 HERE = Path(__file__).parent

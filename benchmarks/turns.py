@@ -14,7 +14,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from datasets.sample import Batch, Placement
-from experiments.provenance import core_count, cpu_name, versions
+from experiments.record.origin import core_count, cpu_name, versions
 
 RESULTS = Path(__file__).parent / "results"
 Contenders = dict[str, Callable[[], Any]]

@@ -27,9 +27,9 @@ from torch import Tensor, nn
 
 from benchmarks import turns
 from datasets.sample import Batch
-from detectors.region_boxes import to_centres
-from detectors.weights import save_darknet
-from detectors.yolov2 import RegionOutput, YOLOv2, YOLOv2Detector
+from detectors.yolov2.boxes import to_centres
+from detectors.yolov2.darknet_weights import save_darknet
+from detectors.yolov2.detector import RegionOutput, YOLOv2, YOLOv2Detector
 from experiments.engine.compiling import compile_parts
 
 CLASSES, SIDE = 20, 416
@@ -99,7 +99,7 @@ def claims(parts: dict[str, Any]) -> dict[str, bool | None]:
 
 def random_detector(width: float) -> YOLOv2Detector:
     """Darknet's network with statistics that are not those of initialisation."""
-    from detectors.darknet19 import Darknet19
+    from detectors.yolov2.darknet19 import Darknet19
 
     torch.manual_seed(0)
     settings = YOLOv2(backbone=Darknet19(width=width), head_width=max(8, int(1024 * width)))

@@ -21,7 +21,7 @@ class Finding:
 
     file: str
     object: int | None
-    kind: str  # one of `datasets.doctor.KINDS`
+    kind: str  # one of `datasets.doctor.examine.KINDS`
     message: str
 
     def __str__(self) -> str:

@@ -5,12 +5,12 @@ Tables of choices, from the name in a config to the settings that build it: `DET
 `BACKBONES`, RetinaNet's `ASSIGNERS`, and `REGIONS`, the region losses of YOLOv2.
 """
 
-from detectors.assigners import ASSIGNERS
 from detectors.backbones import TimmBackbone, TorchvisionBackbone
-from detectors.darknet19 import Darknet19, TinyDarknet
-from detectors.region_settings import REGIONS
-from detectors.retinanet import RetinaNet
-from detectors.yolov2 import YOLOv2
+from detectors.retinanet.assigners import ASSIGNERS
+from detectors.retinanet.detector import RetinaNet
+from detectors.yolov2.darknet19 import Darknet19, TinyDarknet
+from detectors.yolov2.detector import YOLOv2
+from detectors.yolov2.settings import REGIONS
 
 __all__ = ["ASSIGNERS", "BACKBONES", "DETECTORS", "REGIONS"]
 

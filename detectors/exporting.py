@@ -16,13 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from detectors import boxes
-from detectors.anchors import anchor_grid
 from detectors.base import AnyDetector, Detections
 from detectors.errors import DetectorError
-from detectors.nms import suppress
-from detectors.retinanet import RetinaNet, RetinaNetDetector
-from detectors.yolov2 import YOLOv2, YOLOv2Detector, select_cells
+from detectors.retinanet import boxes
+from detectors.retinanet.anchors import anchor_grid
+from detectors.retinanet.detector import RetinaNet, RetinaNetDetector
+from detectors.retinanet.nms import suppress
+from detectors.yolov2.detector import YOLOv2, YOLOv2Detector, select_cells
 
 INPUTS = ("images", "content")
 OUTPUTS = ("boxes", "scores")

@@ -31,19 +31,17 @@ def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
     sweep starts it again and again. Imports nothing heavy, so that --help is quick.
     """
     if verb == "train":
-        from experiments import run_verbs
+        from experiments.verbs import train as run_verbs
 
         return _parser((run_verbs,))
-    from experiments import (
-        anatomy_verbs,
-        bench_verbs,
-        data_verbs,
-        eval_verbs,
-        report_verbs,
-        run_verbs,
-        study_verbs,
-        sweep_verbs,
-    )
+    from experiments.verbs import anatomy as anatomy_verbs
+    from experiments.verbs import bench as bench_verbs
+    from experiments.verbs import data as data_verbs
+    from experiments.verbs import eval as eval_verbs
+    from experiments.verbs import report as report_verbs
+    from experiments.verbs import reproduce as study_verbs
+    from experiments.verbs import sweep as sweep_verbs
+    from experiments.verbs import train as run_verbs
 
     return _parser(
         (

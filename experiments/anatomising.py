@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Any, cast
 
-from experiments.assembly import batches_in_order
-from experiments.config import RunConfig, load_config, plain_config
-from experiments.detection import load_trained
+from experiments.config.run import RunConfig, load_config, plain_config
 from experiments.engine.checkpoint import newest_good
 from experiments.errors import UsageError
 from experiments.evaluation.anatomy_file import KINDS, Anatomy, shares_of
-from experiments.loss_probe import gradient_weights, probe
-from experiments.provenance import config_hash, file_hash
+from experiments.probes.anatomy import gradient_weights, probe
+from experiments.record.origin import config_hash, file_hash
+from experiments.run.assembly import batches_in_order
+from experiments.run.detecting import load_trained
 
 
 def anatomise(

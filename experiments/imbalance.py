@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 
 from datasets.dataset import Dataset
-from experiments.assembly import batches_from, build_detector
-from experiments.config import RunConfig
-from experiments.costs import without_weights
+from experiments.config.run import RunConfig
+from experiments.probes.cost import without_weights
+from experiments.run.assembly import batches_from, build_detector
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from experiments.record import Memory
+from experiments.record.record import Memory
 
 MIB = 2**20
 # ru_maxrss is in KiB on Linux and in bytes on macOS.

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from experiments.assembly import batches_from, batches_in_order, build_detector, open_splits
-from experiments.config import RunConfig, read_config
+from experiments.config.run import RunConfig, read_config
 from experiments.engine.inference import detect_batches
 from experiments.engine.step_model import to_device
+from experiments.run.assembly import batches_from, batches_in_order, build_detector, open_splits
 from experiments.study_costs import Pace
 
 STEPS = 5  # the first one or two warm up allocators and choose kernels

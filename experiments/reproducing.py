@@ -7,13 +7,14 @@ from typing import Any
 
 import yaml
 
-from experiments import report_verbs, sweep_verbs
-from experiments.atomic import write_text
 from experiments.errors import ConfigError
-from experiments.study_report import study_mapping
+from experiments.record.files import write_text
 from experiments.sweep.command import fixed_arguments, written
 from experiments.sweep.proposals import first_points
 from experiments.sweep.space import Sweep, grid_points, read_sweep
+from experiments.sweep.study import study_mapping
+from experiments.verbs import report as report_verbs
+from experiments.verbs import sweep as sweep_verbs
 
 # `--scale tiny` shows that a study's path is sound; it says nothing of its question.
 TINY: dict[str, Any] = {
@@ -56,7 +57,7 @@ def resolved(sweep: Sweep) -> list[dict[str, Any]]:
 
     Of a sweep that proposes its points, the first `run_cap` ones.
     """
-    from experiments.config import load_config, plain_config
+    from experiments.config.run import load_config, plain_config
 
     points = (
         list(grid_points(sweep))

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments import provenance
-from experiments.record import find_records
-from experiments.sweep.plan import makespan
-from experiments.sweep.progress import number, read_record
+from experiments.record import origin as provenance
+from experiments.record.follow import number, read_record
+from experiments.record.record import find_records
+from experiments.sweep.cost import makespan
 from experiments.sweep.space import canonical
 
 NO_MATTER = ("seed", "arm", "loss", "optimizer", "learning_rate", "tracking")

@@ -5,7 +5,7 @@ from typing import Any
 
 from datasets.dataset import Dataset
 from detectors.base import AnyDetector
-from experiments.config import RunConfig
+from experiments.config.run import RunConfig
 
 
 class Validation:
@@ -22,7 +22,7 @@ class Validation:
 
     def __call__(self, detector: AnyDetector, iteration: int) -> Mapping[str, Any]:
         """Measure `detector` and return the numbers, the same on every rank."""
-        from experiments.measuring import measure  # with pandas, which training needs not
+        from experiments.run.measuring import measure  # with pandas, which training needs not
 
         if self._dataset is None:
             data: Any = self._config.data

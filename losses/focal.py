@@ -14,11 +14,11 @@ from torch import Tensor
 
 from losses.alpha import ClassFrequency, PaperAlpha
 from losses.checks import compute_dtype, require_floating, require_labels, require_range
-from losses.composed import composed_sigmoid_focal, composed_softmax_focal
+from losses.kernels.composed import composed_sigmoid_focal, composed_softmax_focal
+from losses.kernels.sigmoid import SigmoidFocal, one_hot
+from losses.kernels.softmax import SoftmaxFocal
 from losses.parameters import Vector, class_vector, exponent, learns, weighing_of
 from losses.schedules import Schedule, value_at
-from losses.sigmoid_focal import SigmoidFocal, one_hot
-from losses.softmax_focal import SoftmaxFocal
 
 Reduction = Literal["none", "sum", "mean"]
 

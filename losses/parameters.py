@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from losses.checks import compute_dtype, require_range
-from losses.sigmoid_formula import Weighing
+from losses.kernels.sigmoid_formula import Weighing
 
 Vector = float | tuple[float, ...] | Tensor
 

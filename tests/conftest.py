@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from datasets.glyphs import write_glyphs
+from datasets.glyphs.write import write_glyphs
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from experiments.config import arm_name, load_config, plain_config, read_config
-from experiments.costs import without_weights
+from experiments.config.run import arm_name, load_config, plain_config, read_config
+from experiments.probes.cost import without_weights
 
 CHECKOUT = Path(__file__).parents[1]
 RECIPES = sorted(

@@ -6,7 +6,7 @@ from pathlib import Path
 from experiments.report import write_report
 from experiments.report.diagnoses import STORE
 from experiments.report.render import TEMPLATES
-from experiments.verify import verify
+from experiments.report.verify import verify
 
 CHECKOUT = Path(__file__).parents[1]
 GALLERY = CHECKOUT / "docs/gallery"

@@ -4,7 +4,8 @@ import argparse
 import shutil
 from pathlib import Path
 
-from experiments import readme_block, report_verbs
+from experiments.report import readme as readme_block
+from experiments.verbs import report as report_verbs
 
 CHECKOUT = Path(__file__).parents[1]
 

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.glyphs import write_glyphs
+from datasets.glyphs.write import write_glyphs
 from datasets.labels import COCO_CATEGORY_IDS, COCO_CLASSES, VOC_CLASSES
-from experiments.config import load_config, plain_config
-from experiments.record import RunRecord
-from experiments.training import train_run
+from experiments.config.run import load_config, plain_config
+from experiments.record.record import RunRecord
+from experiments.run.training import train_run
 
 CHECKOUT = Path(__file__).parents[1]
 RECIPES = sorted(

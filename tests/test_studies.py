@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 import torch
 
-from experiments.config import RunConfig, arm_name, load_config, plain_config
-from experiments.costs import without_weights
-from experiments.record import Hardware, Metrics, Seconds
+from experiments.config.run import RunConfig, arm_name, load_config, plain_config
+from experiments.probes.cost import without_weights
+from experiments.record.record import Hardware, Metrics, Seconds
 from experiments.report.arms import make_groups
 from experiments.report.literature import STUDIES as STUDIES_PUBLISHED
 from experiments.report.load import Run
 from experiments.report.published import beside
 from experiments.report.tables import METRICS
-from experiments.study_report import report_options
 from experiments.sweep.command import written
 from experiments.sweep.space import grid_points, read_sweep
+from experiments.sweep.study import report_options
 
 CHECKOUT = Path(__file__).parents[1]
 STUDIES = sorted((CHECKOUT / "configs/studies").glob("*.yaml"))

@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 
-from experiments.atomic import sync, write_text
 from experiments.engine.distributed import is_first
 from experiments.engine.guards import disk_error, non_finite
 from experiments.errors import UsageError
+from experiments.record.files import sync, write_text
 
 FORMAT = 1
 

@@ -14,9 +14,9 @@ from typing import TypeVar
 import torch
 from torch import Tensor, distributed
 
-from experiments.atomic import write_text
 from experiments.engine.guards import LostRankError
 from experiments.errors import GuardError
+from experiments.record.files import write_text
 
 ValueT = TypeVar("ValueT")
 # What gloo and NCCL say of a rank that is gone or silent; all of it is a plain RuntimeError.

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import torch
 
-from experiments.provenance import core_count
+from experiments.record.origin import core_count
 
 MOST_PROCESSES = 8  # of one rank; more of them decode faster than one network takes images
 MOST_THREADS = 32  # of one rank; convolutions of a few images gain nothing from more

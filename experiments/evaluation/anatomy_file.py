@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from experiments.atomic import write_text
 from experiments.evaluation.anatomy import focal_slopes, loss_curves
 from experiments.evaluation.tables import EvaluationError, Floats, Ints
+from experiments.record.files import write_text
 
 FORMAT = 1
 ANATOMY_FILE = "anatomy.json"

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments.atomic import write_text
 from experiments.evaluation.collect import box_areas
 from experiments.evaluation.tables import (
     CORNERS,
@@ -21,6 +20,7 @@ from experiments.evaluation.tables import (
     EvaluationError,
     empty_table,
 )
+from experiments.record.files import write_text
 
 
 def read_truth(path: Path) -> tuple[pd.DataFrame, pd.DataFrame, tuple[str, ...], dict[int, int]]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from experiments.evaluation.dump import read_dump
-from experiments.evaluation.errors import calibration, curves, error_shares
+from experiments.evaluation.mistakes import calibration, curves, error_shares
 from experiments.evaluation.tables import Dump, Floats, check
 
 FORMAT = 1  # of the stored form; a change of any number below is a new one

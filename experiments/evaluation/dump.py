@@ -12,7 +12,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from experiments.atomic import whole_file
 from experiments.evaluation.tables import (
     DETECTION_TYPES,
     IMAGE_TYPES,
@@ -20,6 +19,7 @@ from experiments.evaluation.tables import (
     EvaluationError,
     require_columns,
 )
+from experiments.record.files import whole_file
 
 FILES = {
     "detections": "detections.parquet",

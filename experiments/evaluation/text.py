@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from experiments.evaluation.dump import Tables
-from experiments.evaluation.errors import (
+from experiments.evaluation.mistakes import (
     ERRORS,
     calibration,
     confusion,

@@ -13,7 +13,7 @@ from pathlib import Path
 from experiments.evaluation.diagnosis import FORMAT, Diagnosis, diagnose_run, from_json
 from experiments.evaluation.dump import FILES
 from experiments.evaluation.tables import EvaluationError
-from experiments.provenance import file_hash
+from experiments.record.origin import file_hash
 from experiments.report.arms import Arm
 from experiments.report.load import Run
 

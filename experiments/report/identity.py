@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.record import RECORD_FILE
+from experiments.record.record import RECORD_FILE
 from experiments.report.arms import Arm, Group, settings_of
 from experiments.report.load import Run
 from experiments.report.tables import Metric

@@ -1,4 +1,4 @@
-"""Records on disk -> Run values, through experiments.record, which checks them.
+"""Records on disk -> Run values, through experiments.record.record, which checks them.
 
 Curves are thinned as soon as they are read, so that a thousand runs fit in a little memory.
 """
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.garbage import uncollected
-from experiments.record import (
+from experiments.record.record import (
     Data,
     Failure,
     File,

@@ -15,9 +15,9 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from experiments.atomic import write_text
-from experiments.provenance import file_hash
-from experiments.record import RECORD_FILE
+from experiments.record.files import write_text
+from experiments.record.origin import file_hash
+from experiments.record.record import RECORD_FILE
 from experiments.report import detail_tables, identity, page, pictures, tables, verdict
 from experiments.report import published as published_values
 from experiments.report.arms import Group, make_groups

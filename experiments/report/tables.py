@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from experiments.record import Memory
+from experiments.record.record import Memory
 from experiments.report.arms import Arm, Group
 from experiments.report.statistics import Difference, Summary, compare
 

@@ -15,7 +15,7 @@ from experiments.errors import UsageError
 
 if TYPE_CHECKING:
     from experiments.sweep.space import Sweep
-    from experiments.sweep.trials import State
+    from experiments.sweep.state import State
 
 FIRST_RANDOM = 10  # arms before TPE has enough to model; Optuna's own default
 INSTALL = "python -m pip install 'optuna>=5,<6'"

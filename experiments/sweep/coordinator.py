@@ -17,14 +17,14 @@ from types import FrameType
 from typing import Any, Protocol
 
 from experiments.errors import UsageError
+from experiments.record.follow import Progress, final_metric, log_tail, number, read_record
 from experiments.sweep.command import expand, fixed_arguments
 from experiments.sweep.executors import Ended, Executor, Task
+from experiments.sweep.executors.processes import end_orphan
 from experiments.sweep.ledger import Ledger
-from experiments.sweep.processes import end_orphan
-from experiments.sweep.progress import Progress, final_metric, log_tail, number, read_record
 from experiments.sweep.proposals import propose
 from experiments.sweep.space import Check, Sweep, check_point
-from experiments.sweep.trials import State, Trial
+from experiments.sweep.state import State, Trial
 
 RUN_DIR = "SOFTGAMMA_RUN_DIR"  # where a trial writes, told by the environment
 INTERRUPTED = 75  # a trial's exit status after saving its state on SIGTERM (EX_TEMPFAIL)

@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from experiments.atomic import write_text
 from experiments.errors import UsageError
+from experiments.record.files import write_text
 from experiments.sweep.ledger import Ledger
 from experiments.sweep.space import Sweep, grid_points, point_key
-from experiments.sweep.trials import FORMAT, State, fold
+from experiments.sweep.state import FORMAT, State, fold
 
 COPY = "sweep.yaml"  # beside the ledger, so that a folder can be looked at and resumed by itself
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from experiments.sweep.bayes import suggested_quantiles
 from experiments.sweep.space import Parameter, Sweep, point_key, quantile
-from experiments.sweep.trials import State
+from experiments.sweep.state import State
 
 MOST_REPEATS = 1000  # proposals in a row that were there before: the space is used up
 

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from experiments.record.follow import Progress
 from experiments.sweep.coordinator import Coordinator, short
-from experiments.sweep.progress import Progress
-from experiments.sweep.trials import State, Trial
+from experiments.sweep.state import State, Trial
 
 ROWS = 24  # of a live table; the rest is counted in its caption
 REFRESHES = 2  # a second

@@ -1,7 +1,7 @@
 """A sweep on W&B's server: create it, run agents of it here, and bring its results back.
 
 The only importer of wandb among the sweeps. Any machine with the checkout can run `wandb agent`; a
-run leaves its record and its dump with W&B (`experiments/tracking.py`), and `pull` makes run
+run leaves its record and its dump with W&B (`experiments/tracking/wandb.py`), and `pull` makes run
 folders of them again, so that reports are the same as on the machine that trained.
 """
 
@@ -21,10 +21,16 @@ from typing import Any
 import yaml
 
 from experiments.errors import UsageError
-from experiments.record import RECORD_FILE, RecordError, RunRecord, changed_files, load_record
+from experiments.record.record import (
+    RECORD_FILE,
+    RecordError,
+    RunRecord,
+    changed_files,
+    load_record,
+)
 from experiments.sweep.opening import COPY
 from experiments.sweep.space import Sweep
-from experiments.sweep.trials import TRIALS
+from experiments.sweep.state import TRIALS
 
 DEFAULT_PROJECT = "softgamma"  # as of the runs themselves, `tracking.project`
 Say = Callable[[str], None]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from datasets.archives import unpack
+from datasets.download.archives import unpack
 from datasets.errors import DataError
 from tests.datasets.bounded import Bounded
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from datasets import COCO, VOC
-from datasets.doctor import KINDS, examine
+from datasets.doctor.examine import KINDS, examine
+from datasets.doctor.repair import repair
 from datasets.errors import DataError
-from datasets.glyphs import write_glyphs
-from datasets.repair import repair
+from datasets.glyphs.write import write_glyphs
 
 Make = Callable[..., Path]
 Image = Callable[..., None]

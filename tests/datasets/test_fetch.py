@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets.archives import unpack
+from datasets.download.archives import unpack
+from datasets.download.fetch import Checksum, fetch
+from datasets.download.sources import SOURCES, Archive, files_hash, obtain
 from datasets.errors import DataError
-from datasets.fetch import Checksum, fetch
-from datasets.sources import SOURCES, Archive, files_hash, obtain
 
 CONTENT = np.random.default_rng(0).integers(0, 256, 3_000_000).astype(np.uint8).tobytes()
 GOOD = Checksum("sha256", hashlib.sha256(CONTENT).hexdigest())

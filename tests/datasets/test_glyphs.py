@@ -9,7 +9,7 @@ import pytest
 from datasets import COCO, VOC
 from datasets.dataset import Dataset
 from datasets.errors import DataError
-from datasets.glyphs import GLYPH_CLASSES, write_glyphs
+from datasets.glyphs.write import GLYPH_CLASSES, write_glyphs
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_it_is_small_objects_in_a_long_tail_with_some_difficult_ones(root: Path)
 
 
 def test_boxes_are_tight_around_what_was_drawn(root: Path) -> None:
-    from datasets.glyphs import draw_glyphs
+    from datasets.glyphs.write import draw_glyphs
 
     image_HWC, glyphs = draw_glyphs(0, "train", 3, 0.82)
     assert image_HWC.dtype == np.uint8 and glyphs

@@ -12,7 +12,7 @@ from datasets.coco import category_ids
 from datasets.labels import COCO_CATEGORY_IDS, COCO_CLASSES, VOC_CLASSES
 from datasets.stats import describe
 from docs import counts
-from experiments.data_tables import stats_csv
+from experiments.verbs.data_tables import stats_csv
 
 Shared = Callable[[str], Path]
 VOC07_TEST_BY_CLASS = dict(

@@ -7,7 +7,7 @@ import torch
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 
-from detectors.anchors import Anchors, anchor_grid
+from detectors.retinanet.anchors import Anchors, anchor_grid
 
 CPU = torch.device("cpu")
 STRIDES = (8, 16, 32, 64, 128)

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from torchvision.models.detection._utils import BoxCoder
 from torchvision.ops import box_iou
 
-from detectors.anchors import Anchors, anchor_grid
-from detectors.boxes import clip, decode, encode, grid_intersection, grid_iou
+from detectors.retinanet.anchors import Anchors, anchor_grid
+from detectors.retinanet.boxes import clip, decode, encode, grid_intersection, grid_iou
 
 STRIDES, SHAPES, SIZE = (8, 16, 32), [(12, 20), (6, 10), (3, 5)], (96, 160)
 

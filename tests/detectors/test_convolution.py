@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from detectors.convolution import ConvBlock, DarknetBatchNorm, darknet_layers, reorg
+from detectors.yolov2.convolution import ConvBlock, DarknetBatchNorm, darknet_layers, reorg
 
 
 def reorg_by_index(image: list[float], channels: int, height: int, width: int) -> list[float]:

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from detectors.darknet19 import Darknet19, TinyDarknet
-from detectors.darknet_cfg import read_cfg, read_sections
 from detectors.errors import DetectorError
+from detectors.yolov2.darknet19 import Darknet19, TinyDarknet
+from detectors.yolov2.darknet_cfg import read_cfg, read_sections
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 DEBIAN = Path("/usr/share/darknet/cfg")

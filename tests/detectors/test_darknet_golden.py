@@ -14,10 +14,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from detectors.convolution import reorg
-from detectors.darknet_cfg import DarknetConfig, read_cfg
-from detectors.weights import load_darknet
-from detectors.yolov2 import RegionOutput, YOLOv2Detector
+from detectors.yolov2.convolution import reorg
+from detectors.yolov2.darknet_cfg import DarknetConfig, read_cfg
+from detectors.yolov2.darknet_weights import load_darknet
+from detectors.yolov2.detector import RegionOutput, YOLOv2Detector
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 BATCH, HEIGHT, WIDTH = 3, 64, 96

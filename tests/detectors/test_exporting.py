@@ -11,18 +11,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from detectors.anchors import Anchors
 from detectors.backbones import TimmBackbone, TorchvisionBackbone
 from detectors.base import AnyDetector
-from detectors.darknet19 import Darknet19, TinyDarknet
 from detectors.errors import DetectorError
 from detectors.exporting import export_onnx, require_packages, select
-from detectors.heads import Head
-from detectors.nms import Selection
-from detectors.pyramid import Pyramid
-from detectors.region_settings import Modern
-from detectors.retinanet import RetinaNet
-from detectors.yolov2 import YOLOv2
+from detectors.retinanet.anchors import Anchors
+from detectors.retinanet.detector import RetinaNet
+from detectors.retinanet.head import Head
+from detectors.retinanet.nms import Selection
+from detectors.retinanet.pyramid import Pyramid
+from detectors.yolov2.darknet19 import Darknet19, TinyDarknet
+from detectors.yolov2.detector import YOLOv2
+from detectors.yolov2.settings import Modern
 
 MISSING = [name for name in ("onnx", "onnxruntime") if importlib.util.find_spec(name) is None]
 needs_onnx = pytest.mark.skipif(

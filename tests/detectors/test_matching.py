@@ -8,9 +8,9 @@ from torch import Tensor
 from torchvision.models.detection._utils import Matcher
 from torchvision.ops import box_iou
 
-from detectors.anchors import AnchorGrid, Anchors, anchor_grid
-from detectors.assigners import ATSS, MaxIoU
-from detectors.matching import assign
+from detectors.retinanet.anchors import AnchorGrid, Anchors, anchor_grid
+from detectors.retinanet.assigners import ATSS, MaxIoU
+from detectors.retinanet.targets import assign
 
 
 @dataclass
@@ -115,7 +115,7 @@ def test_images_together_or_one_by_one_are_the_same(
         ignore=[[True, False, False, True], [], [False, True], [False]],
     )
     together = assign(MaxIoU(), grid, truth)
-    monkeypatch.setattr("detectors.matching.PAIRS_AT_ONCE", 1)
+    monkeypatch.setattr("detectors.retinanet.targets.PAIRS_AT_ONCE", 1)
     alone = assign(MaxIoU(), grid, truth)
     for name in ("image_F", "anchor_F", "row_F", "counted_BA"):
         assert torch.equal(getattr(together, name), getattr(alone, name))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from detectors.nms import Selection, candidates, suppress
+from detectors.retinanet.nms import Selection, candidates, suppress
 
 
 def test_candidates_are_the_best_pairs_above_the_threshold() -> None:

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from detectors.darknet19 import Darknet19
-from detectors.region_settings import Darknet, Lightnet, Marvis, Modern
-from detectors.yolov2 import ANCHORS, RegionOutput, YOLOv2, YOLOv2Detector
+from detectors.yolov2.darknet19 import Darknet19
+from detectors.yolov2.detector import ANCHORS, RegionOutput, YOLOv2, YOLOv2Detector
+from detectors.yolov2.settings import Darknet, Lightnet, Marvis, Modern
 
 CLASSES = 4
 SIZE = (96, 128)  # height, width in pixels: 3 x 4 cells

@@ -9,10 +9,10 @@ from torch import Tensor
 from datasets.sample import Batch, Sample, collate
 from detectors import DETECTORS
 from detectors.backbones import TorchvisionBackbone
-from detectors.heads import Head
-from detectors.nms import Selection
-from detectors.pyramid import Pyramid
-from detectors.retinanet import BoxLoss, DenseOutput, RetinaNet, RetinaNetDetector
+from detectors.retinanet.detector import BoxLoss, DenseOutput, RetinaNet, RetinaNetDetector
+from detectors.retinanet.head import Head
+from detectors.retinanet.nms import Selection
+from detectors.retinanet.pyramid import Pyramid
 from losses.cross_entropy import CrossEntropy
 from losses.focal import Focal
 from losses.ohem import OHEMCrossEntropy

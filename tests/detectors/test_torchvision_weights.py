@@ -16,13 +16,13 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from datasets.sample import Batch, Sample, collate
 from detectors.errors import DetectorError
-from detectors.retinanet import (
+from detectors.retinanet.detector import (
     TORCHVISION_V1,
     TORCHVISION_V2,
     DenseOutput,
     RetinaNetDetector,
 )
-from detectors.torchvision_weights import export_state, load_state
+from detectors.retinanet.torchvision_weights import export_state, load_state
 from losses.focal import Focal
 
 SIZES = ((96, 160), (128, 96))  # pixels; both already multiples of 32, together padded to 128 x 160

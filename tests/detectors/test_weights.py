@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from detectors.convolution import ConvBlock
-from detectors.darknet19 import Darknet19
 from detectors.errors import DetectorError
-from detectors.weights import DarknetHeader, load_darknet, save_darknet
-from detectors.yolov2 import YOLOv2
+from detectors.yolov2.convolution import ConvBlock
+from detectors.yolov2.darknet19 import Darknet19
+from detectors.yolov2.darknet_weights import DarknetHeader, load_darknet, save_darknet
+from detectors.yolov2.detector import YOLOv2
 
 WIDTH = 1 / 64
 

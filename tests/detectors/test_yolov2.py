@@ -10,11 +10,11 @@ from torch import Tensor
 from detectors import DETECTORS
 from detectors.backbones import TimmBackbone
 from detectors.base import Detections
-from detectors.darknet19 import Darknet19
 from detectors.errors import DetectorError
-from detectors.objectness import quality_objectness
-from detectors.region_settings import Darknet, Modern
-from detectors.yolov2 import RegionOutput, YOLOv2, YOLOv2Detector
+from detectors.yolov2.darknet19 import Darknet19
+from detectors.yolov2.detector import RegionOutput, YOLOv2, YOLOv2Detector
+from detectors.yolov2.objectness import quality_objectness
+from detectors.yolov2.settings import Darknet, Modern
 from losses.focal import Focal, FocalLoss
 
 CLASSES = 3

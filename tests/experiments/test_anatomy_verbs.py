@@ -15,14 +15,14 @@ from torch import Tensor
 
 from datasets.sample import Batch
 from detectors import DETECTORS
-from detectors.darknet19 import TinyDarknet
-from detectors.heads import Head
-from detectors.pyramid import Pyramid
-from detectors.retinanet import RetinaNet
-from experiments import anatomy_verbs
+from detectors.retinanet.detector import RetinaNet
+from detectors.retinanet.head import Head
+from detectors.retinanet.pyramid import Pyramid
+from detectors.yolov2.darknet19 import TinyDarknet
 from experiments.errors import UsageError
 from experiments.evaluation.anatomy_file import KINDS, Anatomy, read_anatomy
-from experiments.loss_probe import answers, gradient_weights, levels_of, probe
+from experiments.probes.anatomy import answers, gradient_weights, levels_of, probe
+from experiments.verbs import anatomy as anatomy_verbs
 
 CHECKOUT = Path(__file__).parents[2]
 RECIPE = """

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from experiments.__main__ import main
-from experiments.config import load_config
+from experiments.config.run import load_config
 
 CHECKOUT = Path(__file__).parents[2]
 

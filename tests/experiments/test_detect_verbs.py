@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from experiments.__main__ import main
-from experiments.assembly import build_detector
-from experiments.config import load_config, plain_config
+from experiments.config.run import load_config, plain_config
 from experiments.engine.checkpoint import save_checkpoint
+from experiments.run.assembly import build_detector
 
 MISSING = [name for name in ("onnx", "onnxruntime") if importlib.util.find_spec(name) is None]
 needs_onnx = pytest.mark.skipif(
@@ -127,7 +127,7 @@ def test_an_exported_model_detects_the_same(
 
 @needs_onnx
 def test_a_recipe_exports_the_weights_it_names(recipe: Path, tmp_path: Path) -> None:
-    from experiments.onnx_model import load_onnx
+    from experiments.run.onnx import load_onnx
 
     path = tmp_path / "model.onnx"
     words = [str(recipe), "detector.nms_iou=0.3", "seed=5", "--out", str(path)]

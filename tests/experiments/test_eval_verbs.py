@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import eval_verbs
 from experiments.errors import UsageError
 from experiments.evaluation import (
     DetectionCollector,
@@ -19,7 +18,15 @@ from experiments.evaluation import (
     write_dump,
 )
 from experiments.evaluation.dump import write_table
-from experiments.record import Data, Split, describe_file, read_metrics, start_record, write_record
+from experiments.record.record import (
+    Data,
+    Split,
+    describe_file,
+    read_metrics,
+    start_record,
+    write_record,
+)
+from experiments.verbs import eval as eval_verbs
 
 CLASSES = ("cat", "dog")
 IMAGES = 30

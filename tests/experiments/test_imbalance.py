@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from experiments.__main__ import main
-from experiments.assembly import _order, build_detector, open_splits
-from experiments.config import load_config
+from experiments.config.run import load_config
 from experiments.errors import ConfigError
 from experiments.imbalance import count_foreground
+from experiments.run.assembly import _order, build_detector, open_splits
 
 CONFIGS = Path(__file__).parents[2] / "configs/glyphs"
 SMALL = [

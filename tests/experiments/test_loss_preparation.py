@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from datasets.glyphs import write_glyphs
-from experiments.assembly import batches_from, build_detector, open_splits
-from experiments.config import load_config
-from experiments.loss_preparation import count_objects, gradient_scale, prepare_loss
-from experiments.record import load_record
-from experiments.training import train_run
+from datasets.glyphs.write import write_glyphs
+from experiments.config.run import load_config
+from experiments.record.record import load_record
+from experiments.run.assembly import batches_from, build_detector, open_splits
+from experiments.run.loss_preparation import count_objects, gradient_scale, prepare_loss
+from experiments.run.training import train_run
 from losses import CrossEntropy, Focal
 from losses.gradient_matching import ScaledLoss, gradient_norm
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from experiments.config import load_config
-from experiments.record import RunRecord
-from experiments.training import train_run
+from experiments.config.run import load_config
+from experiments.record.record import RunRecord
+from experiments.run.training import train_run
 
 IMAGES, ANCHORS, CLASSES = 4, 9 * (8 * 8 + 4 * 4 + 2 * 2), 12
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from experiments import record as record_module
-from experiments.json_lines import Appender, read_lines
-from experiments.provenance import commit_of, config_hash, file_hash, versions
-from experiments.record import (
+from experiments.record import record as record_module
+from experiments.record.lines import Appender, read_lines
+from experiments.record.origin import commit_of, config_hash, file_hash, versions
+from experiments.record.record import (
     ClassMetrics,
     CurveWriter,
     Data,
@@ -252,9 +252,7 @@ def test_versions_are_those_that_would_be_imported() -> None:
 
 
 def test_reading_records_imports_no_torch() -> None:
-    code = (
-        "import sys, experiments.record; print('torch' in sys.modules, 'mmengine' in sys.modules)"
-    )
+    code = "import sys, experiments.record.record; print('torch' in sys.modules, 'mmengine' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 import yaml
 
-from experiments import provenance, study_verbs
 from experiments.errors import UsageError
+from experiments.record import origin as provenance
 from experiments.reproducing import out_folder, resolved, study_file
 from experiments.study_costs import Pace, kind_of, paces_on_record, study_cost, told
-from experiments.study_report import report_options
 from experiments.sweep.space import read_sweep
+from experiments.sweep.study import report_options
+from experiments.verbs import reproduce as study_verbs
 
 CHECKOUT = Path(__file__).parents[2]
 

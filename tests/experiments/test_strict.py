@@ -7,8 +7,8 @@ from typing import Any, Literal
 import pytest
 import yaml
 
+from experiments.config.strict import Choice, Reader
 from experiments.errors import ConfigError
-from experiments.strict import Choice, Reader
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,8 @@ import dataclasses, os, sys, time
 from pathlib import Path
 import numpy as np
 from PIL import Image
-from experiments import record as records, tracking
+from experiments.record import record as records
+from experiments.tracking import wandb as tracking
 from experiments.evaluation import DetectionCollector, Tables, TruthCollector, evaluate, write_dump
 
 folder, mode, first, last, end, pause = Path(sys.argv[1]), sys.argv[2], *sys.argv[3:7]
@@ -190,7 +191,7 @@ def test_a_network_lost_for_good_does_not_hold_the_run(bench: Bench) -> None:
     assert "the run went on" in output and "same command again" in output
     assert len(bench.steps()) < 20
     bench.server.down = False
-    send = "import sys; from pathlib import Path; from experiments.tracking import send_owed;"
+    send = "import sys; from pathlib import Path; from experiments.tracking.wandb import send_owed;"
     send += "send_owed('online', Path(sys.argv[1]), project='p')"
     for _ in range(2):  # the second time, nothing is owed
         command = [sys.executable, "-c", send, str(bench.folder)]

@@ -10,9 +10,15 @@ import pytest
 from experiments.evaluation.collect import DetectionCollector, TruthCollector
 from experiments.evaluation.dump import Tables, write_dump
 from experiments.evaluation.summary import evaluate
-from experiments.record import describe_file, load_record, read_metrics, start_record, write_record
+from experiments.record.record import (
+    describe_file,
+    load_record,
+    read_metrics,
+    start_record,
+    write_record,
+)
 from experiments.report import ReportError, write_report
-from experiments.verify import verify
+from experiments.report.verify import verify
 
 CLASSES = ("disc", "ring")
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-import losses.pieces
+import losses.kernels.pieces
 from losses.focal import sigmoid_focal_loss
 
 with warnings.catch_warnings():  # torchvision 0.29 warns of torch.jit as it is imported
@@ -249,7 +249,7 @@ def test_the_size_of_pieces_changes_nothing(elements: int, monkeypatch) -> None:
         )
 
     whole = run()
-    monkeypatch.setattr(losses.pieces, "CPU_ELEMENTS", elements)
+    monkeypatch.setattr(losses.kernels.pieces, "CPU_ELEMENTS", elements)
     for mine, other in zip(run(), whole, strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-12, atol=0)
 

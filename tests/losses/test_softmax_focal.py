@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-import losses.pieces
+import losses.kernels.pieces
 from losses.focal import FocalLoss, sigmoid_focal_loss, softmax_focal_loss
 
 GAMMAS = [0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0]
@@ -198,7 +198,7 @@ def test_the_size_of_pieces_changes_nothing(elements: int, dense: bool, monkeypa
         return value_and_slope(lambda x: softmax_focal_loss(x, labels), logits)
 
     whole = run()
-    monkeypatch.setattr(losses.pieces, "CPU_ELEMENTS", elements)
+    monkeypatch.setattr(losses.kernels.pieces, "CPU_ELEMENTS", elements)
     for mine, other in zip(run(), whole, strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-12, atol=0)
 

@@ -15,9 +15,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from detectors.darknet_cfg import DarknetConfig, read_cfg
-from detectors.weights import load_darknet, save_darknet
-from detectors.yolov2 import RegionOutput, YOLOv2Detector
+from detectors.yolov2.darknet_cfg import DarknetConfig, read_cfg
+from detectors.yolov2.darknet_weights import load_darknet, save_darknet
+from detectors.yolov2.detector import RegionOutput, YOLOv2Detector
 
 LIBRARY = Path("/usr/lib/darknet")
 CFG = Path("/usr/share/darknet/cfg")

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 from numpy.typing import NDArray
 
-from experiments.record import Validation
+from experiments.record.record import Validation
 from experiments.report.arms import Arm, Group
 from experiments.report.figures import style
 from experiments.report.load import Run

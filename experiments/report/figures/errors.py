@@ -6,7 +6,7 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from experiments.evaluation.diagnosis import Diagnosis
-from experiments.evaluation.errors import ERRORS
+from experiments.evaluation.mistakes import ERRORS
 from experiments.report.arms import Arm
 from experiments.report.figures import style
 from experiments.report.statistics import Summary, summarise

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from experiments.record.follow import LOG
 from experiments.sweep.executors import Ended, Started, Task
+from experiments.sweep.executors.processes import kill_group, start_mark
 from experiments.sweep.executors.warm import WarmProcess
-from experiments.sweep.processes import kill_group, start_mark
-from experiments.sweep.progress import LOG
 
 POLL_SECONDS = 0.01
 # The shell waits for a word on its standard input before it becomes the trial, under the same

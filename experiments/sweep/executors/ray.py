@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments.errors import UsageError
+from experiments.record.follow import LOG
 from experiments.sweep.executors import Ended, Started, Task, guardian, ray_runner
-from experiments.sweep.progress import LOG
 
 CARRIED = ("WANDB_", "SOFTGAMMA_", "OMP_", "MKL_", "PYTHONPATH")  # of the coordinator's variables
 CAPACITY_SECONDS = 1.0  # how long a count of the nodes is believed

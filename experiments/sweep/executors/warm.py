@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiments.sweep.executors import Task
-from experiments.sweep.processes import start_mark
+from experiments.sweep.executors.processes import start_mark
 
 ENV = "/usr/bin/env"
 READY_SECONDS = 300.0  # for the imports, on a busy machine

@@ -94,7 +94,12 @@ def start(code: str, log: Path, environment: dict[str, str] | None = None) -> St
     """Run `code` in a process of its own."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["experiments.training", "experiments.__main__", "experiments.mirror_tables", "wandb"]
+        [
+            "experiments.run.training",
+            "experiments.__main__",
+            "experiments.tracking.pictures",
+            "wandb",
+        ]
     )
     log.parent.mkdir(parents=True, exist_ok=True)
     told = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", **(environment or {})}

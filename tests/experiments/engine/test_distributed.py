@@ -13,18 +13,18 @@ import pytest
 import torch
 
 from datasets.sampling import Order
-from experiments.assembly import open_splits
-from experiments.config import load_config
+from experiments.config.run import load_config
+from experiments.run.assembly import open_splits
 
 # Darknet's batch norm would differ between ranks; RetinaNet's groups and a frozen backbone do not.
 PROBE = """
 import json, torch
 from pathlib import Path
-from experiments.assembly import batches_from, build_detector, fit_plan, open_splits
-from experiments.config import load_config
+from experiments.run.assembly import batches_from, build_detector, fit_plan, open_splits
+from experiments.config.run import load_config
 from experiments.engine import distributed
 from experiments.engine.fit import Fit
-from experiments.loss_preparation import prepare_loss
+from experiments.run.loss_preparation import prepare_loss
 
 config = load_config(Path({config!r}), {words!r})
 folder = Path({out!r})

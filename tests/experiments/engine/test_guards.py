@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 import torch
 
-from experiments.assembly import batches_from, build_detector, fit_plan, open_splits
-from experiments.config import RunConfig, load_config
+from experiments.config.run import RunConfig, load_config
 from experiments.engine.best import Best
 from experiments.engine.checkpoint import best_good, load_checkpoint, newest_good
 from experiments.engine.fit import Fit
 from experiments.engine.guards import NonFiniteError, non_finite
+from experiments.run.assembly import batches_from, build_detector, fit_plan, open_splits
 from experiments.validating import image_paths
 
 

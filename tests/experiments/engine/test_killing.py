@@ -30,7 +30,7 @@ os.fsync = lambda file: (time.sleep(0.25), real(file))
 SLOW_VALIDATION = """
 import time
 from pathlib import Path
-from experiments import measuring
+from experiments.run import measuring
 real = measuring.measure
 def slow(*arguments):
     with Path({mark!r}).open("a") as file:

@@ -64,7 +64,7 @@ def test_a_run_from_before_a_key_existed_is_still_the_same_run(runs, tmp_path: P
     path = out / "record.json"
     values = json.loads(path.read_text())
     del values["config"]["train"]["nonfinite"]
-    code = "import json, sys; from experiments.provenance import config_hash as h;"
+    code = "import json, sys; from experiments.record.origin import config_hash as h;"
     code += "v = json.load(open(sys.argv[1])); v['config_hash'] = h(v['config']);"
     code += "json.dump(v, open(sys.argv[1], 'w'))"
     path.write_text(json.dumps(values))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from experiments.config import load_config
+from experiments.config.run import load_config
 from experiments.engine import machine
 from experiments.engine.machine import prepared, shares
 from experiments.engine.update import Precision, Update

@@ -19,7 +19,7 @@ from experiments.evaluation import (
     write_dump,
 )
 from experiments.evaluation.dump import read_table, write_table
-from experiments.record import read_metrics
+from experiments.record.record import read_metrics
 
 CLASSES = ("cat", "dog")
 

@@ -15,8 +15,8 @@ from experiments.evaluation.anatomy import (
     loss_curves,
 )
 from experiments.evaluation.coco import coco_average_precision
-from experiments.evaluation.errors import calibration, confusion, curves, cuts, error_shares
 from experiments.evaluation.match import overlaps
+from experiments.evaluation.mistakes import calibration, confusion, curves, cuts, error_shares
 from experiments.evaluation.tables import Dump
 from experiments.evaluation.voc import voc_average_precision
 

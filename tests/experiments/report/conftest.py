@@ -15,7 +15,7 @@ from PIL import Image
 
 from experiments.evaluation.dump import Tables, write_dump
 from experiments.evaluation.tables import DETECTION_TYPES, IMAGE_TYPES, TRUTH_TYPES
-from experiments.record import (
+from experiments.record.record import (
     Data,
     File,
     Hardware,

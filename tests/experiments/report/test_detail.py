@@ -18,12 +18,12 @@ from experiments.evaluation.anatomy_file import (
     write_anatomy,
 )
 from experiments.evaluation.dump import read_dump
-from experiments.evaluation.errors import calibration, error_shares
+from experiments.evaluation.mistakes import calibration, error_shares
 from experiments.evaluation.tables import check
-from experiments.record import load_record
+from experiments.record.record import load_record
 from experiments.report import diagnoses as diagnoses_module
 from experiments.report import write_report
-from experiments.verify import verify
+from experiments.report.verify import verify
 
 
 @pytest.fixture

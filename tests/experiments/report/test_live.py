@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from experiments.live.page import duration
-from experiments.live.server import HOST, LiveServer
-from experiments.live.state import MOST_POINTS, Watch, WatchedRun
+from experiments.report.live.page import duration
+from experiments.report.live.server import HOST, LiveServer
+from experiments.report.live.state import MOST_POINTS, Watch, WatchedRun
 
 CHECKOUT = Path(__file__).parents[3]
 EVIL = "<script>alert(1)</script>"

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from experiments import report_verbs
 from experiments.errors import UsageError
 from experiments.report import ReportError, write_report
 from experiments.report.arms import make_groups
 from experiments.report.literature import STUDIES
 from experiments.report.load import load_runs
 from experiments.report.published import beside, fits
+from experiments.verbs import report as report_verbs
 
 
 def test_arms_are_matched_by_gamma_and_alpha_and_effects_are_each_sides_own(

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from experiments.record import Memory
+from experiments.record.record import Memory
 from experiments.report import ReportError, write_report
 
 CHECKOUT = Path(__file__).parents[3]
@@ -140,7 +140,7 @@ def test_an_unknown_metric_is_refused_with_the_known_ones(
 
 def test_a_report_is_made_without_torch(tiny_study: Path, tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; import experiments.report_verbs;"
+        "import sys; from pathlib import Path; import experiments.verbs.report;"
         "from experiments.report import write_report;"
         f"write_report([Path({str(tiny_study)!r})], Path({str(tmp_path)!r}), images=1);"
         "assert 'torch' not in sys.modules"

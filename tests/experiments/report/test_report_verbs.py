@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from experiments import readme_block, report_verbs
 from experiments.errors import UsageError
-from experiments.verify import verify
+from experiments.report import readme as readme_block
+from experiments.report.verify import verify
+from experiments.verbs import report as report_verbs
 
 
 def call(*words: str) -> int:

@@ -82,7 +82,7 @@ train: {{iterations: 4, batch_size: 2, checkpoint_every: 1000, log_every: 1, wor
 # The sweep verb alone, without the check that builds real configurations.
 DRIVER = """
 import argparse, sys
-from experiments import sweep_verbs
+from experiments.verbs import sweep as sweep_verbs
 from experiments.errors import ConfigError, UsageError
 parser = argparse.ArgumentParser()
 sweep_verbs.add_parsers(parser.add_subparsers(), check=None)

@@ -11,7 +11,7 @@ from experiments.errors import UsageError
 from experiments.sweep.bayes import require_optuna
 from experiments.sweep.proposals import propose
 from experiments.sweep.space import Sweep, read_sweep
-from experiments.sweep.trials import State, fold
+from experiments.sweep.state import State, fold
 
 HAS_OPTUNA = importlib.util.find_spec("optuna") is not None
 needs_optuna = pytest.mark.skipif(not HAS_OPTUNA, reason="optuna, an optional extra, is not here")

@@ -9,7 +9,7 @@ import pytest
 
 from experiments.errors import UsageError
 from experiments.sweep.ledger import FILE, Ledger, decode, encode, holder, read_events
-from experiments.sweep.trials import fold
+from experiments.sweep.state import fold
 
 EVENTS = [{"event": "point", "n": n, "key": f"k{n}", "parameters": {"g": n / 7}} for n in range(5)]
 

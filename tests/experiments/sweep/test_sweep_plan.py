@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from scipy import stats
 
-from experiments.sweep.early_stop import Hyperband
-from experiments.sweep.plan import (
+from experiments.sweep.cost import (
     Run,
     detectable_difference,
     make_plan,
@@ -22,6 +21,7 @@ from experiments.sweep.plan import (
     seed_spread,
     told,
 )
+from experiments.sweep.early_stop import Hyperband
 from experiments.sweep.space import Sweep, grid_points, read_sweep
 
 SWEEP = """

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from experiments.sweep.executors.processes import start_mark
 from experiments.sweep.ledger import read_events
-from experiments.sweep.processes import start_mark
 
 CHECKOUT = Path(__file__).parents[3]
 SWEEP = """

@@ -13,7 +13,7 @@ from experiments.sweep.executors import Ended, Started, Task
 from experiments.sweep.ledger import Ledger, read_events
 from experiments.sweep.opening import open_state
 from experiments.sweep.space import read_sweep
-from experiments.sweep.trials import fold
+from experiments.sweep.state import fold
 
 
 class SimulatedExecutor:

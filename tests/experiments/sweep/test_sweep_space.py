@@ -23,7 +23,7 @@ from experiments.sweep.space import (
     quantile,
     read_sweep,
 )
-from experiments.sweep.trials import State
+from experiments.sweep.state import State
 
 HEAD = "method: grid\ncommand: [train, '${args_no_hyphens}']\n"
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from experiments.record import changed_files, load_record
+from experiments.record.record import changed_files, load_record
 from tests.stand_in.wandb_server import StandIn
 from tests.stand_in.wandb_store import Run
 

@@ -12,8 +12,8 @@ import pytest
 
 from experiments.sweep.executors import Ended, Task
 from experiments.sweep.executors.local import LocalExecutor
+from experiments.sweep.executors.processes import end_orphan, start_mark
 from experiments.sweep.executors.warm import warm_words
-from experiments.sweep.processes import end_orphan, start_mark
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forking warm is for Linux")
 TRIAL = """

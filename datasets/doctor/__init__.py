@@ -1,0 +1,1 @@
+"""Finds and mends labels that cannot be right."""

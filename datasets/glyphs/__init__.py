@@ -1,0 +1,1 @@
+"""The embedded data set: small drawings of letters, written on demand."""

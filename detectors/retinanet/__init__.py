@@ -1,0 +1,1 @@
+"""RetinaNet: pyramid, anchors, head, torchvision's state dicts."""

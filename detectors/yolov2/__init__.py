@@ -1,0 +1,1 @@
+"""YOLOv2: Darknet-19, region layer, Darknet's files."""

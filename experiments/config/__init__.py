@@ -1,0 +1,1 @@
+"""A run as frozen values, read strictly from YAML with lines."""

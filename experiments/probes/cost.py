@@ -1,0 +1,68 @@
+"""What a network costs: parameters and floating-point operations of one image."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from experiments.config.run import RunConfig
+from experiments.run.assembly import build_detector
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Counts of one detector; a multiply-add is two operations."""
+
+    parameters: int
+    trained: int
+    operations: int
+    height: int
+    width: int
+
+
+def count_costs(config: RunConfig, classes: int) -> Costs:
+    """Count on one image of the recipe's input size; the network's weights are random here."""
+    detector = build_detector(without_weights(config), tuple(map(str, range(classes)))).eval()
+    multiple = detector.size_multiple
+    height, width = (-(-side // multiple) * multiple for side in _typical_hw(config))
+    image = torch.zeros(1, 3, height, width)
+    counter = FlopCounterMode(display=False)
+    with torch.inference_mode(), counter:
+        detector(image)
+    parameters = list(detector.parameters())
+    return Costs(
+        parameters=sum(parameter.numel() for parameter in parameters),
+        trained=sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
+        operations=counter.get_total_flops(),
+        height=height,
+        width=width,
+    )
+
+
+def _typical_hw(config: RunConfig) -> tuple[int, int]:
+    """Height and width that the recipe makes of a 4:3 photograph, VOC's and COCO's commonest."""
+    return config.input.fit.extent((480, 640), None)[0]
+
+
+def describe_costs(config: RunConfig, classes: int) -> str:
+    """The costs as lines that are comments in YAML."""
+    costs = count_costs(config, classes)
+    return (
+        f"# {costs.parameters / 1e6:.2f} M parameters, "
+        f"{costs.trained / 1e6:.2f} M of them trained\n"
+        f"# {costs.operations / 1e9:.2f} GFLOPs forward for one image of "
+        f"{costs.height} x {costs.width} px (a multiply-add counts two), {classes} classes"
+    )
+
+
+def without_weights(config: RunConfig) -> RunConfig:
+    """The same network without reading weight files, for counting and for loading a checkpoint."""
+    detector: Any = config.detector
+    backbone: Any = detector.backbone
+    changes: dict[str, object] = {}
+    if backbone.weights is not None:
+        changes["backbone"] = replace(backbone, weights=None)
+    if getattr(detector, "weights", None) is not None:
+        changes["weights"] = None
+    return replace(config, detector=replace(detector, **changes)) if changes else config

@@ -1,0 +1,173 @@
+"""Where the time of a training step goes, measured on the recipe's own batches and network."""
+
+import itertools
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from datasets.sample import Batch
+from experiments.config.run import RunConfig, arm_name
+from experiments.engine.compiling import compile_parts
+from experiments.engine.fit import Plan
+from experiments.engine.machine import prepared
+from experiments.engine.optimizer import build_optimizer
+from experiments.engine.step_model import to_device
+from experiments.engine.update import Update
+from experiments.record.files import write_text
+from experiments.record.origin import core_count, cpu_name, gpu_names
+from experiments.run.assembly import (
+    batches_from,
+    build_detector,
+    fit_plan,
+    loader_workers,
+    open_splits,
+)
+from experiments.run.loss_preparation import prepare_loss
+
+STAGES = ("data", "forward", "loss", "backward", "optimiser")
+SPREAD = (0.1, 0.9)  # quantiles
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Milliseconds of one part of a step over all timed steps."""
+
+    median: float
+    low: float  # a tenth of the steps took less
+    high: float  # a tenth took more
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One step in parts. `data` is the wait for a batch and its way to the device."""
+
+    arm: str
+    steps: int
+    images: int  # a step
+    workers: int
+    threads: int
+    device: str
+    cores: int
+    stages: dict[str, Stage]
+    step: Stage
+    images_per_second: float
+
+
+def profile(config: RunConfig, steps: int, warmup: int) -> Profile:
+    """Time `steps` forward and backward passes with their updates, after `warmup` others.
+
+    The device is waited for between parts, which a training does not do: on a GPU the whole is
+    slower here than there, on a CPU it is the same. Every batch is followed by an update, whatever
+    `train.accumulate` says.
+    """
+    train = config.train
+    with prepared(train.threads, train.deterministic):
+        timed = list(itertools.islice(_steps(config), warmup + steps))[warmup:]
+        threads = torch.get_num_threads()
+    whole = [sum(times) for times in timed]
+    return Profile(
+        arm=arm_name(config),
+        steps=len(timed),
+        images=train.batch_size,
+        workers=loader_workers(config),
+        threads=threads,
+        device=(gpu_names() or (cpu_name(),))[0],
+        cores=core_count(),
+        stages={
+            name: spread([times[place] for times in timed]) for place, name in enumerate(STAGES)
+        },
+        step=spread(whole),
+        images_per_second=train.batch_size / statistics.median(whole),
+    )
+
+
+def spread(seconds: list[float]) -> Stage:
+    """Median and quantiles in milliseconds."""
+    ordered = sorted(1000 * value for value in seconds)
+    low, high = (ordered[round(part * (len(ordered) - 1))] for part in SPREAD)
+    return Stage(statistics.median(ordered), low, high)
+
+
+def _steps(config: RunConfig) -> Iterator[tuple[float, ...]]:
+    """Seconds of each stage, step after step."""
+    splits = open_splits(config)
+    detector: Any = build_detector(config, splits.train.classes)
+    first = next(iter(batches_from(config, splits.train, detector, 0)))
+    loss, _ = prepare_loss(config, splits.train, detector, first)
+    plan = fit_plan(config, splits.train.classes, loss)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    memory = torch.channels_last if plan.channels_last else torch.contiguous_format
+    detector = detector.to(device, memory_format=memory).train()
+    detector.classification_loss = plan.loss.at(0.5)
+    update = _update(plan, detector, device)
+    if plan.compile:
+        compile_parts(detector)
+    batches = iter(batches_from(config, splits.train, detector, 0))
+    wait: Callable[[], None] = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    while True:
+        yield _step(plan, detector, update, batches, device, wait)
+
+
+def _update(plan: Plan, detector: Any, device: torch.device) -> Update:
+    return Update(
+        build_optimizer(plan.optimizer, detector),
+        precision=plan.precision,
+        accumulate=1,
+        clip_norm=plan.optimizer.clip_norm,
+        skip=plan.nonfinite.policy == "skip",
+        device=device.type,
+    )
+
+
+def _step(
+    plan: Plan,
+    detector: Any,
+    update: Update,
+    batches: Iterator[Batch],
+    device: torch.device,
+    wait: Callable[[], None],
+) -> tuple[float, ...]:
+    moments = [time.perf_counter()]
+
+    def mark() -> None:
+        wait()
+        moments.append(time.perf_counter())
+
+    batch = to_device(next(batches), device, plan.channels_last)
+    mark()
+    with update.optim_context(detector):
+        output = detector(detector.normalise(batch.images_BCHW, batch.content_B2))
+        mark()
+        total = detector.loss(output, batch, 0).total
+    mark()
+    update.backward(total)
+    mark()
+    update.step()
+    update.zero_grad()
+    mark()
+    return tuple(later - sooner for sooner, later in itertools.pairwise(moments))
+
+
+def profile_text(found: Profile) -> str:
+    """The table of a profile."""
+    lines = [
+        f"{found.arm}: {found.steps} steps of {found.images} images on {found.device} "
+        f"({found.cores} cores, {found.threads} threads, {found.workers} loader processes)",
+        f"{'':12}{'median ms':>11}{'10 %':>9}{'90 %':>9}{'share':>8}",
+    ]
+    together = sum(stage.median for stage in found.stages.values())
+    for name, stage in (*found.stages.items(), ("whole step", found.step)):
+        share = stage.median / together if name != "whole step" else 1
+        lines.append(f"{name:12}{stage.median:11.2f}{stage.low:9.2f}{stage.high:9.2f}{share:8.0%}")
+    return "\n".join([*lines, f"{found.images_per_second:.1f} images/s"])
+
+
+def write_profile(found: Profile, path: Path) -> None:
+    """The profile as JSON."""
+    write_text(path, json.dumps(asdict(found), indent=1) + "\n")

@@ -1,0 +1,151 @@
+"""Runs at or below a folder while they grow: only new bytes are read at each look."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from experiments.record.follow import number, read_record
+from experiments.record.record import CURVES_FILE, RECORD_FILE, find_records
+
+MOST_POINTS = 120  # of a loss curve that is 200 px wide
+METRIC = "voc07_map"
+
+
+@dataclass(slots=True)
+class WatchedRun:
+    """One run's folder; numbers are None until the run has told them."""
+
+    folder: Path
+    arm: str = ""
+    seed: int = 0
+    status: str = "running"
+    iterations: int | None = None  # that the run will do
+    iteration: int = 0
+    seconds: float | None = None  # of training so far
+    loss: float | None = None
+    speed: float | None = None  # images a second
+    metric: float | None = None  # the test's where there is one, else the last validation's
+    error: str = ""
+    losses: list[float] = field(default_factory=list)
+    _every: int = 1  # iterations that one of `losses` stands for
+    _offset: int = 0
+    _record_stamp: tuple[int, int] = (0, 0)
+
+    @property
+    def share(self) -> float:
+        """How much of the training is done, 0..1."""
+        if self.status == "finished":
+            return 1.0
+        return min(1.0, self.iteration / self.iterations) if self.iterations else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Of training, at the pace so far; None where that is not known."""
+        if self.status != "running" or not self.seconds or not self.share:
+            return None
+        return self.seconds * (1 - self.share) / self.share
+
+    def update(self) -> bool:
+        """Take in what is new; True where anything is."""
+        changed = self._read_record()
+        return self._read_curves() or changed
+
+    def _read_record(self) -> bool:
+        try:
+            stat = (self.folder / RECORD_FILE).stat()
+        except OSError:
+            return False
+        stamp = (stat.st_mtime_ns, stat.st_size)
+        if stamp == self._record_stamp:
+            return False
+        record = read_record(self.folder)
+        if record is None:
+            return False  # half a file of another program: the next look finds it whole
+        self._record_stamp = stamp
+        self._take_record(record)
+        return True
+
+    def _take_record(self, record: Mapping[str, Any]) -> None:
+        self.arm, self.status = str(record.get("arm", "")), str(record.get("status", ""))
+        seed = record.get("seed")
+        self.seed = seed if isinstance(seed, int) else 0
+        train = _part(_part(record, "config"), "train")
+        wanted = train.get("iterations")
+        self.iterations = wanted if isinstance(wanted, int) and wanted > 0 else None
+        error = _part(record, "error")
+        self.error = f"{error.get('type')}: {error.get('message')}" if error else ""
+        final = number(_part(record, "metrics").get(METRIC))
+        self.metric = self.metric if final is None else final
+
+    def _read_curves(self) -> bool:
+        path = self.folder / CURVES_FILE
+        try:
+            size = path.stat().st_size
+            if size < self._offset:  # resumed from a checkpoint: read afresh
+                self._offset, self._every, self.iteration = 0, 1, 0
+                self.losses.clear()
+            if size == self._offset:
+                return False
+            with path.open("rb") as file:
+                file.seek(self._offset)
+                whole, end, _ = file.read().rpartition(b"\n")
+        except OSError:
+            return False
+        self._offset += len(whole) + len(end)
+        for line in whole.splitlines():
+            self._take_line(line)
+        return bool(end)
+
+    def _take_line(self, line: bytes) -> None:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            return
+        if not isinstance(row, dict) or not isinstance(row.get("iteration"), int):
+            return
+        self.iteration = row["iteration"]
+        if isinstance(row.get("metrics"), dict):
+            self.metric = number(row["metrics"].get(METRIC))
+            return
+        self.seconds = number(row.get("seconds"))
+        self.speed = number(row.get("images_per_second"))
+        self.loss = number(row.get("loss"))
+        if self.loss is not None and self.iteration % self._every == 0:
+            self.losses.append(self.loss)
+        if len(self.losses) > MOST_POINTS:
+            self.losses = self.losses[1::2]
+            self._every *= 2
+
+
+class Watch:
+    """All runs at or below a folder. `version` rises whenever anything about them changes."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.runs: dict[Path, WatchedRun] = {}
+        self.version = 0
+
+    def update(self) -> bool:
+        """Look for new runs and new bytes; True where there are any."""
+        for folder in find_records(self.directory):
+            self.runs.setdefault(folder, WatchedRun(folder))
+        changed = [run.update() for run in self.runs.values()]
+        self.version += any(changed)
+        return any(changed)
+
+    def ordered(self) -> list[WatchedRun]:
+        """Running ones first, then by arm and seed."""
+        return sorted(
+            self.runs.values(), key=lambda run: (run.status != "running", run.arm, run.seed)
+        )
+
+    def settled(self) -> tuple[tuple[str, str], ...]:
+        """Who has which status: when this changes, a report of the runs is another one."""
+        return tuple(sorted((str(run.folder), run.status) for run in self.runs.values()))
+
+
+def _part(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    part = values.get(name)
+    return part if isinstance(part, Mapping) else {}

@@ -1,0 +1,133 @@
+"""Configuration to objects: the one place where the rooms meet."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import torch
+
+from datasets.dataset import Dataset
+from datasets.loading import InMemory, test_loader, train_loader
+from datasets.sample import Batch
+from datasets.sampling import Order, orientation, repeat_factors
+from detectors.base import AnyDetector
+from experiments.config.run import RunConfig, plain_config
+from experiments.engine import distributed
+from experiments.engine.finite import NonFinite
+from experiments.engine.fit import Plan
+from experiments.engine.machine import loader_processes
+from experiments.errors import UsageError
+from losses.base import ScheduledLoss
+
+SplitName = Literal["train", "val", "test"]
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """The data sets of a run; the measured one is `test` or `val`, as the recipe says."""
+
+    train: Dataset
+    measured: Dataset
+    measured_name: SplitName
+
+
+def open_splits(config: RunConfig) -> Splits:
+    """Open the training split and the one to measure on."""
+    data = cast(Any, config.data)
+    return Splits(data.open("train"), data.open(config.evaluate.split), config.evaluate.split)
+
+
+def build_detector(config: RunConfig, classes: tuple[str, ...]) -> AnyDetector:
+    """The detector, weights drawn from the run's seed; training puts its loss in force."""
+    torch.manual_seed(config.seed)
+    detector: AnyDetector = cast(Any, config.detector).build(len(classes))
+    return detector
+
+
+def batches_from(
+    config: RunConfig, dataset: Dataset, detector: AnyDetector, start: int
+) -> Iterable[Batch]:
+    """Endless shuffled training batches of this rank, from the `start`-th on."""
+    cache, workers = config.train.cache_images, loader_workers(config)
+    longest = cache if isinstance(cache, int) else None
+    return train_loader(
+        dataset if cache == "no" else InMemory(dataset, longest),
+        config.input.train(
+            config.train.iterations * config.train.accumulate,
+            keep=cache != "no" and workers == 0,  # each worker would keep a copy of its own
+        ),
+        config.train.batch_size,
+        config.seed,
+        workers,
+        start_batch=start,
+        rank=distributed.rank(),
+        world=distributed.world(),
+        multiple=detector.size_multiple,
+        pin=torch.cuda.is_available(),
+        order=_order(config, dataset),
+    )
+
+
+def _order(config: RunConfig, dataset: Dataset) -> Order:
+    """The sequence of training images, a pure function of the configuration and the labels."""
+    train, columns = config.train, dataset.columns
+    repeats = None
+    if train.repeat_threshold is not None:
+        classes = len(dataset.classes)
+        repeats = repeat_factors(
+            columns["first"], columns["label"], classes, train.repeat_threshold
+        )
+    groups = orientation(dataset.sizes_I2) if train.group == "orientation" else None
+    batch = train.batch_size * distributed.world()
+    return Order(len(dataset), batch, config.seed, repeats, groups)
+
+
+def batches_in_order(config: RunConfig, dataset: Dataset, detector: AnyDetector) -> Iterable[Batch]:
+    """Every image of a split once, in order, without augmentation; of several ranks, each takes
+    its share.
+    """
+    return test_loader(
+        dataset,
+        config.input.test(),
+        config.evaluate.batch_size,
+        loader_workers(config),
+        rank=distributed.rank(),
+        world=distributed.world(),
+        multiple=detector.size_multiple,
+    )
+
+
+def loader_workers(config: RunConfig) -> int:
+    """Processes that load images: as configured, else what suits the machine."""
+    return loader_processes() if config.train.workers is None else config.train.workers
+
+
+def fit_plan(config: RunConfig, classes: tuple[str, ...], loss: ScheduledLoss) -> Plan:
+    """What the engine needs to know of a run; `loss` is the configured one, prepared."""
+    train = config.train
+    if train.precision == "float16" and not torch.cuda.is_available():
+        raise UsageError("train.precision: float16 needs a GPU; on a CPU there is bfloat16")
+    return Plan(
+        iterations=train.iterations,
+        batch_size=train.batch_size,
+        accumulate=train.accumulate,
+        seed=config.seed,
+        optimizer=config.optimizer,
+        learning_rate=config.learning_rate,
+        loss=loss,
+        precision=train.precision,
+        channels_last=train.channels_last,
+        compile=train.compile,
+        ema=train.ema,
+        validate_every=train.validate_every,
+        checkpoint_every=train.checkpoint_every,
+        keep_checkpoints=train.keep_checkpoints,
+        keep_best=train.keep_best,
+        best_metric=train.best_metric,
+        measured=train.measure,
+        log_every=train.log_every,
+        nonfinite=NonFinite(train.nonfinite, train.nonfinite_limit),
+        seconds=train.seconds,
+        patience=train.patience,
+        context={"config": plain_config(config), "classes": list(classes)},
+    )

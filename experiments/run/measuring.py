@@ -1,0 +1,94 @@
+"""A trained detector to numbers: detections and truth of a split, dumped once, then measured."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from datasets.dataset import Dataset
+from detectors.base import AnyDetector
+from experiments.config.run import RunConfig
+from experiments.engine import distributed
+from experiments.engine.inference import detect_batches
+from experiments.evaluation import DetectionCollector, Tables, TruthCollector, evaluate, write_dump
+from experiments.record.record import File, describe_file
+from experiments.run.assembly import batches_in_order
+from experiments.run.progress import shown
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The tables of one evaluation and the metrics computed from them, as the record keeps them."""
+
+    detections: pd.DataFrame
+    truth: pd.DataFrame
+    images: pd.DataFrame
+    metrics: dict[str, Any]
+    seconds: float
+
+
+def measure(config: RunConfig, detector: AnyDetector, dataset: Dataset, split: str) -> Measured:
+    """Detect on every image of `dataset` and compute all metrics.
+
+    Of several ranks each detects on its share; every one gets all detections, and the metrics that
+    the first computed.
+    """
+    began = time.perf_counter()
+    table = _detections(config, detector, dataset, split)
+    truth, images = truth_tables(dataset)
+    metrics: dict[str, Any] = {}
+    if distributed.is_first():
+        metrics = evaluate(table, truth, images, dataset.classes, split=split)
+    metrics = distributed.shared(metrics)
+    return Measured(table, truth, images, metrics, time.perf_counter() - began)
+
+
+def _detections(
+    config: RunConfig, detector: AnyDetector, dataset: Dataset, split: str
+) -> pd.DataFrame:
+    """Each image's detections once, in the order of the data set."""
+    found = detect_batches(
+        detector,
+        batches_in_order(config, dataset, detector),
+        bfloat16=config.train.precision == "bfloat16",
+        channels_last=config.train.channels_last,
+    )
+    if distributed.is_first():
+        found = shown(found, f"detecting on {split}", len(dataset) // distributed.world())
+    mine = [
+        (image_id, each.boxes_D4.numpy(), each.scores_D.numpy(), each.labels_D.numpy())
+        for image_id, each in found
+    ]
+    ranks = distributed.gathered(mine)
+    collected = DetectionCollector()
+    for index in range(len(dataset)):
+        collected.add(*ranks[index % len(ranks)][index // len(ranks)])
+    return collected.table()
+
+
+def truth_tables(dataset: Dataset) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The truth and images tables of a split."""
+    truth = TruthCollector()
+    for index in range(len(dataset)):
+        labels = dataset.annotation(index)
+        height, width = labels.size_hw
+        truth.add(
+            labels.image_id,
+            width=width,
+            height=height,
+            path=str(labels.path),
+            boxes_N4=labels.boxes_N4,
+            labels_N=labels.labels_N,
+            difficult_N=labels.difficult_N,
+            crowd_N=labels.crowd_N,
+            area_N=labels.area_N,
+        )
+    return truth.tables()
+
+
+def dump(measured: Measured, folder: Path, classes: tuple[str, ...]) -> dict[str, File]:
+    """Write the three tables beside the record; returns the record's entries for them."""
+    tables = Tables(measured.detections, measured.truth, measured.images, classes)
+    return {name: describe_file(path) for name, path in write_dump(folder, tables).items()}

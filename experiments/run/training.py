@@ -1,0 +1,350 @@
+"""One run from configuration to record: train, measure, write everything down, whatever happens."""
+
+import dataclasses
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from datasets.dataset import Dataset
+from datasets.sample import Batch
+from detectors.base import AnyDetector
+from experiments.config.run import RunConfig, arm_name, plain_config, read_config
+from experiments.engine import distributed
+from experiments.engine.fit import Fit, Fitted
+from experiments.engine.guards import LostRankError, explained
+from experiments.engine.machine import prepared
+from experiments.engine.stopping import Interrupted, Stop, raise_on_signals
+from experiments.errors import ConfigError, GuardError, UsageError
+from experiments.memory import peak_memory
+from experiments.record.origin import config_hash
+from experiments.record.record import (
+    RECORD_FILE,
+    CurveWriter,
+    Data,
+    Failure,
+    LossFacts,
+    RunRecord,
+    Seconds,
+    Split,
+    load_record,
+    read_metrics,
+    start_record,
+    timestamp,
+    write_record,
+)
+from experiments.run.assembly import (
+    Splits,
+    batches_from,
+    build_detector,
+    fit_plan,
+    loader_workers,
+    open_splits,
+)
+from experiments.run.loss_preparation import prepare_loss
+from experiments.run.progress import TrainProgress
+from experiments.tracking.wandb import Tracker, open_tracker
+from experiments.validating import Validation, image_paths
+from experiments.yaml_source import parse_overrides
+from losses.base import ScheduledLoss
+
+_WHY = {
+    Stop.PATIENCE: "no better validation for as long as train.patience allows; stopped",
+    Stop.SECONDS: "train.seconds is used up; stopped",
+}
+PROBLEMS_SHOWN = 5
+DIFFERENCES_SHOWN = 3
+
+
+def default_folder(path: Path, config: RunConfig) -> Path:
+    """`runs/<config>-<hash>-seed<n>`: another configuration or seed gets another folder."""
+    short = config_hash(plain_config(config))[:8]
+    return Path("runs") / f"{path.parent.name}-{path.stem}-{short}-seed{config.seed}"
+
+
+def train_run(config: RunConfig, folder: Path, overrides: Sequence[str] = ()) -> RunRecord:
+    """Train and measure one run in `folder`, going on where an earlier sitting stopped.
+
+    A finished run is returned as it is. A failed one leaves its record with the error, which is
+    also
+    printed; errors of the user's making (bad data, bad values) are raised after that.
+    """
+    finished = _finished(folder, config)
+    if finished is not None:
+        print(f"{folder}: already finished; its record stands", file=sys.stderr)
+        return finished
+    train = config.train
+    with (
+        prepared(train.threads, train.deterministic),
+        distributed.joined(train.timeout, folder),
+        raise_on_signals(),
+    ):
+        return _recorded_run(config, folder, overrides)
+
+
+def _recorded_run(config: RunConfig, folder: Path, overrides: Sequence[str]) -> RunRecord:
+    """The run with its record, which the first rank alone writes, whatever happens."""
+    record = start_record(
+        id=folder.name,
+        arm=arm_name(config),
+        config=plain_config(config),
+        seed=config.seed,
+        overrides=parse_overrides(overrides),
+    )
+    began = time.perf_counter()
+    mirrors: list[Tracker] = []  # one, once there are data to train on
+    try:
+        _write(folder, record)  # in here: a signal may come as soon as there is a record
+        record = _train_and_measure(config, folder, record, mirrors)
+    except Interrupted:
+        record = dataclasses.replace(record, status="interrupted")
+    except Exception as error:
+        told = _told(error, config, folder)
+        record = dataclasses.replace(record, status="failed", error=_failure(told, error))
+        distributed.leave_trace(folder, told)
+        if isinstance(told, ValueError):
+            raise UsageError(str(told)) from error
+        _tell(told, error)
+    finally:
+        seconds = dataclasses.replace(record.seconds, total=time.perf_counter() - began)
+        memory = peak_memory(loader_workers(config))
+        record = dataclasses.replace(record, finished=timestamp(), seconds=seconds, memory=memory)
+        _write_last(folder, record)
+        for tracker in mirrors:
+            tracker.finish(record)
+    return record
+
+
+def _train_and_measure(
+    config: RunConfig, folder: Path, record: RunRecord, mirrors: list[Tracker]
+) -> RunRecord:
+    with distributed.in_turn():
+        splits = open_splits(config)
+    data = _describe(splits)
+    detector = build_detector(config, splits.train.classes)
+    loss, facts = _prepared(config, splits, detector)
+    record = dataclasses.replace(record, data=data, loss=facts)
+    _write(folder, record)
+    if not distributed.is_first():
+        fitted = _fit(config, folder, splits, detector, loss, [], Validation(config))
+        return _measured(config, folder, _ended(record, fitted), splits, fitted)
+    _tell_problems(data)
+    tracker = open_tracker(
+        config.tracking.wandb,
+        folder,
+        project=config.tracking.project,
+        group=record.arm,
+        config=record.config,
+    )
+    mirrors.append(tracker)
+    with CurveWriter(folder) as curves:
+        fitted = _followed(config, folder, record, splits, detector, loss, curves, tracker)
+    return _measured(config, folder, _with_curves(record, folder, fitted), splits, fitted)
+
+
+def _prepared(
+    config: RunConfig, splits: Splits, detector: AnyDetector
+) -> tuple[ScheduledLoss, LossFacts]:
+    first: Batch | None = None
+    if config.train.match_gradient:
+        first = next(iter(batches_from(config, splits.train, detector, 0)))
+    return prepare_loss(config, splits.train, detector, first)
+
+
+def _followed(
+    config: RunConfig,
+    folder: Path,
+    record: RunRecord,
+    splits: Splits,
+    detector: AnyDetector,
+    loss: ScheduledLoss,
+    curves: CurveWriter,
+    tracker: Tracker,
+) -> Fitted:
+    """Fit, with its numbers on disk, in the mirror and on the terminal."""
+
+    def mirror(row: dict[str, float | None]) -> None:
+        tracker.log(row, int(row["iteration"] or 0))
+
+    def tracked(iteration: int, metrics: Mapping[str, Any]) -> None:
+        tracker.validated(metrics, iteration)
+
+    with TrainProgress(record.arm, config.train.iterations) as progress:
+        validation = Validation(config, [curves.validation, progress.validated, tracked])
+        sinks: list[Any] = [curves.point, progress, mirror]
+        return _fit(config, folder, splits, detector, loss, sinks, validation)
+
+
+def _fit(
+    config: RunConfig,
+    folder: Path,
+    splits: Splits,
+    detector: AnyDetector,
+    loss: ScheduledLoss,
+    sinks: list[Any],
+    validation: Validation,
+) -> Fitted:
+    fit = Fit(
+        detector,
+        lambda start: batches_from(config, splits.train, detector, start),
+        folder,
+        fit_plan(config, splits.train.classes, loss),
+        sinks=sinks,
+        validate=validation,
+        file_names=lambda ids: image_paths(splits.train, ids),
+    )
+    return fit.run()
+
+
+def _measured(
+    config: RunConfig, folder: Path, record: RunRecord, splits: Splits, fitted: Fitted
+) -> RunRecord:
+    if not fitted.finished:
+        return record
+    from experiments.run.measuring import dump, measure  # with pandas, which training needs not
+
+    measured = measure(config, fitted.detector, splits.measured, splits.measured_name)
+    if not distributed.is_first():
+        return dataclasses.replace(record, status="finished")
+    files = dump(measured, folder, splits.measured.classes)
+    seconds = dataclasses.replace(record.seconds, evaluate=measured.seconds)
+    metrics = read_metrics(measured.metrics)
+    print(
+        f"{record.arm}: {metrics.voc07_map:.2f} mAP (VOC07), {metrics.coco_ap:.2f} AP (COCO) "
+        f"on {len(splits.measured)} {splits.measured_name} images"
+        if metrics.voc07_map is not None and metrics.coco_ap is not None
+        else f"{record.arm}: no objects to measure on",
+        file=sys.stderr,
+    )
+    return dataclasses.replace(
+        record, status="finished", metrics=metrics, files=files, seconds=seconds
+    )
+
+
+def _with_curves(record: RunRecord, folder: Path, fitted: Fitted) -> RunRecord:
+    """The record with what its curves file holds, rows of earlier sittings included."""
+    running = load_record(folder)
+    return dataclasses.replace(
+        _ended(record, fitted), curves=running.curves, validations=running.validations
+    )
+
+
+def _ended(record: RunRecord, fitted: Fitted) -> RunRecord:
+    early = fitted.stop in (Stop.PATIENCE, Stop.SECONDS)
+    if early and distributed.is_first():
+        print(f"{record.arm}: {_WHY[fitted.stop]} at iteration {fitted.iteration}", file=sys.stderr)
+    return dataclasses.replace(
+        record,
+        status="interrupted",
+        ended=fitted.stop.name.lower() if early else None,
+        seconds=Seconds(train=fitted.seconds),
+    )
+
+
+def _finished(folder: Path, config: RunConfig) -> RunRecord | None:
+    if not (folder / RECORD_FILE).is_file():
+        return None
+    record = load_record(folder)
+    differing = list(_differing(_with_defaults(record.config), plain_config(config)))
+    if differing:
+        more = "; ..." if len(differing) > DIFFERENCES_SHOWN else ""
+        raise UsageError(
+            f"{folder}: holds a run of another configuration "
+            f"({'; '.join(differing[:DIFFERENCES_SHOWN])}{more}): choose another --out, or remove "
+            "the folder"
+        )
+    return record if record.status == "finished" else None
+
+
+def _with_defaults(config: dict[str, Any]) -> dict[str, Any]:
+    """A recorded configuration with the keys that did not exist when it ran, at their defaults."""
+    try:
+        return plain_config(read_config(config))
+    except ConfigError:
+        return config
+
+
+def _differing(old: Any, new: Any, key: str = "") -> Iterator[str]:
+    """What differs between two configurations, as `key: then, now`."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in sorted(old.keys() | new.keys()):
+            yield from _differing(old.get(name), new.get(name), f"{key}.{name}".strip("."))
+    elif old != new:
+        yield f"{key}: {old!r} there, {new!r} now"
+
+
+def _describe(splits: Splits) -> Data:
+    described = {"train": splits.train, splits.measured_name: splits.measured}
+    problems = [str(problem) for dataset in described.values() for problem in dataset.problems]
+    return Data(
+        classes=splits.train.classes,
+        problems=tuple(problems),
+        **{name: _split(dataset) for name, dataset in described.items()},
+    )
+
+
+def _split(dataset: Dataset) -> Split:
+    labels = [dataset.annotation(index) for index in range(len(dataset))]
+    ignored = sum(int(label.ignore_N.sum()) for label in labels)
+    objects = sum(len(label.ignore_N) for label in labels) - ignored
+    return Split(images=len(dataset), objects=objects, ignored=ignored, hash=dataset.content_hash())
+
+
+def _tell_problems(data: Data) -> None:
+    for problem in data.problems[:PROBLEMS_SHOWN]:
+        print(f"label: {problem}", file=sys.stderr)
+    more = len(data.problems) - PROBLEMS_SHOWN
+    if more > 0:
+        print(
+            f"label: {more} more; all are in {RECORD_FILE} and in the 'doctor' verb's list",
+            file=sys.stderr,
+        )
+
+
+def _write(folder: Path, record: RunRecord) -> None:
+    if distributed.is_first():
+        write_record(folder, record)
+
+
+def _write_last(folder: Path, record: RunRecord) -> None:
+    """The record as it ends; on a full disk the one of the beginning stands."""
+    try:
+        _write(folder, record)
+    except OSError as error:
+        print(
+            f"{folder / RECORD_FILE}: the end of this run is not in it: {error.strerror}",
+            file=sys.stderr,
+        )
+
+
+def _told(error: Exception, config: RunConfig, folder: Path) -> Exception:
+    """The error as the record and the user are told of it."""
+    if distributed.is_lost_rank(error):
+        return distributed.lost_rank(error, folder)
+    train = config.train
+    return explained(
+        error,
+        f"Lower train.batch_size ({train.batch_size}; raise train.accumulate, {train.accumulate} "
+        "now, by as much and the update stays the same), the input's size, or train.workers; "
+        f"train.precision=bfloat16 ({train.precision} now) halves what the network keeps, "
+        f"train.cache_images ({train.cache_images} now) decides what the images keep",
+        folder / RECORD_FILE,
+    )
+
+
+def _tell(told: Exception, error: Exception) -> None:
+    """A guard's words alone, anything else with its traceback; a rank that only missed another
+    leaves the telling to it.
+    """
+    if not isinstance(told, GuardError):
+        traceback.print_exception(error)
+    elif distributed.is_first() or not isinstance(told, LostRankError):
+        print(f"error: {told}", file=sys.stderr)
+
+
+def _failure(told: BaseException, error: BaseException) -> Failure:
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return Failure(type=type(told).__name__, message=str(told), where=where)

@@ -1,0 +1,76 @@
+"""What a mirror of a run has and lacks: the rows of its curves and the state between sittings."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from experiments.record.files import write_text
+from experiments.record.record import CURVES_FILE, RunRecord, read_curves
+
+STATE_FILE = "mirror.json"
+
+Row = dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Which rows earlier sittings have mirrored: the last iteration by segment (a W&B folder).
+
+    `owed`: the server lacks something of a sitting that was online.
+    """
+
+    id: str
+    segments: dict[str, int]
+    owed: bool = False
+
+
+def rows_so_far(folder: Path) -> list[tuple[int, Row]]:
+    """Each iteration that earlier sittings recorded, with its numbers; validations as `val/...`."""
+    if not (folder / CURVES_FILE).is_file():
+        return []
+    points, validations = read_curves(folder / CURVES_FILE)
+    rows: dict[int, Row] = {}
+    for point in points:
+        rows[int(point["iteration"] or 0)] = numbers(point)
+    for validation in validations:
+        told = validation_row(asdict(validation.metrics))
+        rows.setdefault(validation.iteration, {}).update(told)
+    return sorted(rows.items())
+
+
+def validation_row(metrics: Mapping[str, Any], *, plain: bool = False) -> Row:
+    """The numbers of one validation as `val/...`, and under their own names too if `plain`."""
+    told = numbers(metrics)
+    return {f"val/{name}": value for name, value in told.items()} | (told if plain else {})
+
+
+def summary(record: RunRecord) -> dict[str, Any]:
+    """The record's status and final numbers, which a W&B sweep optimises."""
+    told: dict[str, Any] = {"status": record.status}
+    return told if record.metrics is None else told | numbers(asdict(record.metrics))
+
+
+def numbers(values: Mapping[str, Any]) -> Row:
+    """What of `values` is a defined number."""
+    return {
+        name: value
+        for name, value in values.items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+    }
+
+
+def read_state(folder: Path, fresh_id: str) -> State:
+    """What earlier sittings left in `folder`, or a new state under `fresh_id`."""
+    try:
+        values = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
+        segments = {str(name): int(last) for name, last in values["segments"].items()}
+        return State(str(values["id"]), segments, values.get("owed") is True)
+    except (OSError, ValueError, KeyError, AttributeError):
+        return State(fresh_id, {})
+
+
+def write_state(folder: Path, state: State) -> None:
+    """Keep the state, whole or not at all."""
+    write_text(folder / STATE_FILE, json.dumps(asdict(state), indent=1) + "\n")

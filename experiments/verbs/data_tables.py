@@ -1,0 +1,159 @@
+"""What the data verbs print and draw: tables of statistics and findings, one figure."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from datasets.dataset import Dataset
+from datasets.doctor.examine import KINDS
+from datasets.errors import Finding
+from datasets.stats import Stats
+
+if TYPE_CHECKING:
+    from experiments.imbalance import Imbalance
+
+_MOST_LINES = 40  # of one kind; the rest is counted
+
+
+def print_stats(stats: Mapping[str, Stats]) -> None:
+    """Two tables: totals of each split, and objects of each class in each split."""
+    console = Console()
+    console.print(_totals(stats))
+    console.print(_classes(stats))
+    for name, split in stats.items():
+        if split.unknown:
+            counted = ", ".join(f"{label} {count}" for label, count in split.unknown.items())
+            console.print(f"{name}: objects of classes nobody asked for: {counted}")
+        if split.problems:
+            console.print(f"{name}: {split.problems} bad labels; the doctor names them")
+
+
+def stats_csv(stats: Mapping[str, Stats]) -> str:
+    """One line a split and class: images with it, objects, ignored ones (difficult or crowd).
+
+    A split's first line has no class: its images, and the sums of the others.
+    """
+    import pandas as pd
+
+    columns = ("split", "class", "images", "objects", "ignored")
+    rows = [
+        row
+        for name, split in stats.items()
+        for row in (
+            (name, "", split.images, split.objects, split.ignored),
+            *((name, row.name, row.images, row.objects, row.ignored) for row in split.per_class),
+        )
+    ]
+    text: str = pd.DataFrame(rows, columns=columns).to_csv(index=False, lineterminator="\n")
+    return text
+
+
+def print_imbalance(counted: Mapping[str, "Imbalance"]) -> None:
+    """One line a recipe: anchors and foreground of an image, and one in how many that is."""
+    table = Table("recipe", "images", title="foreground among anchors")
+    for title in ("anchors an image", "foreground an image", "one in"):
+        table.add_column(title, justify="right")
+    for name, counts in counted.items():
+        one_in = "-" if counts.one_in is None else f"{counts.one_in:,.0f}"
+        table.add_row(
+            name,
+            str(counts.images),
+            f"{counts.anchors / counts.images:,.0f}",
+            f"{counts.foreground / counts.images:.1f}",
+            one_in,
+        )
+    Console().print(table)
+
+
+def _totals(stats: Mapping[str, Stats]) -> Table:
+    table = Table("", *stats, title="splits")
+    rows: dict[str, Callable[[Stats], str]] = {
+        "images": lambda s: f"{s.images:,}",
+        "without a box": lambda s: f"{s.empty_images:,}",
+        "objects": lambda s: f"{s.objects:,}",
+        "ignored (difficult, crowd)": lambda s: f"{s.ignored:,}",
+        "small, medium, large": lambda s: f"{s.small:,}, {s.medium:,}, {s.large:,}",
+        "box side, px: 5 %, median, 95 %": lambda s: _three(s.sides),
+        "box width / height: 5 %, median, 95 %": lambda s: _three(s.aspects),
+        "image height, px": lambda s: f"{s.heights[0]} - {s.heights[1]}",
+        "image width, px": lambda s: f"{s.widths[0]} - {s.widths[1]}",
+        "most frequent : rarest class": lambda s: f"{s.imbalance:.1f} : 1",
+    }
+    for title, text in rows.items():
+        table.add_row(title, *(text(split) for split in stats.values()))
+    return table
+
+
+def _three(quantiles: tuple[float, ...]) -> str:
+    if not quantiles:
+        return "-"
+    return ", ".join(f"{quantiles[place]:.3g}" for place in (1, 3, 5))
+
+
+def _classes(stats: Mapping[str, Stats]) -> Table:
+    table = Table("class", title="objects (ignored) in images")
+    for name in stats:
+        table.add_column(name, justify="right")
+    for rows in zip(*(split.per_class for split in stats.values()), strict=True):
+        cells = [
+            f"{row.objects:,}"
+            + (f" ({row.ignored:,})" if row.ignored else "")
+            + f" in {row.images:,}"
+            for row in rows
+        ]
+        table.add_row(rows[0].name, *cells)
+    return table
+
+
+def print_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
+    """One line a finding, the first of each kind in full, then a count of each kind."""
+    if as_json:
+        for finding in findings:
+            print(json.dumps(asdict(finding)))
+        return
+    shown: Counter[str] = Counter()
+    for finding in findings:
+        shown[finding.kind] += 1
+        if shown[finding.kind] <= _MOST_LINES:
+            print(finding)
+    for kind, count in shown.most_common():
+        left = f", {count - _MOST_LINES} not shown: --json gives all" if count > _MOST_LINES else ""
+        print(f"{count} x {kind}: {KINDS[kind]}{left}")
+    if not findings:
+        print("nothing found")
+
+
+def save_figure(path: Path, splits: Mapping[str, Dataset]) -> None:
+    """Objects a class, and sizes of boxes, of all splits."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    classes = next(iter(splits.values())).classes
+    width = 0.8 / len(splits)
+    bins = np.geomspace(4, 1024, 33)
+    for number, (name, data) in enumerate(splits.items()):
+        columns = data.columns
+        counts = np.bincount(columns["label"], minlength=len(classes))
+        places = np.arange(len(classes)) + (number - (len(splits) - 1) / 2) * width
+        left.bar(places, counts, width, label=name)
+        sides = np.sqrt(np.prod(columns["boxes"][:, 2:] - columns["boxes"][:, :2], axis=1))
+        right.hist(sides, bins, histtype="step", label=name)
+    left.set_xticks(range(len(classes)), classes, rotation=60, ha="right")
+    left.set_ylabel("objects")
+    right.set_xscale("log")
+    right.set_xlabel("side of the box, sqrt(width x height), pixels")
+    right.set_ylabel("objects")
+    right.legend()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+    pyplot.close(figure)

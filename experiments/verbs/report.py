@@ -1,0 +1,215 @@
+"""The `report` verb: from the command line to experiments/report. No torch."""
+
+import argparse
+import webbrowser
+from pathlib import Path
+from typing import Any
+
+from experiments.errors import UsageError
+from experiments.record.record import find_records
+from experiments.report.readme import NOTHING, block_of, fill
+from experiments.sweep.study import report_options, study_of
+
+_TEACH = """\
+Make a report of every run at or below DIR, from the records alone: no network, no GPU, and
+nothing is run again.
+
+  python -m experiments report runs/sweep            writes runs/sweep/report/report.html
+  python -m experiments report runs/a runs/b --out study --baseline "yolov2 cross-entropy"
+  python -m experiments report results --readme      also fills the marked block of README.md
+  python -m experiments report runs/demo --gallery docs/gallery    one to commit: records inside
+
+Arms are compared within one detector and one test set. The baseline is the cross-entropy (or
+gamma 0) arm of the same detector unless --baseline names another. A mean needs finished runs;
+failed and stopped ones are listed. With one seed an arm the report says so and calls nothing
+better: give each arm three seeds or more.
+
+Written: report.html (one page, opens from disk), report.md, table.csv, per_class.csv, errors.csv,
+anatomy.csv, runs.csv, table.tex and figures/*.svg.
+"""
+
+_TEACH_VERIFY = """\
+Compute everything in a report again and compare: its tables from the records, the records' metrics
+from their detections, and every file against its hash. Ends with status 1 and names each
+difference, or with status 0.
+
+  python -m experiments verify runs/sweep/report
+"""
+
+
+def add_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add `report` and `verify` to the verbs; each `run` default is the function that carries it
+    out and gives the exit status.
+    """
+    parser = subparsers.add_parser(
+        "report",
+        help="make tables, figures and a page from records",
+        description=_TEACH,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "directories",
+        metavar="DIR",
+        nargs="+",
+        type=Path,
+        help="a run, or a folder of runs at any depth",
+    )
+    parser.add_argument(
+        "--out",
+        metavar="FOLDER",
+        type=Path,
+        help="where to write (default: DIR/report of the first DIR)",
+    )
+    parser.add_argument(
+        "--baseline", metavar="ARM", help="the arm to compare with, by its name in the report"
+    )
+    parser.add_argument(
+        "--metric",
+        metavar="KEY",
+        help="the deciding metric: voc07_map, voc_area_map, coco_ap, coco_ap50 ...",
+    )
+    parser.add_argument(
+        "--question",
+        metavar="TEXT",
+        help="what was asked, as the page's title (default: read from the runs)",
+    )
+    parser.add_argument(
+        "--images",
+        metavar="N",
+        type=int,
+        default=8,
+        help="test images a detector (default 8; 0: none)",
+    )
+    parser.add_argument(
+        "--readme",
+        metavar="FILE",
+        type=Path,
+        nargs="?",
+        const=Path("README.md"),
+        help="fill FILE's marked block (default README.md)",
+    )
+    parser.add_argument(
+        "--gallery",
+        metavar="FOLDER",
+        type=Path,
+        help="write to FOLDER with the records and dumps inside, to be committed",
+    )
+    parser.add_argument(
+        "--in-place",
+        action="store_true",
+        help="with --gallery: leave the records where they are, committed themselves",
+    )
+    parser.add_argument(
+        "--published",
+        metavar="STUDY",
+        action="append",
+        default=[],
+        help="published values to stand beside ours, repeatable: focal-1a to focal-1e, "
+        "yolov2-gamma, yolov2-gamma-544, yolo9000-3",
+    )
+    parser.add_argument(
+        "--study",
+        metavar="FILE",
+        type=Path,
+        help="a sweep file whose x-question, x-baseline and x-published stand for options that are"
+        " not given (default: the sweep.yaml of DIR)",
+    )
+    parser.add_argument("--open", action="store_true", help="open the page in a browser")
+    parser.set_defaults(run=run)
+    _add_verify(subparsers)
+
+
+def _add_verify(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = subparsers.add_parser(
+        "verify",
+        help="check a report against its records and detections",
+        description=_TEACH_VERIFY,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("report", metavar="REPORT", type=Path, help="the folder `report` wrote")
+    parser.add_argument(
+        "--quick", action="store_true", help="do not compute the metrics from the detections again"
+    )
+    parser.set_defaults(run=run_verify)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the report and say where it is.
+
+    Raises:
+        UsageError: the records or options cannot give a report.
+    """
+    from experiments.report import ReportError, write_report
+    from experiments.report.gallery import (
+        make_gallery,  # heavy (figures, parquet): only when it is used
+    )
+
+    if arguments.gallery is not None and arguments.out is not None:
+        raise UsageError("report: --gallery FOLDER is where it is written; leave out --out")
+    if arguments.in_place and arguments.gallery is None:
+        raise UsageError("report: --in-place goes with --gallery")
+    out = arguments.gallery or arguments.out or arguments.directories[0] / "report"
+    if arguments.readme is not None and not _any_record(arguments.directories):
+        write_block(arguments.directories, arguments.readme, out)
+        print(f"{arguments.readme}: no record to tell of yet")
+        return 0
+    options = _options(arguments)
+    try:
+        if arguments.gallery is not None:
+            page = make_gallery(arguments.directories, out, in_place=arguments.in_place, **options)
+        else:
+            page = write_report(arguments.directories, out, **options)
+    except ReportError as error:
+        raise UsageError(str(error)) from None
+    if arguments.readme is not None:
+        write_block(arguments.directories, arguments.readme, out)
+    print(f"report: {page}")
+    if arguments.open:
+        webbrowser.open(page.resolve().as_uri())
+    return 0
+
+
+def _options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What the report is told: by the command line, else by its study."""
+    study = arguments.study or study_of(arguments.directories)
+    told = report_options(study) if study is not None else {}
+    return {
+        "baseline": arguments.baseline or told.get("baseline"),
+        "metric": arguments.metric,
+        "question": arguments.question or told.get("question"),
+        "images": arguments.images,
+        "published": arguments.published or told.get("published", []),
+    }
+
+
+def run_verify(arguments: argparse.Namespace) -> int:
+    """Check a report; 0 where it is sound, 1 where something differs.
+
+    Raises:
+        UsageError: the folder holds no report.
+    """
+    from experiments.report import ReportError
+    from experiments.report.verify import verify
+
+    folder = arguments.report.parent if arguments.report.is_file() else arguments.report
+    try:
+        found = verify(folder, metrics=not arguments.quick)
+    except ReportError as error:
+        raise UsageError(str(error)) from None
+    for line in found:
+        print(line)
+    print(f"verify: {len(found)} differences" if found else "verify: every number is confirmed")
+    return 1 if found else 0
+
+
+def write_block(directories: list[Path], readme: Path, out: Path) -> None:
+    """Fill the marked block of `readme` from the report in `out`, or say that nothing is measured
+    where `directories` hold no record.
+    """
+    page = out / "report.md"
+    words = block_of(page.read_text(encoding="utf-8")) if _any_record(directories) else NOTHING
+    fill(readme, words)
+
+
+def _any_record(directories: list[Path]) -> bool:
+    return any(find_records(directory) for directory in directories if directory.is_dir())

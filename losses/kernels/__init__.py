@@ -1,0 +1,1 @@
+"""The engine room of the focal formulas: eager, fused and compiled."""
