@@ -9,10 +9,10 @@ import torch
 
 from datasets.sample import Batch
 from experiments.config.run import RunConfig
-from experiments.engine.compiling import compile_parts
 from experiments.engine.fit import Plan
+from experiments.engine.machine import compile_parts
 from experiments.engine.optimizer import build_optimizer
-from experiments.engine.step_model import to_device
+from experiments.engine.runner import to_device
 from experiments.engine.update import LOW
 from experiments.run.assembly import batches_from, build_detector, fit_plan, open_splits
 

@@ -30,7 +30,7 @@ from datasets.sample import Batch
 from detectors.yolov2.boxes import to_centres
 from detectors.yolov2.darknet_weights import save_darknet
 from detectors.yolov2.detector import RegionOutput, YOLOv2, YOLOv2Detector
-from experiments.engine.compiling import compile_parts
+from experiments.engine.machine import compile_parts
 
 CLASSES, SIDE = 20, 416
 PACKAGES = ("torch", "lightnet", "onnxruntime", "openvino", "opencv-python-headless")

@@ -16,11 +16,10 @@ from typing import Any, Literal
 import numpy as np
 
 from datasets import index
-from datasets.columns import Array, Columns, pack_text
 from datasets.dataset import Dataset
 from datasets.errors import DataError, nearest
-from datasets.opening import judged
-from datasets.policy import BadLabel, Mark, Policy
+from datasets.index import Array, Columns, pack_text
+from datasets.policy import BadLabel, Mark, Policy, judged
 
 Split = Literal["train", "val", "test"]
 DEEPEST = 64  # an honest instances file nests 6 deep

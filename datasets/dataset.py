@@ -9,12 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from datasets.annotation import Annotation
-from datasets.columns import Array, Columns, text_at
 from datasets.decoding import decode
 from datasets.errors import Finding
-from datasets.index import digest
-from datasets.sample import Sample
+from datasets.index import Array, Columns, digest, text_at
+from datasets.sample import Annotation, Sample
 
 
 class Dataset:

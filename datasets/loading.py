@@ -12,10 +12,9 @@ from typing import Any, Protocol, cast
 import torch
 from torch.utils.data import DataLoader
 
-from datasets.annotation import Annotation
 from datasets.errors import DataError
 from datasets.placement import compose, place_boxes, plan, render
-from datasets.sample import Batch, Sample, collate
+from datasets.sample import Annotation, Batch, Sample, collate
 from datasets.sampling import BatchSampler, Draw, Order
 from datasets.transforms import FILL, Pipeline, mix
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.columns import Array
+from datasets.index import Array
 from datasets.transforms import mix
 
 # Batches whose images are grouped by shape together: enough to fill batches, few enough to mix.

@@ -16,12 +16,11 @@ from typing import Literal
 import numpy as np
 
 from datasets import index, voc_xml
-from datasets.columns import Columns, pack_text
 from datasets.dataset import Dataset
 from datasets.decoding import image_size
 from datasets.errors import DataError, nearest
-from datasets.opening import judged
-from datasets.policy import BadLabel, Mark, Policy
+from datasets.index import Columns, pack_text
+from datasets.policy import BadLabel, Mark, Policy, judged
 from datasets.voc_splits import Entry, read_split
 
 Split = Literal["train", "val", "test"]

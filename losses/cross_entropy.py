@@ -15,7 +15,7 @@ from losses.schedules import Schedule
 class CrossEntropy:
     """Settings of unweighted cross-entropy, sigmoid or softmax.
 
-    fused: compile the kernels; see `losses/fused.py`.
+    fused: compile the kernels; see `losses/kernels/compiled.py`.
 
     >>> import torch
     >>> CrossEntropy().at(0.5).sigmoid(torch.zeros(1, 1), torch.ones(1, 1))

@@ -13,11 +13,20 @@ import torch
 from torch import Tensor
 
 from losses.alpha import ClassFrequency, PaperAlpha
-from losses.checks import compute_dtype, require_floating, require_labels, require_range
+from losses.checks import (
+    Vector,
+    class_vector,
+    compute_dtype,
+    exponent,
+    learns,
+    require_floating,
+    require_labels,
+    require_range,
+    weighing_of,
+)
 from losses.kernels.composed import composed_sigmoid_focal, composed_softmax_focal
 from losses.kernels.sigmoid import SigmoidFocal, one_hot
 from losses.kernels.softmax import SoftmaxFocal
-from losses.parameters import Vector, class_vector, exponent, learns, weighing_of
 from losses.schedules import Schedule, value_at
 
 Reduction = Literal["none", "sum", "mean"]
@@ -44,7 +53,7 @@ def sigmoid_focal_loss(
     class_weights: further weight of the positives of each class [K].
     ignore: bool [..] or [.., K]; loss and gradient are 0 there, whatever the logits.
     reduction: "sum" never holds the unreduced loss; "mean" divides by all elements, ignored or not.
-    fused: use compiled kernels; the first call of a kind takes seconds (`losses/fused.py`).
+    fused: use compiled kernels; the first call of a kind takes seconds (`kernels/compiled.py`).
     Parameters that require a gradient get one, and any torch.compile traces through, by a slower
     route. Raises ValueError on shapes, dtypes or labels that do not fit.
 
@@ -94,7 +103,7 @@ def softmax_focal_loss(
     gamma: one number, a tensor of one element, or [K], read by label.
     ignore, ignore_index: bool of the labels' shape, and a label to ignore: loss and gradient are 0.
     reduction: "mean" divides by the number of labels not ignored, not by the sum of their weights.
-    fused: use compiled kernels; the first call of a kind takes seconds (`losses/fused.py`).
+    fused: use compiled kernels; the first call of a kind takes seconds (`kernels/compiled.py`).
     Raises ValueError on shapes, dtypes or labels that do not fit.
 
     >>> loss = softmax_focal_loss(torch.zeros(1, 2), torch.tensor([0]), gamma=2.0)

@@ -20,7 +20,7 @@ ALLOWED_ROOMS = {
 PLAIN_FILES = {
     "experiments.record",
     "experiments.errors",
-    "experiments.garbage",
+    "experiments.importing",
     "experiments.config.strict",
 }
 ALLOWED_PARTS = {

@@ -18,9 +18,9 @@ from datasets.coco import (
     read_file,
     wrong_field,
 )
-from datasets.columns import Columns, pack_text
 from datasets.doctor.voc import Read
 from datasets.errors import DataError, Finding
+from datasets.index import Columns, pack_text
 from datasets.layouts import coco_splits
 
 

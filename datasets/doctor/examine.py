@@ -14,11 +14,11 @@ from typing import Literal
 
 import numpy as np
 
-from datasets.columns import Columns, text_at
 from datasets.decoding import decode
 from datasets.doctor import coco as doctor_coco
 from datasets.doctor import voc as doctor_voc
 from datasets.errors import DataError, Finding, nearest
+from datasets.index import Columns, text_at
 from datasets.layouts import layout_of
 from datasets.policy import Judged, Policy, judge
 

@@ -20,10 +20,10 @@ from defusedxml.ElementTree import fromstring
 
 from datasets import voc_xml
 from datasets.coco import image_folder, read_document, read_file
-from datasets.columns import text_at
 from datasets.doctor.coco import sound_rows
 from datasets.doctor.examine import Examination, Report, examination
 from datasets.errors import DataError
+from datasets.index import text_at
 from datasets.layouts import coco_splits, layout_of, voc_splits
 from datasets.voc_splits import listed, split_file, split_folder
 

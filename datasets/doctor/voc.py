@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from datasets import voc_xml
-from datasets.columns import Columns
 from datasets.errors import DataError, Finding
+from datasets.index import Columns
 from datasets.layouts import voc_splits
 from datasets.voc import raw_columns
 from datasets.voc_splits import Entry, listed, read_split, split_file, split_folder

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-from datasets.columns import Array
+from datasets.index import Array
 
 OVERSAMPLE = 4
 Point = tuple[float, float]

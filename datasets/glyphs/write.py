@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from datasets.columns import Array
 from datasets.errors import DataError
 from datasets.glyphs.drawing import (
     CLUTTER,
@@ -34,6 +33,7 @@ from datasets.glyphs.drawing import (
     paint,
     shape_mask,
 )
+from datasets.index import Array
 
 VERSION = 1  # raise when the pictures change
 GLYPH_CLASSES: tuple[str, ...] = tuple(sorted(SHAPES))

@@ -13,21 +13,27 @@ from mmengine.runner import Runner
 from detectors.base import AnyDetector
 from experiments.engine import distributed
 from experiments.engine.averaging import Average
-from experiments.engine.best import Best
 from experiments.engine.checkpoint import (
+    Best,
     CheckpointWriter,
     best_good,
     load_checkpoint,
     newest_good,
     remove_leftovers,
 )
-from experiments.engine.compiling import compile_parts
-from experiments.engine.finite import FileNames, FiniteHook, NonFinite
-from experiments.engine.hooks import EveryHook, RowHook, RowSink, ScheduleHook
+from experiments.engine.guards import FileNames, FiniteHook, NonFinite
+from experiments.engine.hooks import (
+    BudgetHook,
+    EveryHook,
+    RowHook,
+    RowSink,
+    ScheduleHook,
+    Stop,
+    stop_on_signals,
+)
+from experiments.engine.machine import compile_parts
 from experiments.engine.optimizer import LearningRate, Optimizer, build_optimizer
-from experiments.engine.runner import build_runner
-from experiments.engine.step_model import StepModel
-from experiments.engine.stopping import BudgetHook, Stop, stop_on_signals
+from experiments.engine.runner import StepModel, build_runner
 from experiments.engine.update import Precision, Update
 from losses.base import ScheduledLoss
 

@@ -1,13 +1,23 @@
-"""What can go wrong in the middle of a training, told with what to change and what is kept."""
+"""What can go wrong in the middle of a training, told with what to change and what is kept.
+
+A loss that is no number: the run stops before it is written down, or the update is left out.
+"""
 
 import errno
+import math
 import shutil
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch import Tensor, nn
 
+from experiments.engine import distributed
 from experiments.errors import GuardError
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -112,3 +122,113 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+
+
+FileNames = Callable[[Sequence[str]], list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class NonFinite:
+    """What to do about a loss (or, with skip, a gradient) that is not finite."""
+
+    policy: Literal["stop", "skip"] = "stop"
+    limit: int = 10  # updates that skip may leave out before the run stops after all
+
+
+class FiniteHook(Hook):
+    """Stops a run whose loss is not a number, or counts the updates that were left out for it.
+
+    `check_every`: losses are read so many iterations at once, which spares a GPU the waiting. They
+    are read before every checkpoint in any case.
+    """
+
+    priority = "HIGH"
+
+    def __init__(
+        self,
+        settings: NonFinite,
+        detector: nn.Module,
+        file_names: FileNames,
+        *,
+        check_every: int = 1,
+    ) -> None:
+        self._settings = settings
+        self._detector = detector
+        self._file_names = file_names
+        self._check_every = 1 if settings.policy == "skip" else check_every
+        self._waiting: list[tuple[int, list[str], Tensor]] = []
+        self._buffers: dict[str, Tensor] = {}
+        self.skipped = 0
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: object = None) -> None:
+        """Remember batch norm's statistics, which the forward pass of a bad batch would spoil."""
+        if self._settings.policy == "skip":
+            self._buffers = {
+                name: buffer.clone() for name, buffer in self._detector.named_buffers()
+            }
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: object = None,
+        outputs: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        """Look at the loss of this update, now or together with later ones."""
+        images = [str(name) for name in data_batch] if isinstance(data_batch, list) else []
+        loss = (outputs or {})["loss"]
+        if self._settings.policy == "skip":
+            if runner.optim_wrapper.skipped:
+                self._skip(batch_idx + 1, images, float(loss))
+            return
+        self._waiting.append((batch_idx + 1, images, loss))
+        if len(self._waiting) >= self._check_every:
+            self.check()
+
+    def check(self) -> None:
+        """Raise NonFiniteError for the first waiting loss that is NaN or infinite on any rank."""
+        if not self._waiting:
+            return
+        losses = torch.stack([loss for _, _, loss in self._waiting]).tolist()
+        waiting, self._waiting = self._waiting, []
+        bad = next((i for i, loss in enumerate(losses) if not math.isfinite(loss)), len(losses))
+        first = len(losses) - distributed.anywhere(len(losses) - bad)
+        if first == len(losses):
+            return
+        iteration, images, _ = waiting[first]
+        loss, files = self._at_fault(images, losses[first])
+        raise non_finite_loss(loss, iteration, files, "The last checkpoint is from before it. ")
+
+    def _skip(self, iteration: int, images: list[str], loss: float) -> None:
+        self.skipped += 1
+        with torch.no_grad():
+            for name, buffer in self._detector.named_buffers():
+                buffer.copy_(self._buffers[name])
+        loss, files = self._at_fault(images, loss)
+        limit = self._settings.limit
+        if self.skipped > limit:
+            told = f"It would be update {self.skipped} left out, train.nonfinite_limit is {limit}. "
+            raise non_finite_loss(loss, iteration, files, told)
+        if distributed.is_first():
+            print(
+                f"iteration {iteration}: loss {loss}; this update is left out "
+                f"({self.skipped} of at most {limit}); images: {', '.join(files)}",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def _at_fault(self, images: list[str], loss: float) -> tuple[float, list[str]]:
+        """The first bad loss of any rank, and the files of the ranks that had one.
+
+        A finite loss everywhere means a gradient that was not: then all files are named.
+        """
+        found: list[tuple[float, list[str]]] = distributed.gathered((loss, images))
+        bad = [pair for pair in found if not math.isfinite(pair[0])] or found
+        return bad[0][0], self._file_names([name for _, names in bad for name in names])
+
+
+def sees_non_finite(losses: Sequence[Tensor], norm: Tensor | None) -> bool:
+    """Whether a loss or the gradient's norm is no number on any rank, told to each alike."""
+    values: list[Any] = [*losses] if norm is None else [*losses, norm]
+    bad = not bool(torch.isfinite(torch.stack(values)).all())
+    return bool(distributed.anywhere(int(bad)))

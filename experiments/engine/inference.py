@@ -7,7 +7,7 @@ import torch
 from datasets.placement import to_original
 from datasets.sample import Batch
 from detectors.base import AnyDetector, Detections
-from experiments.engine.step_model import to_device
+from experiments.engine.runner import to_device
 
 
 def detect_batches(

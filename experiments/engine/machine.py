@@ -1,14 +1,75 @@
-"""How a machine's cores are shared out, and arithmetic that gives the same bits each time."""
+"""How a machine's cores are shared out, and arithmetic that gives the same bits each time.
+
+How much memory this process and its loader workers have held at most.
+"""
 
 import ctypes
 import os
+import re
+import resource
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
+from detectors.base import AnyDetector
+from experiments.errors import UsageError
 from experiments.record.origin import core_count
+from experiments.record.record import Memory
+
+_COMPILERS = ("c++", "g++", "clang++")
+
+
+def compile_parts(detector: AnyDetector, *, frozen: bool = False) -> None:
+    """Compile the parts of the network in place; what joins them, and the loss, run as they are.
+
+    `frozen` is for networks whose weights do not change any more: weights become constants, in the
+    layout that the convolutions want (on a CPU only).
+    """
+    options = {"freezing": True} if frozen else None
+    for name, part in detector.named_children():
+        if name != "normaliser":
+            part.compile(options=options)
+
+
+def check_compiler() -> None:
+    """Raises UsageError where torch.compile has no C++ compiler to work with."""
+    if not any(shutil.which(name) for name in _COMPILERS):
+        raise UsageError(f"--compile: needs a C++ compiler, found none of {', '.join(_COMPILERS)}")
+
+
+MIB = 2**20
+# ru_maxrss is in KiB on Linux and in bytes on macOS.
+_UNIT = 1 if sys.platform == "darwin" else 1024
+_STATUS = Path("/proc/self/status")
+
+
+def peak_memory(workers: int) -> Memory:
+    """The peaks so far, since the process began; `workers` is how many loader processes it has had.
+
+    Without workers the children's peak is left out: those are small commands, and of a command
+    Linux tells at least the size that this process had when it started it.
+    """
+    gpu = torch.cuda.is_available() and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return Memory(
+        process_mib=_own(),
+        worker_mib=_used(resource.RUSAGE_CHILDREN) if workers else None,
+        gpu_mib=round(torch.cuda.max_memory_allocated() / MIB, 1) if gpu else None,
+    )
+
+
+def _own() -> float:
+    """getrusage would count what the process that started this one held at that moment."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", _STATUS.read_text()) if _STATUS.is_file() else None
+    return round(int(found[1]) / 1024, 1) if found else _used(resource.RUSAGE_SELF)
+
+
+def _used(who: int) -> float:
+    return round(resource.getrusage(who).ru_maxrss * _UNIT / MIB, 1)
+
 
 MOST_PROCESSES = 8  # of one rank; more of them decode faster than one network takes images
 MOST_THREADS = 32  # of one rank; convolutions of a few images gain nothing from more

@@ -2,22 +2,171 @@
 file, but for its imports (`__init__.py`).
 
 Verified with mmengine 0.10.7 on torch 2.14: see docs/decisions/0003.
+
+The training loop: one iteration is one update of the weights, whatever is accumulated.
 """
 
+import dataclasses
 import logging
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.hooks import Hook
+from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 from mmengine.utils import ManagerMixin
 from mmengine.visualization import Visualizer
+from torch import Tensor, nn
 
+from datasets.sample import Batch
+from detectors.base import AnyDetector
+from experiments.engine import distributed
 from experiments.engine.distributed import world, wrapper_settings
-from experiments.engine.loop import UpdateLoop
-from experiments.engine.step_model import StepModel
+from experiments.engine.hooks import Stop
+from losses.base import LossTerms
+
+
+def to_device(batch: Batch, device: torch.device, channels_last: bool) -> Batch:
+    """The batch with its tensors on `device`, images in the memory format the network runs in."""
+    moved: dict[str, Any] = {
+        field.name: value.to(device, non_blocking=True)
+        for field in dataclasses.fields(batch)
+        if isinstance(value := getattr(batch, field.name), Tensor)
+    }
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    moved["images_BCHW"] = moved["images_BCHW"].contiguous(memory_format=layout)
+    return dataclasses.replace(batch, **moved)
+
+
+class _ToDevice(nn.Module):
+    """Takes the place of mmengine's data preprocessor, which casts only its own containers."""
+
+    def __init__(self, channels_last: bool) -> None:
+        super().__init__()
+        self.channels_last = channels_last
+        self.register_buffer("where", torch.zeros(0), persistent=False)
+
+    where: Tensor
+
+    def forward(self, data: dict[str, object], training: bool = False) -> dict[str, object]:
+        batch = data["batch"]
+        assert isinstance(batch, Batch)
+        return data | {"batch": to_device(batch, self.where.device, self.channels_last)}
+
+
+class StepModel(BaseModel):
+    """Forward and loss of one batch; keeps the last batch's terms for the log."""
+
+    def __init__(self, detector: AnyDetector, channels_last: bool) -> None:
+        super().__init__(data_preprocessor=_ToDevice(channels_last))
+        self.detector = detector
+
+    def forward(self, batch: Batch, images_seen: int, mode: str = "loss") -> dict[str, Tensor]:
+        """Named terms of the loss; mmengine sums those whose name holds `loss`."""
+        if mode != "loss":
+            raise ValueError(f"mode: only 'loss' is run through the Runner, found {mode!r}")
+        images_BCHW = self.detector.normalise(batch.images_BCHW, batch.content_B2)
+        terms: LossTerms = self.detector.loss(self.detector(images_BCHW), batch, images_seen)
+        named = {"loss_classification": terms.classification, "loss_box": terms.box}
+        if terms.objectness is not None:
+            named["loss_objectness"] = terms.objectness
+        return named | {"foreground": terms.foreground.float()}
+
+
+class UpdateLoop(BaseLoop):
+    """Runs to `iterations`, from wherever a checkpoint left it.
+
+    mmengine's own loop skips data on resume by loading it all again and counts forward passes; here
+    the
+    loader is started at the right batch (`start_iteration`) and only updates are counted.
+    """
+
+    def __init__(
+        self, runner: Runner, dataloader: Any, iterations: int, accumulate: int, batch_size: int
+    ) -> None:
+        super().__init__(runner, dataloader)
+        self._iterations = iterations
+        self._accumulate = accumulate
+        self._images_a_batch: int = batch_size * runner.world_size
+        self._images_elsewhere: int = batch_size * (runner.world_size - 1)
+        self.iteration = 0
+        self.stop = Stop.NONE  # asked for here
+        self.stopped_by = Stop.NONE  # agreed with the other ranks
+        self.batches: Iterator[Batch] | None = None
+
+    @property
+    def iter(self) -> int:
+        """The number of updates done, under the name mmengine's hooks use."""
+        return self.iteration
+
+    @property
+    def max_iters(self) -> int:
+        """The number of updates to do."""
+        return self._iterations
+
+    @property
+    def epoch(self) -> int:
+        """Training is counted in updates alone."""
+        return 0
+
+    @property
+    def max_epochs(self) -> int:
+        """One, for mmengine's hooks."""
+        return 1
+
+    @property
+    def images_seen(self) -> int:
+        """Training images behind the updates done so far, over all ranks."""
+        return self.iteration * self._accumulate * self._images_a_batch
+
+    def run(self) -> Any:
+        """Train until done, or until `stop` is set on any rank, after a whole iteration."""
+        self.runner.optim_wrapper.initialize_count_status(
+            self.runner.model,
+            self.iteration * self._accumulate,
+            self._iterations * self._accumulate,
+        )
+        self.runner.call_hook("before_train")
+        self.batches = iter(self.dataloader)
+        self.runner.model.train()
+        while self.iteration < self._iterations and not self._stopped():
+            self._update()
+        self.runner.call_hook("after_train")
+        return self.runner.model
+
+    def _stopped(self) -> bool:
+        self.stopped_by = Stop(distributed.anywhere(self.stop))
+        return self.stopped_by is not Stop.NONE
+
+    def _update(self) -> None:
+        assert self.batches is not None
+        self.runner.call_hook("before_train_iter", batch_idx=self.iteration, data_batch=None)
+        image_ids: list[str] = []
+        # A detector adds its own batch to what was seen before; the joint batch counts as one.
+        images_here = self.images_seen + self._images_elsewhere
+        outputs: dict[str, Any] = {}
+        for _ in range(self._accumulate):
+            batch = next(self.batches)
+            image_ids.extend(batch.image_ids)
+            terms = self.runner.model.train_step(
+                {"batch": batch, "images_seen": images_here},
+                optim_wrapper=self.runner.optim_wrapper,
+            )
+            images_here += self._images_a_batch
+            for name, value in terms.items():
+                outputs[name] = outputs.get(name, 0) + value.detach() / self._accumulate
+        self.iteration += 1
+        self.runner.call_hook(
+            "after_train_iter",
+            batch_idx=self.iteration - 1,
+            data_batch=image_ids,
+            outputs=outputs,
+        )
+
 
 NO_DEFAULT_HOOKS: dict[str, None] = {
     # Ours stand in their place: rows and checkpoints without pickled objects, schedules without

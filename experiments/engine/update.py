@@ -8,7 +8,7 @@ import torch
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
-from experiments.engine.finite import sees_non_finite
+from experiments.engine.guards import sees_non_finite
 
 Precision = Literal["float32", "bfloat16", "float16"]
 LOW = {"bfloat16": torch.bfloat16, "float16": torch.float16}

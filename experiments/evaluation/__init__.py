@@ -10,8 +10,13 @@ significance.py  two arms, over their seeds          anatomy.py  where the loss 
 verdict.py       what a comparison allows one to say
 """
 
-from experiments.evaluation.collect import DetectionCollector, TruthCollector
-from experiments.evaluation.dump import Tables, read_dump, write_dump
+from experiments.evaluation.dump import (
+    DetectionCollector,
+    Tables,
+    TruthCollector,
+    read_dump,
+    write_dump,
+)
 from experiments.evaluation.summary import evaluate, evaluate_dump
 from experiments.evaluation.tables import Dump, EvaluationError, check
 from experiments.evaluation.voc import PROTOCOLS, VocRules

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments.evaluation.collect import box_areas
+from experiments.evaluation.dump import box_areas
 from experiments.evaluation.tables import (
     CORNERS,
     DETECTION_TYPES,

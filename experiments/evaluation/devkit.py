@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 from defusedxml import ElementTree
 
-from experiments.evaluation.collect import TruthCollector
-from experiments.evaluation.dump import Tables
+from experiments.evaluation.dump import Tables, TruthCollector
 from experiments.evaluation.tables import DETECTION_TYPES, EvaluationError, empty_table
 
 _COLUMNS = ["image_id", "score", "x1", "y1", "x2", "y2"]

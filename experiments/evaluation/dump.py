@@ -2,24 +2,146 @@
 
 Columns and their meaning are in `tables.py`; the class names travel in each file's metadata, so
 that a label can't be read with another data set's names.
+
+Gathering detections and labels image by image into the tables of a dump.
+
+Shapes: D detections, N objects of one image. Boxes are xyxy pixels of the original image
+(`tables.py`).
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import ArrayLike, NDArray
 
 from experiments.evaluation.tables import (
+    CORNERS,
     DETECTION_TYPES,
     IMAGE_TYPES,
     TRUTH_TYPES,
     EvaluationError,
+    empty_table,
     require_columns,
 )
 from experiments.record.files import whole_file
+
+
+class DetectionCollector:
+    """Gathers detections, as a detector gives them for one image after the other."""
+
+    def __init__(self) -> None:
+        self._ids: list[str] = []
+        self._boxes: list[NDArray[Any]] = []
+        self._scores: list[NDArray[Any]] = []
+        self._labels: list[NDArray[Any]] = []
+
+    def add(
+        self, image_id: str, boxes_D4: ArrayLike, scores_D: ArrayLike, labels_D: ArrayLike
+    ) -> None:
+        """Add the detections of one image, in any order; there may be none."""
+        boxes = np.asarray(boxes_D4, dtype=np.float32).reshape(-1, 4)
+        scores = np.asarray(scores_D, dtype=np.float32)
+        labels = np.asarray(labels_D)
+        _same_length(image_id, boxes=boxes, scores=scores, labels=labels)
+        self._ids.append(image_id)
+        self._boxes.append(boxes)
+        self._scores.append(scores)
+        self._labels.append(labels)
+
+    def table(self) -> pd.DataFrame:
+        """All detections so far, in the order they came."""
+        columns = {
+            "image_id": _repeated(self._ids, self._boxes),
+            "label": _joined(self._labels),
+            "score": _joined(self._scores),
+        }
+        return _table(columns | _corners(self._boxes), DETECTION_TYPES)
+
+
+class TruthCollector:
+    """Gathers the labels of a data set, and its images."""
+
+    def __init__(self) -> None:
+        self._images: list[tuple[str, int, int, str]] = []
+        self._boxes: list[NDArray[Any]] = []
+        self._columns: dict[str, list[NDArray[Any]]] = {
+            name: [] for name in ("label", "difficult", "crowd", "area")
+        }
+
+    def add(
+        self,
+        image_id: str,
+        *,
+        width: int,
+        height: int,
+        path: str,
+        boxes_N4: ArrayLike,
+        labels_N: ArrayLike,
+        difficult_N: ArrayLike | None = None,
+        crowd_N: ArrayLike | None = None,
+        area_N: ArrayLike | None = None,
+    ) -> None:
+        """Add one image and its objects; without `area_N` an object's area is that of its box."""
+        boxes = np.asarray(boxes_N4, dtype=np.float32).reshape(-1, 4)
+        none = np.zeros(len(boxes), dtype=np.bool_)
+        columns = {
+            "label": np.asarray(labels_N),
+            "difficult": none if difficult_N is None else np.asarray(difficult_N),
+            "crowd": none if crowd_N is None else np.asarray(crowd_N),
+            "area": box_areas(boxes) if area_N is None else np.asarray(area_N),
+        }
+        _same_length(image_id, boxes=boxes, **columns)
+        self._images.append((image_id, width, height, path))
+        self._boxes.append(boxes)
+        for name, values in columns.items():
+            self._columns[name].append(values)
+
+    def tables(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """The truth table and the images table, in the order they came."""
+        ids = [image[0] for image in self._images]
+        columns = {"image_id": _repeated(ids, self._boxes)} | _corners(self._boxes)
+        columns |= {name: _joined(values) for name, values in self._columns.items()}
+        truth = _table(columns, TRUTH_TYPES)
+        if not self._images:
+            return truth, empty_table(IMAGE_TYPES)
+        return truth, pd.DataFrame(self._images, columns=list(IMAGE_TYPES)).astype(IMAGE_TYPES)
+
+
+def box_areas(boxes_N4: NDArray[Any]) -> NDArray[Any]:
+    """Width times height, in square pixels."""
+    area_N: NDArray[Any] = (boxes_N4[:, 2] - boxes_N4[:, 0]) * (boxes_N4[:, 3] - boxes_N4[:, 1])
+    return area_N
+
+
+def _same_length(image_id: str, **columns: NDArray[Any]) -> None:
+    if len({len(values) for values in columns.values()}) > 1:
+        told = ", ".join(f"{len(values)} {name}" for name, values in columns.items())
+        raise EvaluationError(f"image {image_id!r}: {told}; there must be as many of each")
+
+
+def _repeated(ids: Sequence[str], boxes: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    return np.repeat(np.array(ids, dtype=object), [len(part) for part in boxes])
+
+
+def _joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    return np.concatenate(parts) if parts else np.zeros(0)
+
+
+def _corners(boxes: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    box_R4 = np.concatenate(boxes) if boxes else np.zeros((0, 4))
+    return {name: box_R4[:, i] for i, name in enumerate(CORNERS)}
+
+
+def _table(columns: dict[str, NDArray[Any]], types: dict[str, str]) -> pd.DataFrame:
+    return pd.DataFrame({name: columns[name] for name in types}).astype(types)
+
 
 FILES = {
     "detections": "detections.parquet",

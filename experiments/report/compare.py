@@ -9,10 +9,16 @@ from pathlib import Path
 from experiments.errors import UsageError
 from experiments.evaluation.bootstrap import PairedDifference, paired_bootstrap
 from experiments.evaluation.dump import read_dump
-from experiments.evaluation.significance import ArmDifference, compare_arms, holm
+from experiments.evaluation.significance import (
+    ArmDifference,
+    arms_verdict,
+    compare_arms,
+    holm,
+    p_value_text,
+    runs_verdict,
+)
 from experiments.evaluation.tables import Dump, check
 from experiments.evaluation.text import aligned, number
-from experiments.evaluation.verdict import arms_verdict, p_value_text, runs_verdict
 from experiments.record.record import Metrics, RunRecord, find_records, load_record
 
 METRICS = tuple(

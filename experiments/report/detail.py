@@ -8,15 +8,58 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from experiments.evaluation.anatomy_file import KINDS
+from experiments.evaluation.anatomy import ANATOMY_FILE, KINDS, Anatomy, read_anatomy
 from experiments.evaluation.diagnosis import Diagnosis
-from experiments.report.anatomies import Found, find
+from experiments.evaluation.tables import EvaluationError
 from experiments.report.arms import Arm, Group
 from experiments.report.diagnoses import Diagnoses, foremost, named
 from experiments.report.evidence import FigureItem, item
 from experiments.report.figures import anatomy, calibration, recall, style
 from experiments.report.figures import errors as kinds
-from experiments.report.tables import Metric, fixed
+from experiments.report.figures.errors import KINDS as ERROR_KINDS
+from experiments.report.load import Run
+from experiments.report.tables import Metric, cell, csv_text, escape_markdown, fixed, mean_sd
+
+MOST_SHOWN = 2
+
+
+class Found(NamedTuple):
+    """One run's anatomy."""
+
+    arm: Arm
+    run: Run
+    anatomy: Anatomy
+
+
+def find(arms: Sequence[Arm]) -> tuple[list[Found], list[str]]:
+    """The anatomies of the first arms that have one, of each its lowest seed's, and what is wrong
+    with others.
+    """
+    found: list[Found] = []
+    notes: list[str] = []
+    for arm in arms:
+        for run in arm.finished:
+            anatomy, note = _usable(run)
+            notes += [note] if note else []
+            if anatomy is not None:
+                found.append(Found(arm, run, anatomy))
+                break
+        if len(found) == MOST_SHOWN:
+            break
+    return found, notes
+
+
+def _usable(run: Run) -> tuple[Anatomy | None, str]:
+    try:
+        anatomy = read_anatomy(run.folder)
+    except EvaluationError as error:
+        return None, f"{run.arm} seed {run.seed}: {error}."
+    if anatomy is None:
+        return None, ""
+    if (anatomy.config_hash, anatomy.seed) != (run.config_hash, run.seed):
+        return None, f"{run.arm} seed {run.seed}: its {ANATOMY_FILE} is of another run."
+    return anatomy, ""
+
 
 Diagnosed = Sequence[tuple[Arm, Sequence[Diagnosis]]]
 
@@ -162,3 +205,54 @@ def _loss_part(group: Group, found: Found, place: int) -> LossPart:
     svg = style.svg_of(anatomy.draw, anatomy.anatomy_info(one))
     figure = item(group, f"anatomy-{place + 1}", "Where the loss is", caption, svg)
     return LossPart(found, figure, rows)
+
+
+def errors_csv(details: Sequence[Detail]) -> str:
+    """One line an arm: AP50, calibration error, and of each kind of error the points of AP50 that
+    mending it would gain and how many there are. Empty: not known.
+    """
+    names = ["ap50", "calibration_error"]
+    names += [f"{kind}_{part}" for kind in ERROR_KINDS for part in ("gain", "count")]
+    head = ["detector", "arm", "setting", "seeds"]
+    lines = [head + [f"{name}_{part}" for name in names for part in ("mean", "sd")]]
+    for detail in details:
+        for row in detail.errors:
+            arm = row.arm
+            line = [arm.detector, arm.name, arm.setting, str(row.ap50.seeds)]
+            summaries = [row.ap50, row.calibration]
+            for kind in ERROR_KINDS:
+                summaries += [row.gains[kind], row.counts[kind]]
+            for summary in summaries:
+                line += [cell(summary.mean), cell(summary.sd)]
+            lines.append(line)
+    return csv_text(lines)
+
+
+def anatomy_csv(details: Sequence[Detail]) -> str:
+    """One line a run, gamma and level ("all": every level): shares in percent."""
+    head = ["detector", "arm", "setting", "seed", "gamma", "level"]
+    lines = [head + [f"{kind}_{part}" for part in ("half_loss", "gradient") for kind in KINDS]]
+    for detail in details:
+        for part in detail.losses:
+            arm, run, anatomy = part.found
+            for row in part.rows:
+                line = [arm.detector, arm.name, arm.setting, str(run.seed), f"{row.gamma:g}"]
+                halves = [cell(row.half_foreground), cell(row.half_background)]
+                whole = [cell(row.foreground), cell(100 - row.foreground)]
+                lines.append([*line, "all", *halves, *whole])
+                for name, shares in zip(anatomy.levels, row.levels, strict=True):
+                    lines.append([*line, name, "", "", *(cell(share) for share in shares)])
+    return csv_text(lines)
+
+
+def errors_markdown(detail: Detail) -> str:
+    """GitHub Markdown of one group's kinds of errors; empty where nothing was diagnosed."""
+    if not detail.errors:
+        return ""
+    head = ["arm", "AP50", *ERROR_KINDS, "calibration error"]
+    lines = [head, ["---", *["---:"] * (len(head) - 1)]]
+    for row in detail.errors:
+        cells = [escape_markdown(row.arm.short), fixed(row.ap50.mean)]
+        cells += [mean_sd(row.gains[kind]) for kind in ERROR_KINDS]
+        lines.append([*cells, mean_sd(row.calibration)])
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)

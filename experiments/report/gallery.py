@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.evaluation.anatomy_file import ANATOMY_FILE
+from experiments.evaluation.anatomy import ANATOMY_FILE
 from experiments.record.files import whole_file, write_text
 from experiments.record.record import RECORD_FILE, find_records
 from experiments.report import ReportError, write_report

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.garbage import uncollected
+from experiments.importing import uncollected
 from experiments.record.record import (
     Data,
     Failure,

@@ -18,7 +18,8 @@ from markupsafe import Markup
 from experiments.record.files import write_text
 from experiments.record.origin import file_hash
 from experiments.record.record import RECORD_FILE
-from experiments.report import detail_tables, identity, page, pictures, tables, verdict
+from experiments.report import detail as detail_tables
+from experiments.report import identity, page, pictures, tables, verdict
 from experiments.report import published as published_values
 from experiments.report.arms import Group, make_groups
 from experiments.report.detail import Detail, make_detail

@@ -13,8 +13,8 @@ from datasets.sampling import Order, orientation, repeat_factors
 from detectors.base import AnyDetector
 from experiments.config.run import RunConfig, plain_config
 from experiments.engine import distributed
-from experiments.engine.finite import NonFinite
 from experiments.engine.fit import Plan
+from experiments.engine.guards import NonFinite
 from experiments.engine.machine import loader_processes
 from experiments.errors import UsageError
 from losses.base import ScheduledLoss

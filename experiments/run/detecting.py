@@ -17,8 +17,8 @@ from datasets.sample import Batch, Sample, collate
 from detectors.base import AnyDetector, Detections
 from experiments.config.run import RunConfig, read_config
 from experiments.engine.checkpoint import find_checkpoint
-from experiments.engine.compiling import check_compiler, compile_parts
 from experiments.engine.inference import detect_batches, found_by
+from experiments.engine.machine import check_compiler, compile_parts
 from experiments.errors import UsageError
 from experiments.evaluation import DetectionCollector
 from experiments.evaluation.devkit import write_detections

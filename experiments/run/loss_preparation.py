@@ -14,7 +14,7 @@ from datasets.dataset import Dataset
 from datasets.sample import Batch
 from detectors.base import AnyDetector
 from experiments.config.run import RunConfig
-from experiments.engine.step_model import to_device
+from experiments.engine.runner import to_device
 from experiments.record.record import LossFacts
 from losses.alpha import ClassFrequency
 from losses.base import ClassificationLoss, LossTerms, ScheduledLoss

@@ -15,10 +15,9 @@ from experiments.config.run import RunConfig, arm_name, plain_config, read_confi
 from experiments.engine import distributed
 from experiments.engine.fit import Fit, Fitted
 from experiments.engine.guards import LostRankError, explained
-from experiments.engine.machine import prepared
-from experiments.engine.stopping import Interrupted, Stop, raise_on_signals
+from experiments.engine.hooks import Interrupted, Stop, raise_on_signals
+from experiments.engine.machine import peak_memory, prepared
 from experiments.errors import ConfigError, GuardError, UsageError
-from experiments.memory import peak_memory
 from experiments.record.origin import config_hash
 from experiments.record.record import (
     RECORD_FILE,
@@ -44,9 +43,9 @@ from experiments.run.assembly import (
     open_splits,
 )
 from experiments.run.loss_preparation import prepare_loss
+from experiments.run.measuring import Validation, image_paths
 from experiments.run.progress import TrainProgress
 from experiments.tracking.wandb import Tracker, open_tracker
-from experiments.validating import Validation, image_paths
 from experiments.yaml_source import parse_overrides
 from losses.base import ScheduledLoss
 

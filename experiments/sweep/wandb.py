@@ -28,9 +28,8 @@ from experiments.record.record import (
     changed_files,
     load_record,
 )
-from experiments.sweep.opening import COPY
 from experiments.sweep.space import Sweep
-from experiments.sweep.state import TRIALS
+from experiments.sweep.state import COPY, TRIALS
 
 DEFAULT_PROJECT = "softgamma"  # as of the runs themselves, `tracking.project`
 Say = Callable[[str], None]

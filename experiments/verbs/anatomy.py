@@ -64,9 +64,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--images: must be at least 1, found {arguments.images}")
     if any(gamma < 0 for gamma in arguments.gamma or ()):
         raise UsageError(f"--gamma: must be >= 0, found {min(arguments.gamma)}")
-    from experiments.evaluation.anatomy_file import write_anatomy
-    from experiments.evaluation.anatomy_text import anatomy_text
+    from experiments.evaluation.anatomy import write_anatomy
     from experiments.evaluation.tables import EvaluationError
+    from experiments.evaluation.text import anatomy_text
 
     try:
         anatomy, folder = _anatomy(arguments)
@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _anatomy(arguments: argparse.Namespace) -> tuple[Any, Path]:
     """The anatomy, and the folder of the run that it is of."""
-    from experiments.anatomising import anatomise
+    from experiments.probes.anatomy import anatomise
 
     recipe = arguments.model[0] if len(arguments.model) == 2 else None
     return anatomise(

@@ -299,7 +299,7 @@ def _stats(arguments: argparse.Namespace) -> int:
 
 def _print_imbalance(arguments: argparse.Namespace, dataset: "Dataset") -> None:
     from experiments.config.run import load_config
-    from experiments.imbalance import Imbalance, count_foreground
+    from experiments.probes.cost import Imbalance, count_foreground
     from experiments.verbs.data_tables import print_imbalance
 
     counted: dict[str, Imbalance] = {}

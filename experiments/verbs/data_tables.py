@@ -17,7 +17,7 @@ from datasets.errors import Finding
 from datasets.stats import Stats
 
 if TYPE_CHECKING:
-    from experiments.imbalance import Imbalance
+    from experiments.probes.cost import Imbalance
 
 _MOST_LINES = 40  # of one kind; the rest is counted
 

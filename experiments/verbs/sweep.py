@@ -15,14 +15,12 @@ from typing import Any
 from rich.console import Console
 
 from experiments.errors import ConfigError, UsageError
-from experiments.sweep.bayes import require_optuna
 from experiments.sweep.command import expand, written
 from experiments.sweep.coordinator import Coordinator, Options, shown
 from experiments.sweep.cost import make_plan, runs_below, told
 from experiments.sweep.executors.warm import ENV, warm_words
 from experiments.sweep.ledger import Ledger, holder, read_events
-from experiments.sweep.opening import COPY, open_state
-from experiments.sweep.proposals import first_points
+from experiments.sweep.proposals import first_points, require_optuna
 from experiments.sweep.space import (
     Check,
     Parameters,
@@ -31,7 +29,7 @@ from experiments.sweep.space import (
     grid_points,
     read_sweep,
 )
-from experiments.sweep.state import State, fold
+from experiments.sweep.state import COPY, State, fold, open_state
 from experiments.sweep.table import (
     LiveTable,
     PlainLines,

@@ -88,8 +88,7 @@ def _is_config(word: str) -> bool:
 
 def _train(arguments: argparse.Namespace) -> int:
     path, overrides = config_argument(arguments)
-    from experiments.garbage import uncollected
-    from experiments.importing import without
+    from experiments.importing import uncollected, without
 
     with uncollected(), without("wandb"):  # timm's log would open it, .6 s
         from experiments.config.run import load_config

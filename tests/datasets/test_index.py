@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from datasets import VOC, voc_xml
-from datasets.columns import Columns, pack_text, read_columns, text_at, write_columns
 from datasets.dataset import Dataset
+from datasets.index import Columns, pack_text, read_columns, text_at, write_columns
 
 Make = Callable[..., Path]
 CAT = {"name": "cat", "box": (11, 6, 30, 25)}

@@ -20,7 +20,7 @@ from detectors.retinanet.head import Head
 from detectors.retinanet.pyramid import Pyramid
 from detectors.yolov2.darknet19 import TinyDarknet
 from experiments.errors import UsageError
-from experiments.evaluation.anatomy_file import KINDS, Anatomy, read_anatomy
+from experiments.evaluation.anatomy import KINDS, Anatomy, read_anatomy
 from experiments.probes.anatomy import answers, gradient_weights, levels_of, probe
 from experiments.verbs import anatomy as anatomy_verbs
 

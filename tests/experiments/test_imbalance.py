@@ -8,7 +8,7 @@ import pytest
 from experiments.__main__ import main
 from experiments.config.run import load_config
 from experiments.errors import ConfigError
-from experiments.imbalance import count_foreground
+from experiments.probes.cost import count_foreground
 from experiments.run.assembly import _order, build_detector, open_splits
 
 CONFIGS = Path(__file__).parents[2] / "configs/glyphs"

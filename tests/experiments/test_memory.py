@@ -6,14 +6,14 @@ from pathlib import Path
 
 import torch
 
-from experiments.memory import peak_memory
+from experiments.engine.machine import peak_memory
 
 CHECKOUT = Path(__file__).parents[2]
 # A process that holds 300 MiB for a moment, then a child that holds 500.
 CHILD = "import numpy; numpy.ones(500 << 20, dtype='uint8')"
 PROCESS = f"""
 import subprocess, sys, numpy, torch
-from experiments.memory import peak_memory
+from experiments.engine.machine import peak_memory
 before = peak_memory(0)
 numpy.ones(300 << 20, dtype='uint8')
 after = peak_memory(0)

@@ -252,7 +252,10 @@ def test_versions_are_those_that_would_be_imported() -> None:
 
 
 def test_reading_records_imports_no_torch() -> None:
-    code = "import sys, experiments.record.record; print('torch' in sys.modules, 'mmengine' in sys.modules)"
+    code = (
+        "import sys, experiments.record.record; "
+        "print('torch' in sys.modules, 'mmengine' in sys.modules)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )

@@ -22,14 +22,14 @@ def first_iteration(loop):
     raise SystemExit(0)
 
 from contextlib import contextmanager
-from experiments import garbage
+from experiments import importing as garbage
 imports = garbage.uncollected
 
 @contextmanager
 def imports_then_watch():
     with imports():
         yield
-    from experiments.engine import loop
+    from experiments.engine import runner as loop
     loop.UpdateLoop._update = first_iteration
 
 garbage.uncollected = imports_then_watch

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.evaluation.collect import DetectionCollector, TruthCollector
-from experiments.evaluation.dump import Tables, write_dump
+from experiments.evaluation.dump import DetectionCollector, Tables, TruthCollector, write_dump
 from experiments.evaluation.summary import evaluate
 from experiments.record.record import (
     describe_file,

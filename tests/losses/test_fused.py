@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-import losses.fused
+import losses.kernels.compiled
 from losses.focal import Focal, sigmoid_focal_loss, softmax_focal_loss
 from losses.schedules import Linear
 
@@ -38,7 +38,7 @@ def assert_same(loss_of, logits: Tensor, upstream: str = "dense") -> None:
     """Eager and fused agree to a millionth, and the fused ones were compiled."""
     eager = value_and_slope(lambda x: loss_of(x, False), logits, upstream)
     fused = value_and_slope(lambda x: loss_of(x, True), logits, upstream)
-    assert losses.fused._availability.reason is None
+    assert losses.kernels.compiled._availability.reason is None
     for mine, other in zip(fused, eager, strict=True):
         assert mine.dtype == other.dtype
         tolerance = 1e-6 if mine.dtype == torch.float32 else 1e-2  # one rounding to half precision
@@ -160,8 +160,8 @@ def test_a_failed_compilation_is_told_once_and_never_tried_again(monkeypatch) ->
         tried.append(function)
         raise RuntimeError("no compiler\nlong trace")
 
-    monkeypatch.setattr(losses.fused, "_compiled", refuse)
-    monkeypatch.setattr(losses.fused._availability, "reason", None)
+    monkeypatch.setattr(losses.kernels.compiled, "_compiled", refuse)
+    monkeypatch.setattr(losses.kernels.compiled._availability, "reason", None)
     logits, targets = torch.zeros(2, 3), torch.ones(2, 3)
     with pytest.warns(RuntimeWarning, match=r"runs eagerly \(no compiler\)$"):
         first = sigmoid_focal_loss(logits, targets, fused=True)

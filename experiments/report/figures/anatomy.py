@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from experiments.evaluation.anatomy_file import KINDS, POINTS, Anatomy
+from experiments.evaluation.anatomy import KINDS, POINTS, Anatomy
 from experiments.report.figures import style
 
 

@@ -22,7 +22,7 @@ import socket
 import sys
 from typing import Any
 
-from experiments.garbage import uncollected
+from experiments.importing import uncollected
 
 MOST_BYTES = 1 << 20  # of a request: a command line and an environment
 GO = b"g"

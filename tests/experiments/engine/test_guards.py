@@ -12,12 +12,11 @@ import pytest
 import torch
 
 from experiments.config.run import RunConfig, load_config
-from experiments.engine.best import Best
-from experiments.engine.checkpoint import best_good, load_checkpoint, newest_good
+from experiments.engine.checkpoint import Best, best_good, load_checkpoint, newest_good
 from experiments.engine.fit import Fit
 from experiments.engine.guards import NonFiniteError, non_finite
 from experiments.run.assembly import batches_from, build_detector, fit_plan, open_splits
-from experiments.validating import image_paths
+from experiments.run.measuring import image_paths
 
 
 def fit(config: RunConfig, folder: Path, poisoned: set[int]) -> tuple[Fit, list[dict[str, Any]]]:

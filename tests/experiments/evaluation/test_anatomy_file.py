@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.evaluation import EvaluationError
-from experiments.evaluation.anatomy import gradient_share, loss_curve
-from experiments.evaluation.anatomy_file import (
+from experiments.evaluation.anatomy import (
     ANATOMY_FILE,
     BINS,
     KINDS,
@@ -16,11 +15,13 @@ from experiments.evaluation.anatomy_file import (
     Anatomy,
     LogitCounts,
     bin_of,
+    gradient_share,
+    loss_curve,
     read_anatomy,
     shares_of,
     write_anatomy,
 )
-from experiments.evaluation.anatomy_text import anatomy_text
+from experiments.evaluation.text import anatomy_text
 
 GAMMAS = (0.0, 0.5, 2.0, 5.0)
 

@@ -12,8 +12,8 @@ from experiments.evaluation.bootstrap import (
     paired_bootstrap,
     resampled_map,
 )
+from experiments.evaluation.significance import runs_verdict
 from experiments.evaluation.tables import Dump
-from experiments.evaluation.verdict import runs_verdict
 from experiments.evaluation.voc import rank, voc_average_precision
 
 FORMS = ("voc07", "area")

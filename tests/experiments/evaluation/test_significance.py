@@ -8,15 +8,16 @@ from scipy import stats
 
 from experiments.evaluation import EvaluationError
 from experiments.evaluation.significance import (
+    arms_verdict,
     bootstrap_t_interval,
     compare_arms,
     holm,
+    p_value_text,
     permutation_test,
     power,
     seeds_needed,
     welch,
 )
-from experiments.evaluation.verdict import arms_verdict, p_value_text
 
 A = [71.2, 70.8, 71.9, 71.4]
 B = [72.0, 72.9, 71.8, 72.6, 72.2]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.evaluation.anatomy_file import (
+from experiments.evaluation.anatomy import (
     BINS,
     Anatomy,
     LogitCounts,

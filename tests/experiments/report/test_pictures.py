@@ -8,8 +8,7 @@ import pytest
 
 from experiments.report.arms import make_groups
 from experiments.report.load import load_runs
-from experiments.report.matching import Boxes, best_threshold, match, overlaps
-from experiments.report.pictures import choose
+from experiments.report.pictures import Boxes, best_threshold, choose, match, overlaps
 
 
 def boxes(rows: list[list[float]], labels: list[int], value: list[float]) -> Boxes:

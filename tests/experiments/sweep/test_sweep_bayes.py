@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from experiments.errors import UsageError
-from experiments.sweep.bayes import require_optuna
-from experiments.sweep.proposals import propose
+from experiments.sweep.proposals import propose, require_optuna
 from experiments.sweep.space import Sweep, read_sweep
 from experiments.sweep.state import State, fold
 
