@@ -39,7 +39,7 @@ OWED = {  # breaches that a change under way mends
     ("experiments/config/run.py", "experiments.engine.optimizer"),
     ("experiments/record/record.py", "experiments.config.strict"),
     ("experiments/run/detecting.py", "experiments.probes.cost"),
-    ("experiments/run/training.py", "experiments.yaml_source"),
+    ("experiments/probes/pace.py", "experiments.sweep.study_costs"),
 }
 FOREIGN = {
     "wandb": ("experiments/tracking/wandb.py", "experiments/sweep/wandb.py"),

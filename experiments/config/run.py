@@ -14,8 +14,8 @@ from datasets import DATASETS
 from datasets.transforms import FITS, Transforms
 from detectors import ASSIGNERS, BACKBONES, DETECTORS, REGIONS
 from experiments.config.strict import Choice, Reader
+from experiments.config.yaml_source import read_source
 from experiments.engine.optimizer import LearningRate, Optimizer
-from experiments.yaml_source import read_source
 from losses import LOSSES, NORMALISERS, SCHEDULES
 from losses.base import ScheduledLoss
 

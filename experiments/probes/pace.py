@@ -34,7 +34,7 @@ from experiments.run.assembly import (
     open_splits,
 )
 from experiments.run.loss_preparation import prepare_loss
-from experiments.study_costs import Pace
+from experiments.sweep.study_costs import Pace
 
 STEPS = 5  # the first one or two warm up allocators and choose kernels
 TEST_BATCHES = 2

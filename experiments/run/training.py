@@ -12,6 +12,7 @@ from datasets.dataset import Dataset
 from datasets.sample import Batch
 from detectors.base import AnyDetector
 from experiments.config.run import RunConfig, arm_name, plain_config, read_config
+from experiments.config.yaml_source import parse_overrides
 from experiments.engine import distributed
 from experiments.engine.fit import Fit, Fitted
 from experiments.engine.guards import LostRankError, explained
@@ -46,7 +47,6 @@ from experiments.run.loss_preparation import prepare_loss
 from experiments.run.measuring import Validation, image_paths
 from experiments.run.progress import TrainProgress
 from experiments.tracking.wandb import Tracker, open_tracker
-from experiments.yaml_source import parse_overrides
 from losses.base import ScheduledLoss
 
 _WHY = {

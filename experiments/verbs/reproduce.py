@@ -202,8 +202,8 @@ def reproduce(arguments: argparse.Namespace) -> int:
     Raises:
         UsageError: nobody can be asked and `--yes` was not given.
     """
-    from experiments.study_costs import paces_on_record, study_cost, told
     from experiments.sweep.space import read_sweep
+    from experiments.sweep.study_costs import paces_on_record, study_cost, told
     from experiments.verbs.reproduce import out_folder, resolved, run_study, study_file
 
     if arguments.jobs < 1:

@@ -14,9 +14,9 @@ import yaml
 
 from experiments.errors import UsageError
 from experiments.record import origin as provenance
-from experiments.study_costs import Pace, kind_of, paces_on_record, study_cost, told
 from experiments.sweep.space import read_sweep
 from experiments.sweep.study import report_options
+from experiments.sweep.study_costs import Pace, kind_of, paces_on_record, study_cost, told
 from experiments.verbs import reproduce as study_verbs
 from experiments.verbs.reproduce import out_folder, resolved, study_file
 

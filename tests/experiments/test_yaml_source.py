@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from experiments.config.yaml_source import read_source
 from experiments.errors import ConfigError
-from experiments.yaml_source import read_source
 
 
 def write(folder: Path, name: str, text: str) -> Path:
