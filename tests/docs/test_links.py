@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 _PATH = re.compile(
     r"\b(?:configs|docs|benchmarks|detectors|losses|datasets|experiments|tests)/[\w/.-]+"

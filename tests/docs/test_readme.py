@@ -7,7 +7,7 @@ from pathlib import Path
 from experiments.report import readme as readme_block
 from experiments.verbs import report as report_verbs
 
-CHECKOUT = Path(__file__).parents[1]
+CHECKOUT = Path(__file__).parents[2]
 
 
 def test_the_block_is_what_the_records_under_results_give(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from experiments.sweep.study_costs import Pace, kind_of, paces_on_record, study_
 from experiments.verbs import reproduce as study_verbs
 from experiments.verbs.reproduce import out_folder, resolved, study_file
 
-CHECKOUT = Path(__file__).parents[2]
+CHECKOUT = Path(__file__).parents[3]
 
 
 def config(detector: str = "yolov2", gamma: float = 0.0, iterations: int = 100) -> dict[str, Any]:

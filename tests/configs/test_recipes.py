@@ -10,7 +10,7 @@ import torch
 from experiments.config.run import arm_name, load_config, plain_config, read_config
 from experiments.probes.cost import without_weights
 
-CHECKOUT = Path(__file__).parents[1]
+CHECKOUT = Path(__file__).parents[2]
 RECIPES = sorted(
     path for path in (CHECKOUT / "configs").rglob("*.yaml") if path.parent.name != "studies"
 )

@@ -8,7 +8,7 @@ import torch
 
 from experiments.engine.machine import peak_memory
 
-CHECKOUT = Path(__file__).parents[2]
+CHECKOUT = Path(__file__).parents[3]
 # A process that holds 300 MiB for a moment, then a child that holds 500.
 CHILD = "import numpy; numpy.ones(500 << 20, dtype='uint8')"
 PROCESS = f"""

@@ -13,7 +13,7 @@ from defusedxml.ElementTree import parse
 from detectors.yolov2.anchors import average_iou, cluster
 from detectors.yolov2.detector import ANCHORS
 
-DEVKIT = Path(__file__).parents[2].parent / "shared/data/VOCdevkit"
+DEVKIT = Path(__file__).parents[3].parent / "shared/data/VOCdevkit"
 
 
 def test_well_parted_clusters_are_found_in_order_of_area() -> None:

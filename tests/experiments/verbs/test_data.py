@@ -11,7 +11,7 @@ import yaml
 from experiments.__main__ import main
 from experiments.config.run import load_config
 
-CHECKOUT = Path(__file__).parents[2]
+CHECKOUT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ from experiments.config.run import load_config, plain_config
 from experiments.record.record import RunRecord
 from experiments.run.training import train_run
 
-CHECKOUT = Path(__file__).parents[1]
+CHECKOUT = Path(__file__).parents[2]
 RECIPES = sorted(
     path.relative_to(CHECKOUT / "configs").with_suffix("").as_posix()
     for path in (CHECKOUT / "configs").rglob("*.yaml")

@@ -31,7 +31,7 @@ from experiments.record.record import (
     write_record,
 )
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def metrics(voc07: float | None = 71.5) -> Metrics:

@@ -24,7 +24,7 @@ from experiments.evaluation.anatomy import KINDS, Anatomy, read_anatomy
 from experiments.probes.anatomy import answers, gradient_weights, levels_of, probe
 from experiments.verbs import anatomy as anatomy_verbs
 
-CHECKOUT = Path(__file__).parents[2]
+CHECKOUT = Path(__file__).parents[3]
 RECIPE = """
 data: {{name: voc, root: {root}, train: train, val: val, test: test}}
 detector:

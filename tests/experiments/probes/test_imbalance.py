@@ -11,7 +11,7 @@ from experiments.errors import ConfigError
 from experiments.probes.cost import count_foreground
 from experiments.run.assembly import _order, build_detector, open_splits
 
-CONFIGS = Path(__file__).parents[2] / "configs/glyphs"
+CONFIGS = Path(__file__).parents[3] / "configs/glyphs"
 SMALL = [
     "detector.backbone={name: torchvision, arch: resnet18}",
     "input.fit={mode: stretch, height: 64, width: 96}",

@@ -13,7 +13,7 @@ import pytest
 from tests.stand_in.wandb_server import StandIn
 from tests.stand_in.wandb_store import Run
 
-CHECKOUT = Path(__file__).parents[2]
+CHECKOUT = Path(__file__).parents[3]
 # One sitting of a run without the training: rows `first` .. `last`, a validation on the way, then
 # its end: measured, or cut off as SIGKILL does. `pause` seconds lie between the rows.
 SITTING = """

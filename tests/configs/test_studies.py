@@ -21,7 +21,7 @@ from experiments.sweep.command import written
 from experiments.sweep.space import grid_points, read_sweep
 from experiments.sweep.study import report_options
 
-CHECKOUT = Path(__file__).parents[1]
+CHECKOUT = Path(__file__).parents[2]
 STUDIES = sorted((CHECKOUT / "configs/studies").glob("*.yaml"))
 MEANS = [metric.key for metric in METRICS]
 # Points of one seed, and some published figures that the header must hold.

@@ -11,7 +11,7 @@ from detectors.errors import DetectorError
 from detectors.yolov2.darknet19 import Darknet19, TinyDarknet
 from detectors.yolov2.darknet_cfg import read_cfg, read_sections
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 DEBIAN = Path("/usr/share/darknet/cfg")
 
 

@@ -19,7 +19,7 @@ from detectors.yolov2.darknet_cfg import DarknetConfig, read_cfg
 from detectors.yolov2.darknet_weights import load_darknet
 from detectors.yolov2.detector import RegionOutput, YOLOv2Detector
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 BATCH, HEIGHT, WIDTH = 3, 64, 96
 NAMES = ("yolov2", "tiny")
 

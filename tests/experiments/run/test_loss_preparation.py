@@ -15,7 +15,7 @@ from experiments.run.training import train_run
 from losses import CrossEntropy, Focal
 from losses.gradient_matching import ScaledLoss, gradient_norm
 
-CONFIGS = Path(__file__).parents[2] / "configs/glyphs"
+CONFIGS = Path(__file__).parents[3] / "configs/glyphs"
 SMALL = [
     "detector.backbone={name: torchvision, arch: resnet18}",
     "input.fit={mode: stretch, height: 64, width: 64}",

@@ -8,7 +8,7 @@ from experiments.report.diagnoses import STORE
 from experiments.report.render import TEMPLATES
 from experiments.report.verify import verify
 
-CHECKOUT = Path(__file__).parents[1]
+CHECKOUT = Path(__file__).parents[2]
 GALLERY = CHECKOUT / "docs/gallery"
 STALE = "stale: python -m experiments report results/demo --gallery docs/gallery --in-place"
 
