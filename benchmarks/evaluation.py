@@ -19,7 +19,6 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from experiments.evaluation import devkit
 from experiments.evaluation.bootstrap import paired_bootstrap
 from experiments.evaluation.coco import STATS, coco_average_precision
 from experiments.evaluation.dump import Tables
@@ -27,6 +26,7 @@ from experiments.evaluation.summary import evaluate
 from experiments.evaluation.tables import CORNERS, Dump, check
 from experiments.evaluation.voc import voc_average_precision
 from experiments.record.origin import core_count, cpu_name, versions
+from experiments.run.truth import load
 
 T = TypeVar("T")
 HERE = Path(__file__).parent
@@ -82,10 +82,7 @@ def claims(parts: dict[str, Any]) -> dict[str, bool]:
 
 def real_tables(data: Path) -> Tables:
     """A trained YOLOv2's detections on VOC2007 test, with their truth."""
-    folder = data / "yolov2_voc2007_test"
-    prefix = "comp4_det_test_"
-    classes = tuple(sorted(path.stem.removeprefix(prefix) for path in folder.glob("*.txt")))
-    return devkit.read(data / "VOCdevkit/VOC2007", "test", folder, classes, prefix)
+    return load(data / "yolov2_voc2007_test", data / "VOCdevkit/VOC2007", "test")
 
 
 def time_voc(tables: Tables) -> dict[str, float]:

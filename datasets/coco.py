@@ -96,6 +96,11 @@ def category_ids(dataset: Dataset) -> tuple[int, ...]:
     return tuple(dataset.columns.meta["category_ids"])
 
 
+def label_by_category(dataset: Dataset) -> dict[int, int]:
+    """The label of each category id of the JSON; empty for a data set of another layout."""
+    return {int(i): n for n, i in enumerate(dataset.columns.meta.get("category_ids", ()))}
+
+
 def image_folder(root: Path, split: str, images: str | None) -> str:
     """The folder of a split's images below the root, see `COCO`."""
     if images is not None:

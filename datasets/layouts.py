@@ -1,5 +1,6 @@
 """Which layout a folder is in and which splits it holds, for the tools that take any data set."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -73,6 +74,30 @@ def open_all(
         )
         for name in names
     }
+
+
+def open_truth(path: Path, split: str) -> tuple[Dataset, bool]:
+    """One split of a folder, or what an instances JSON holds, and if its classes are a full list.
+
+    VOC's are not: they are those that occur in the split.
+    """
+    if path.suffix == ".json":
+        root, name = (path.parent, path.name)
+        if root.name == "annotations":
+            root, name = (root.parent, f"annotations/{name}")
+        return COCO(str(root), name, name, name).open("test"), True
+    if layout_of(path) == "coco":
+        name = _coco_split(path, split)
+        return COCO(str(path), name, name, name).open("test"), True
+    return VOC(str(path), split, split, split).open("test"), False
+
+
+def _coco_split(root: Path, split: str) -> str:
+    names = coco_splits(root)
+    found = [name for name in names if re.search(rf"(^|[_/]){re.escape(split)}$", Path(name).stem)]
+    if split in names or len(found) == 1:
+        return split if split in names else found[0]
+    raise DataError(f"{root}: no such split: {split!r} (found: {', '.join(names)})")
 
 
 def _names(folder: Path) -> list[str]:

@@ -21,7 +21,7 @@ from experiments.engine.inference import detect_batches, found_by
 from experiments.engine.machine import check_compiler, compile_parts
 from experiments.errors import UsageError
 from experiments.evaluation import DetectionCollector
-from experiments.evaluation.devkit import write_detections
+from experiments.evaluation.interchange import write_devkit
 from experiments.probes.cost import without_weights
 from experiments.record.files import write_text
 from experiments.run.assembly import build_detector
@@ -120,7 +120,7 @@ def detect_files(
         )
     write_text(out / "detections.json", json.dumps(rows, indent=1) + "\n")
     if voc:
-        write_detections(out / "voc", collected.table(), classes, "")
+        write_devkit(out / "voc", collected.table(), classes, "")
     count = sum(len(row["detections"]) for row in rows)
     print(f"{count} objects in {len(files)} images: {out}", file=sys.stderr)
     return 0

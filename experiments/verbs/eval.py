@@ -98,9 +98,10 @@ def _add_errors(subparsers: Any) -> None:
 
 
 def _errors(arguments: argparse.Namespace) -> int:
-    from experiments.evaluation.sources import load
+    from datasets.errors import DataError
     from experiments.evaluation.tables import EvaluationError, check
     from experiments.evaluation.text import confusions_text, cuts_text, errors_text
+    from experiments.run.truth import load
 
     source = arguments.dump or arguments.detections
     if source is None or (arguments.dump and arguments.detections):
@@ -108,7 +109,7 @@ def _errors(arguments: argparse.Namespace) -> int:
     try:
         tables = load(source, arguments.truth, arguments.split)
         dump = check(tables.detections, tables.truth, tables.images, tables.classes)
-    except EvaluationError as error:
+    except (DataError, EvaluationError) as error:
         raise UsageError(str(error)) from error
     print(errors_text(dump))
     print("\n" + confusions_text(dump, least_score=arguments.score))
@@ -175,12 +176,13 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
 
 
 def _eval(arguments: argparse.Namespace) -> int:
+    from datasets.errors import DataError
     from experiments.evaluation.tables import EvaluationError
 
     try:
         tables = _tables(arguments)
         return _measure(arguments, tables)
-    except EvaluationError as error:
+    except (DataError, EvaluationError) as error:
         raise UsageError(str(error)) from error
 
 
@@ -188,7 +190,7 @@ def _tables(arguments: argparse.Namespace) -> Any:
     if arguments.detections is not None:
         if arguments.model:
             raise UsageError("eval: a checkpoint or --detections, not both")
-        from experiments.evaluation.sources import load
+        from experiments.run.truth import load
 
         return load(arguments.detections, arguments.truth, arguments.split)
     if len(arguments.model) not in (1, 2):

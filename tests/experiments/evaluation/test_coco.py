@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.evaluation import EvaluationError, coco_json
+from experiments.evaluation import EvaluationError
 from experiments.evaluation.coco import STATS, CocoResult, coco_average_precision
-from experiments.evaluation.sources import load
+from experiments.evaluation.interchange import read_results, write_results
 from experiments.evaluation.tables import CORNERS, Dump, check
+from experiments.run.truth import load, read_truth
 
 COCO128 = Path(__file__).parents[3].parent / "shared/data/coco128/annotations"
 INSTANCES = COCO128 / "instances_train2017.json"
@@ -43,9 +44,10 @@ def noisy_detections(truth: pd.DataFrame, labels: int, seed: int) -> pd.DataFram
 @pytest.mark.skipif(not INSTANCES.is_file(), reason="needs ../shared/data/coco128")
 @pytest.mark.parametrize("seed", range(3))
 def test_on_real_coco_with_crowds_both_backends_give_the_same_bits(seed: int) -> None:
-    truth, images, classes, _ = coco_json.read_truth(INSTANCES)
-    assert truth["crowd"].sum() > 0
-    dump = check(noisy_detections(truth, len(classes), seed), truth, images, classes)
+    truth = read_truth(INSTANCES, "test")
+    assert truth.objects["crowd"].sum() > 0
+    found = noisy_detections(truth.objects, len(truth.classes), seed)
+    dump = check(found, truth.objects, truth.images, truth.classes)
     ours = coco_average_precision(dump)
     assert 0.05 < ours.stats["ap"] < 0.95
     same_bits(ours, coco_average_precision(dump, backend="pycocotools"))
@@ -56,9 +58,9 @@ def test_a_results_file_gives_what_pycocotools_reads_from_it(tmp_path: Path) -> 
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    truth, _, classes, label_of = coco_json.read_truth(INSTANCES)
-    found = noisy_detections(truth, len(classes), 7)
-    path = coco_json.write_results(tmp_path / "results.json", found, list(label_of))
+    truth = read_truth(INSTANCES, "test")
+    found = noisy_detections(truth.objects, len(truth.classes), 7)
+    path = write_results(tmp_path / "results.json", found, list(truth.label_by_category))
     tables = load(path, INSTANCES)
     dump = check(tables.detections, tables.truth, tables.images, tables.classes)
     original = COCO(str(INSTANCES))
@@ -135,38 +137,6 @@ def write_json(folder: Path, values: Any) -> Path:
     return path
 
 
-INSTANCE = {
-    "images": [{"id": 5, "width": 10, "height": 10}],
-    "categories": [{"id": 18, "name": "dog"}, {"id": 17, "name": "cat"}],
-    "annotations": [{"image_id": 5, "category_id": 18, "bbox": [1, 2, 3, 4]}],
-}
-
-
-def test_truth_is_read_with_labels_in_order_of_category_ids(tmp_path: Path) -> None:
-    truth, images, classes, label_of = coco_json.read_truth(write_json(tmp_path, INSTANCE))
-    assert (classes, label_of) == (("cat", "dog"), {17: 0, 18: 1})
-    assert truth.loc[0, CORNERS].tolist() == [1, 2, 4, 6]
-    assert (truth.loc[0, "area"], truth.loc[0, "label"]) == (12, 1)
-    assert images["image_id"].tolist() == ["5"]
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"images": [{"width": 1, "height": 1}]}, "not a COCO instances file: KeyError"),
-        ({"annotations": None}, "not a COCO instances file"),
-        (
-            {"annotations": [{"image_id": 5, "category_id": 3, "bbox": [1, 2, 3, 4]}]},
-            r"unknown category_id 3 \(known: 17, 18\)",
-        ),
-    ],
-)
-def test_a_broken_truth_file_is_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:
-    path = write_json(tmp_path, INSTANCE | change)
-    with pytest.raises(EvaluationError, match=message):
-        coco_json.read_truth(path)
-
-
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -177,8 +147,8 @@ def test_a_broken_truth_file_is_named(tmp_path: Path, change: dict[str, Any], me
 )
 def test_a_broken_results_file_is_named(tmp_path: Path, values: Any, message: str) -> None:
     with pytest.raises(EvaluationError, match=message):
-        coco_json.read_results(write_json(tmp_path, values), {17: 0})
-    assert len(coco_json.read_results(write_json(tmp_path, []), {17: 0})) == 0
+        read_results(write_json(tmp_path, values), {17: 0})
+    assert len(read_results(write_json(tmp_path, []), {17: 0})) == 0
     (tmp_path / "file.json").write_text("{")
     with pytest.raises(EvaluationError, match="broken JSON"):
-        coco_json.read_results(tmp_path / "file.json", {17: 0})
+        read_results(tmp_path / "file.json", {17: 0})

@@ -13,12 +13,12 @@ from experiments.evaluation import (
     Tables,
     TruthCollector,
     check,
-    devkit,
     evaluate,
     read_dump,
     write_dump,
 )
 from experiments.evaluation.dump import read_table, write_table
+from experiments.evaluation.interchange import read_devkit, write_devkit
 from experiments.record.record import read_metrics
 
 CLASSES = ("cat", "dog")
@@ -179,9 +179,9 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
 
 def test_devkit_files_come_back_equal(tmp_path: Path) -> None:
     before = tables().detections
-    paths = devkit.write_detections(tmp_path, before, CLASSES, "comp4_det_test_")
+    paths = write_devkit(tmp_path, before, CLASSES, "comp4_det_test_")
     assert paths[1].read_text() == "b 0.500000 2.250000 3.000000 11.000000 12.000000\n"
-    after = devkit.read_detections(tmp_path, CLASSES, "comp4_det_test_")
+    after = read_devkit(tmp_path, CLASSES, "comp4_det_test_")
     order = before.sort_values("label", ignore_index=True)
     pd.testing.assert_frame_equal(after.astype(order.dtypes)[list(order)], order)
 
@@ -196,51 +196,11 @@ def test_devkit_files_come_back_equal(tmp_path: Path) -> None:
 def test_a_broken_devkit_line_is_named(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "comp4_det_test_cat.txt").write_text(text)
     with pytest.raises(EvaluationError, match=message):
-        devkit.read_detections(tmp_path, ("cat",), "comp4_det_test_")
+        read_devkit(tmp_path, ("cat",), "comp4_det_test_")
 
 
 def test_an_empty_devkit_file_means_no_detections(tmp_path: Path) -> None:
     (tmp_path / "comp4_det_test_cat.txt").write_text("")
-    assert len(devkit.read_detections(tmp_path, ("cat",), "comp4_det_test_")) == 0
+    assert len(read_devkit(tmp_path, ("cat",), "comp4_det_test_")) == 0
     with pytest.raises(EvaluationError, match="one is needed for each class"):
-        devkit.read_detections(tmp_path, ("dog",), "comp4_det_test_")
-
-
-def write_voc(root: Path, xml: str) -> None:
-    (root / "ImageSets/Main").mkdir(parents=True)
-    (root / "Annotations").mkdir()
-    (root / "ImageSets/Main/test.txt").write_text("one\n")
-    (root / "Annotations/one.xml").write_text(xml)
-
-
-OBJECT = (
-    "<object><name>cat</name><difficult>1</difficult><bndbox><xmin>1</xmin><ymin>2</ymin>"
-    "<xmax>10</xmax><ymax>20</ymax></bndbox></object>"
-)
-
-
-def test_devkit_truth_is_zero_based_and_exclusive(tmp_path: Path) -> None:
-    size = "<size><width>30</width><height>40</height></size>"
-    write_voc(tmp_path, f"<annotation><filename>one.png</filename>{size}{OBJECT}</annotation>")
-    truth, images, classes = devkit.read_truth(tmp_path, "test")
-    assert classes == ("cat",)
-    assert truth[["x1", "y1", "x2", "y2"]].to_numpy().tolist() == [[0, 1, 10, 20]]
-    assert truth["difficult"].tolist() == [True]
-    assert images[["width", "height"]].to_numpy().tolist() == [[30, 40]]
-    assert images["path"].iloc[0].endswith("JPEGImages/one.png")
-    assert len(devkit.read_truth(tmp_path, "test", ["dog"])[0]) == 0
-
-
-@pytest.mark.parametrize(
-    ("xml", "message"),
-    [
-        ("<annotation>", "one.xml: broken XML"),
-        ("<annotation></annotation>", "one.xml: size/width: expected a number, found None"),
-    ],
-)
-def test_broken_devkit_truth_is_named(tmp_path: Path, xml: str, message: str) -> None:
-    write_voc(tmp_path, xml)
-    with pytest.raises(EvaluationError, match=message):
-        devkit.read_truth(tmp_path, "test")
-    with pytest.raises(EvaluationError, match=r"no such split \(there: test\)"):
-        devkit.read_truth(tmp_path, "train")
+        read_devkit(tmp_path, ("dog",), "comp4_det_test_")

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments.evaluation import PROTOCOLS, VocRules, devkit
+from experiments.evaluation import PROTOCOLS, VocRules
 from experiments.evaluation.dump import Tables
 from experiments.evaluation.tables import Dump, check
 from experiments.evaluation.voc import curve, rank, voc_average_precision
+from experiments.run.truth import load
 
 DATA = Path(__file__).parents[3].parent / "shared/data"
 needs_real_detections = pytest.mark.skipif(
@@ -259,9 +260,7 @@ def test_impossible_rules_are_refused(change: dict[str, Any], message: str) -> N
 
 @pytest.fixture(scope="module")
 def yolov2() -> Tables:
-    classes = tuple(sorted(YOLOV2_11_POINT))
-    folder, prefix = DATA / "yolov2_voc2007_test", "comp4_det_test_"
-    return devkit.read(DATA / "VOCdevkit/VOC2007", "test", folder, classes, prefix)
+    return load(DATA / "yolov2_voc2007_test", DATA / "VOCdevkit/VOC2007", "test")
 
 
 @needs_real_detections

@@ -13,11 +13,11 @@ from experiments.evaluation import (
     DetectionCollector,
     Tables,
     TruthCollector,
-    devkit,
     evaluate,
     write_dump,
 )
 from experiments.evaluation.dump import write_table
+from experiments.evaluation.interchange import write_devkit
 from experiments.record.record import (
     Data,
     Split,
@@ -110,7 +110,7 @@ def test_eval_of_devkit_files_against_voc_xml(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     measured = tables(0.9, 0)
-    devkit.write_detections(tmp_path / "found", measured.detections, CLASSES, "comp4_det_test_")
+    write_devkit(tmp_path / "found", measured.detections, CLASSES, "comp4_det_test_")
     voc = tmp_path / "voc"
     (voc / "Annotations").mkdir(parents=True)
     (voc / "ImageSets/Main").mkdir(parents=True)
