@@ -85,7 +85,7 @@ class COCO:
         for name in self.classes or ():
             if name not in known:
                 raise DataError(
-                    f"{path}: classes: no category {name!r};{nearest(name, known)}"
+                    f"{path}: classes: no category {name!r}{nearest(name, known)}"
                     f" (found: {', '.join(known)})"
                 )
         return self.classes if self.classes is not None else tuple(known)
@@ -118,7 +118,7 @@ def _raw(path: Path, folder: str) -> tuple[Columns, str]:
     except OSError:
         found = sorted(other.name for other in path.parent.glob("*.json"))
         raise DataError(
-            f"{path}: no such file;{nearest(path.name, found)}"
+            f"{path}: no such file{nearest(path.name, found)}"
             f" (found: {', '.join(found[:12]) or 'none'})"
         ) from None
     read: dict[str, bytes] = {}
@@ -230,7 +230,7 @@ def read_document(path: Path, data: bytes) -> dict[str, Any]:
 def _table(path: Path, document: Row, name: str, fields: Fields) -> list[Row]:
     rows = document.get(name)
     if not isinstance(rows, list):
-        raise DataError(f"{path}: {name}: missing or not a list;{nearest(name, document)}")
+        raise DataError(f"{path}: {name}: missing or not a list{nearest(name, document)}")
     for number, row in enumerate(rows):
         field = wrong_field(row, fields)
         if field is not None:

@@ -31,6 +31,6 @@ class Finding:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """` did you mean 'cat'?` for the closest of `known`, or nothing when none is close."""
+    """`; did you mean 'cat'?` for the closest of `known`, or nothing when none is close."""
     close = difflib.get_close_matches(name, list(known), n=1)
-    return f" did you mean {close[0]!r}?" if close else ""
+    return f"; did you mean {close[0]!r}?" if close else ""

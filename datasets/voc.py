@@ -77,7 +77,7 @@ class VOC:
             if name not in found:
                 known = ", ".join(sorted(found))
                 raise DataError(
-                    f"{root}: classes: no object of class {name!r} in any split;"
+                    f"{root}: classes: no object of class {name!r} in any split"
                     f"{nearest(name, found)}"
                     f" (found: {known})"
                 )

@@ -81,7 +81,7 @@ def split_file(root: Path, folder: str, name: str, role: str = "split") -> Path:
             return path
     known = sorted(path.stem for path in sets.rglob("*.txt"))
     raise DataError(
-        f"{sets / 'Main' / name}.txt: no such split ({role});{nearest(name, known)}"
+        f"{sets / 'Main' / name}.txt: no such split ({role}){nearest(name, known)}"
         f" (found: {', '.join(known[:12]) or 'none'})"
     )
 

@@ -1,8 +1,25 @@
-"""Errors that are told without a traceback: the user's to mend, or a guard's that ended a run."""
+"""Errors that are told without a traceback: the user's to mend, or a guard's that ended a run.
+
+And the words in which they name what was found and the nearest right answer.
+"""
+
+import difflib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+MOST_NAMES_TOLD = 40
+MOST_LETTERS_SHOWN = 60
 
 
 class ConfigError(ValueError):
-    """A configuration that cannot be read; says where, what was found, and what is allowed."""
+    """A configuration that cannot be read; says where, what was found, and what is allowed.
+
+    `findings` are all that is wrong, as far as one reading can tell; the message has a line each.
+    """
+
+    def __init__(self, *findings: str) -> None:
+        self.findings = tuple(dict.fromkeys(findings))
+        super().__init__("\n".join(self.findings))
 
 
 class UsageError(ValueError):
@@ -11,3 +28,53 @@ class UsageError(ValueError):
 
 class GuardError(RuntimeError):
     """A run that a guard ended, exit status 1: what happened, what to change, what is kept."""
+
+
+class Findings:
+    """Collects what is wrong, so that it is told at once."""
+
+    def __init__(self) -> None:
+        self._found: list[str] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+    def add(self, *findings: str) -> None:
+        """Keep findings, each a line that says where and what."""
+        self._found += findings
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Keep what a ConfigError inside says, and go on after it."""
+        try:
+            yield
+        except ConfigError as error:
+            self._found += error.findings
+
+    def told(self) -> None:
+        """Raise ConfigError if anything was found."""
+        if self._found:
+            raise ConfigError(*self._found)
+
+
+def nearest(found: object, known: Iterable[object]) -> str:
+    """`; did you mean 'cat'? (known: cat, dog)`: the closest of `known`, if any is, and all of
+    them, or their number.
+
+    >>> nearest("gama", ["gamma", "alpha"]), nearest("x", [])
+    ("; did you mean 'gamma'? (known: gamma, alpha)", '')
+    """
+    names = [str(name) for name in known]
+    close = difflib.get_close_matches(str(found), names, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    if not names:
+        return hint
+    told = ", ".join(names) if len(names) <= MOST_NAMES_TOLD else f"{len(names)} names"
+    return f"{hint} (known: {told})"
+
+
+def shown(value: object) -> str:
+    """A value in an error message, cut to a readable length."""
+    text = repr(value)
+    short = MOST_LETTERS_SHOWN - 3
+    return text if len(text) <= MOST_LETTERS_SHOWN else f"{text[:short]}..."

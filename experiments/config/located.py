@@ -1,6 +1,5 @@
 """YAML that remembers its lines, so that an error can point at the place to mend."""
 
-import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from experiments.errors import ConfigError
+from experiments.errors import ConfigError, nearest, shown
 
 MOST_BYTES = 1_000_000
 # YAML 1.1 wants a dot in a float: it reads 1e-4 as text, and so would the trial's own reader.
@@ -70,20 +69,6 @@ def read_located(path: Path) -> Located:
         line = f":{mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or error
         raise ConfigError(f"{path}{line}: not valid YAML: {problem}") from error
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """`; did you mean 'x'? (known: ...)` for an error message."""
-    known = tuple(names)
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean '{near[0]}'?" if near else ""
-    return f"{hint} (known: {', '.join(known)})" if known else hint
-
-
-def shown(value: object) -> str:
-    """A value in an error message, cut to a readable length."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _located(node: yaml.Node, path: Path, key: str) -> Located:

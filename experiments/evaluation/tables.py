@@ -13,12 +13,13 @@ undefined), boxes without area (they overlap nothing), boxes that reach out of t
 """
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from experiments.errors import nearest
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -98,10 +99,9 @@ def require_columns(table: pd.DataFrame, wanted: dict[str, str], name: str) -> N
     """Raise EvaluationError where a column is missing, with the nearest one that is there."""
     for column in wanted:
         if column not in table.columns:
-            near = get_close_matches(column, map(str, table.columns), n=1)
-            hint = f"; there is {near[0]!r}" if near else ""
+            hint = nearest(column, table.columns)
             raise EvaluationError(
-                f"{name}: no column {column!r}{hint} (needed: {', '.join(wanted)})"
+                f"{name}: no column {column!r}{hint}; needed: {', '.join(wanted)}"
             )
 
 
@@ -115,11 +115,7 @@ def _positions(table: pd.DataFrame, ids: "pd.Index[Any]", name: str) -> Ints:
     if (image_R < 0).any():
         row = int(np.flatnonzero(image_R < 0)[0])
         found = table["image_id"].iloc[row]
-        near = get_close_matches(str(found), map(str, ids), n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise EvaluationError(
-            f"{name} row {row}: unknown image_id {found!r}{hint} (the images table has {len(ids)})"
-        )
+        raise EvaluationError(f"{name} row {row}: unknown image_id {found!r}{nearest(found, ids)}")
     return image_R
 
 

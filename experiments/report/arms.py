@@ -3,7 +3,6 @@
 A group holds the arms that may be compared: one detector, one test set, at most one baseline.
 """
 
-import difflib
 import json
 import re
 from collections import defaultdict
@@ -13,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from experiments.errors import nearest
 from experiments.report.load import ReportError, Run
 from experiments.report.statistics import Summary, summarise
 
@@ -346,11 +346,7 @@ def _plain(value: Any) -> str:
 def _known(baseline: str, arms: Sequence[Arm]) -> None:
     names = sorted({name for arm in arms for name in (arm.name, arm.title)})
     if baseline not in names:
-        near = difflib.get_close_matches(baseline, names, n=1)
-        hint = f"did you mean '{near[0]}'? " if near else ""
-        raise ReportError(
-            f"baseline: no arm is called '{baseline}'; {hint}(arms: {', '.join(names)})"
-        )
+        raise ReportError(f"baseline: no arm is called '{baseline}'{nearest(baseline, names)}")
 
 
 def _baseline(arms: Sequence[Arm], named: str | None) -> Arm | None:

@@ -1,12 +1,11 @@
 """Arms of finished runs, compared by their records: over seeds, and two runs over their images."""
 
 import dataclasses
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.errors import UsageError
+from experiments.errors import UsageError, nearest
 from experiments.evaluation.bootstrap import PairedDifference, paired_bootstrap
 from experiments.evaluation.dump import read_dump
 from experiments.evaluation.significance import (
@@ -83,9 +82,7 @@ def load_arm(source: str, runs: Path | None) -> Arm:
 def compare(arms: Sequence[Arm], metric: str, *, resamples: int = 1000) -> list[Comparison]:
     """Compare every arm with the first; raises UsageError where their test data differ."""
     if metric not in METRICS:
-        near = difflib.get_close_matches(metric, METRICS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise UsageError(f"--metric: found {metric!r}{hint} (known: {', '.join(METRICS)})")
+        raise UsageError(f"--metric: found {metric!r}{nearest(metric, METRICS)}")
     _require_same_data(arms)
     baseline, *others = arms
     results = [compare_arms(baseline.values(metric), arm.values(metric)) for arm in others]
@@ -141,9 +138,7 @@ def _named(name: str, runs: Path) -> list[tuple[Path, RunRecord]]:
     there = _finished(runs)
     names = sorted({record.arm for _, record in there})
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise UsageError(f"{runs}: no arm {name!r}{hint} (there: {', '.join(names) or 'none'})")
+        raise UsageError(f"{runs}: no arm {name!r}{nearest(name, names)}")
     return [(path, record) for path, record in there if record.arm == name]
 
 

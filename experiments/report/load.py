@@ -3,7 +3,6 @@
 Curves are thinned as soon as they are read, so that a thousand runs fit in a little memory.
 """
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.errors import nearest
 from experiments.importing import uncollected
 from experiments.record.record import (
     Data,
@@ -138,9 +138,7 @@ def missing(directory: Path) -> str:
     """The message for a directory that does not exist, with the nearest name beside it."""
     parent = directory.parent
     names = [entry.name for entry in parent.iterdir() if entry.is_dir()] if parent.is_dir() else []
-    near = difflib.get_close_matches(directory.name, names, n=1)
-    hint = f"; did you mean '{parent / near[0]}'?" if near else ""
-    return f"{directory}: no such folder{hint}"
+    return f"{directory}: no such folder{nearest(directory.name, sorted(names))}"
 
 
 def load_run(folder: Path) -> Run:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from experiments.config.located import nearest
+from experiments.errors import nearest
 
 DEFAULT_COMMAND = ("${env}", "${interpreter}", "${program}", "${args}")
 MACRO = re.compile(r"\$\{([^}]*)\}")

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
-from experiments.config.located import Located, nearest, read_located, shown
-from experiments.errors import ConfigError
+from experiments.config.located import Located, read_located
+from experiments.errors import ConfigError, nearest, shown
 from experiments.sweep.command import DEFAULT_COMMAND, check_macros, fixed_arguments
 from experiments.sweep.distributions import DISTRIBUTIONS, QUANTISED, Distribution, Quantised
 from experiments.sweep.early_stop import Hyperband

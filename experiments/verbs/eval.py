@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from experiments.errors import UsageError
+from experiments.errors import UsageError, nearest
 
 _TEACH_EVAL = """\
 Measure detections: VOC's average precision in both forms and COCO's, for all classes and for each.
@@ -222,15 +222,13 @@ def _measure(arguments: argparse.Namespace, tables: Any) -> int:
 
 def _rules(arguments: argparse.Namespace) -> Any:
     import dataclasses
-    import difflib
 
     from experiments.evaluation.voc import PROTOCOLS
 
     name = "devkit" if arguments.protocol == "all" else arguments.protocol
     if name not in PROTOCOLS:
-        near = difflib.get_close_matches(name, [*PROTOCOLS, "all"], n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise UsageError(f"--protocol: found {name!r}{hint} (known: {', '.join(PROTOCOLS)}, all)")
+        known = (*PROTOCOLS, "all")
+        raise UsageError(f"--protocol: found {name!r}{nearest(name, known)}")
     changes = {
         "iou": arguments.iou,
         "difficult": arguments.difficult,

@@ -130,7 +130,7 @@ def test_truth_and_images_are_checked_as_well() -> None:
     with pytest.raises(EvaluationError, match="a name occurs more than once"):
         check(given.detections, given.truth, tables().images, ("cat", "cat"))
     renamed = tables().detections.rename(columns={"score": "scores"})
-    with pytest.raises(EvaluationError, match="no column 'score'; there is 'scores'"):
+    with pytest.raises(EvaluationError, match="no column 'score'; did you mean 'scores'"):
         evaluate(renamed, given.truth, given.images, CLASSES)
 
 
