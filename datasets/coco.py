@@ -18,6 +18,7 @@ import numpy as np
 from datasets import index
 from datasets.dataset import Dataset
 from datasets.errors import DataError, nearest
+from datasets.headers import image_headers
 from datasets.index import Array, Columns, pack_text
 from datasets.policy import BadLabel, Mark, Policy, judged
 
@@ -75,8 +76,10 @@ class COCO:
         raw, key = _raw(path, image_folder(root, name, self.images))
         classes = self._classes(path, raw)
         policy = Policy("ignore", self.crowd, self.bad_label, self.min_box_px, inclusive=False)
+        headers = image_headers(root, raw)
         columns = index.cached(
-            index.digest(key, asdict(policy), classes), partial(judged, raw, name, classes, policy)
+            index.digest(key, headers.meta["key"], asdict(policy), classes),
+            partial(judged, raw, headers, name, classes, policy),
         )
         return Dataset(root, columns)
 

@@ -3,7 +3,6 @@
 Shapes: N boxes of one image, I images.
 """
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +32,7 @@ class Dataset:
     def __getitem__(self, index: int) -> Sample:
         """The original image and its labels; DataError names the file when it can't be decoded."""
         labels = self.annotation(index)
-        image_CHW = decode(Path(labels.path))
+        image_CHW = decode(Path(labels.path), int(self._columns["turn"][index]))
         return Sample(
             image_CHW=image_CHW,
             boxes_N4=torch.from_numpy(labels.boxes_N4),
@@ -75,7 +74,7 @@ class Dataset:
 
     @property
     def sizes_I2(self) -> Array:
-        """(height, width) of all images, as the labels say; mapped, read-only."""
+        """(height, width) of all images as they are used; mapped, read-only."""
         return self._columns["size_hw"]
 
     @property
@@ -88,16 +87,18 @@ class Dataset:
     def content_hash(self) -> str:
         """SHA-256 of ids, labels and classes as used, and of the images' sizes in bytes.
 
-        The same on every machine.
+        The same on every machine, and in records of every version.
         """
         columns = self._columns
-        labels = [columns[name].tobytes() for name in sorted(columns.arrays) if name != "image"]
-        images = (self.root / text_at(columns, "image", index) for index in range(len(self)))
-        return digest(list(self.classes), *labels, [_bytes_of(path) for path in images])
+        names = list(_HASHED)
+        if (columns["turn"] != 1).any():
+            names.append("turn")
+        labels = [columns[name].tobytes() for name in names]
+        return digest(list(self.classes), *labels, columns["bytes"].tolist(), version=2)
 
 
-def _bytes_of(path: Path) -> int:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return -1
+# In the order in which records of the first version hold their digest.
+_HASHED = (
+    *("area", "boxes", "crowd", "difficult", "first", "image_ends", "image_id", "image_id_ends"),
+    *("label", "object", "size_hw"),
+)

@@ -122,7 +122,13 @@ def text_at(columns: Columns, name: str, row: int) -> str:
     return bytes(columns[name][ends[row] : ends[row + 1]]).decode()
 
 
-FORMAT = 2  # raise when a change makes old columns wrong
+def texts(columns: Columns, name: str) -> list[str]:
+    """All strings of a text column."""
+    data, ends = columns[name].tobytes(), columns[f"{name}_ends"].tolist()
+    return [data[a:b].decode() for a, b in zip(ends[:-1], ends[1:], strict=True)]
+
+
+FORMAT = 3  # raise when a change makes old columns wrong
 MOST_FILES = 256  # of the cache folder; the least recently used go first
 
 
@@ -132,9 +138,9 @@ def cache_folder() -> Path:
     return Path(named) if named else Path(__file__).resolve().parents[1] / ".cache" / "index"
 
 
-def digest(*parts: Any) -> str:
+def digest(*parts: Any, version: int = FORMAT) -> str:
     """SHA-256 of JSON-able parts and bytes, in hex."""
-    total = hashlib.sha256(f"format {FORMAT}".encode())
+    total = hashlib.sha256(f"format {version}".encode())
     for part in parts:
         data = part if isinstance(part, bytes) else json.dumps(part).encode()
         total.update(len(data).to_bytes(8, "little"))

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from datasets.errors import DataError, Finding
+from datasets.headers import with_sizes
 from datasets.index import Array, Columns, text_at
 
 Mark = Literal["ignore", "drop", "keep"]
@@ -174,11 +175,16 @@ def _counts(values: Array) -> list[tuple[int, int]]:
     return list(zip(unique.tolist(), counts.tolist(), strict=True))
 
 
-_PER_IMAGE = ("size_hw", "image_id", "image_id_ends", "image", "image_ends")
+_PER_IMAGE = ("size_hw", "turn", "image_id", "image_id_ends", "image", "image_ends")
 
 
-def judged(raw: Columns, source: str, classes: Sequence[str], policy: Policy) -> Columns:
-    """Columns of a `Dataset`: the raw ones with the policy applied, its findings in `meta`."""
+def judged(
+    raw: Columns, headers: Columns, source: str, classes: Sequence[str], policy: Policy
+) -> Columns:
+    """Columns of a `Dataset`: the raw ones with the images' own sizes and the policy applied, its
+    findings in `meta`.
+    """
+    raw = with_sizes(raw, headers)
     verdict = judge(raw, source, classes, policy)
     kept = verdict.kept_M
     arrays = {name: np.asarray(raw[name]) for name in _PER_IMAGE}
@@ -190,6 +196,7 @@ def judged(raw: Columns, source: str, classes: Sequence[str], policy: Policy) ->
         "crowd": verdict.crowd_M,
         "area": raw["area"][kept],
         "object": raw["object"][kept],
+        "bytes": headers["bytes"],
     }
     findings = [[f.file, f.object, f.kind, f.message] for f in verdict.findings]
     meta: dict[str, Any] = {

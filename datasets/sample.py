@@ -27,7 +27,7 @@ class Annotation:
 
     image_id: str
     path: str  # of the image file
-    size_hw: tuple[int, int]  # pixels, as the labels say
+    size_hw: tuple[int, int]  # pixels, the image's own; as the labels say where it isn't there
     boxes_N4: npt.NDArray[np.float32]
     labels_N: npt.NDArray[np.int64]
     difficult_N: npt.NDArray[np.bool_]

@@ -17,8 +17,8 @@ import numpy as np
 
 from datasets import index, voc_xml
 from datasets.dataset import Dataset
-from datasets.decoding import image_size
 from datasets.errors import DataError, nearest
+from datasets.headers import image_headers
 from datasets.index import Columns, pack_text
 from datasets.policy import BadLabel, Mark, Policy, judged
 from datasets.voc_splits import Entry, read_split
@@ -61,9 +61,10 @@ class VOC:
         raw, key = _raw(root, getattr(self, split), split, self.first_pixel)
         classes = self._classes(root, raw)
         policy = Policy(self.difficult, "ignore", self.bad_label, self.min_box_px, inclusive=True)
+        headers = image_headers(root, raw)
         columns = index.cached(
-            index.digest(key, asdict(policy), classes),
-            partial(judged, raw, str(root), classes, policy),
+            index.digest(key, headers.meta["key"], asdict(policy), classes),
+            partial(judged, raw, headers, str(root), classes, policy),
         )
         return Dataset(root, columns)
 
@@ -120,14 +121,13 @@ def raw_columns(
     """Labels as written, one entry an image, in the project's coordinates; input of `judge`."""
     names = sorted({name for raw in parsed for name in raw.names})
     number = {name: i for i, name in enumerate(names)}
-    sizes = [_size(root, entry, raw) for entry, raw in zip(entries, parsed, strict=True)]
     corners = np.array([c for raw in parsed for c in raw.corners], np.float64).reshape(-1, 4)
     boxes = corners + np.array([-first_pixel] * 2 + [1 - first_pixel] * 2)
     extent = np.clip(boxes[:, 2:] - boxes[:, :2], 0, None)
     counts = [len(raw.names) for raw in parsed]
     arrays = {
         "first": np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        "size_hw": np.array(sizes, np.int32).reshape(-1, 2),
+        "size_hw": np.array([_size(raw) for raw in parsed], np.int32).reshape(-1, 2),
         "boxes": boxes.astype(np.float32),
         "name": np.array([number[n] for raw in parsed for n in raw.names], np.int32),
         "difficult": np.array([d for raw in parsed for d in raw.difficult], np.uint8),
@@ -145,10 +145,5 @@ def raw_columns(
     return Columns(arrays, {"names": names, "first_pixel": first_pixel})
 
 
-def _size(root: Path, entry: Entry, raw: voc_xml.Raw) -> tuple[int, int]:
-    if raw.height and raw.width:
-        return raw.height, raw.width
-    try:
-        return image_size(root / entry.image)
-    except DataError:
-        return 0, 0  # unknown; nothing can be said about boxes outside
+def _size(raw: voc_xml.Raw) -> tuple[int, int]:
+    return (raw.height, raw.width) if raw.height and raw.width else (0, 0)

@@ -18,6 +18,7 @@ from datasets.decoding import decode
 from datasets.doctor import coco as doctor_coco
 from datasets.doctor import voc as doctor_voc
 from datasets.errors import DataError, Finding, nearest
+from datasets.headers import image_headers, with_sizes
 from datasets.index import Columns, text_at
 from datasets.layouts import layout_of
 from datasets.policy import Judged, Policy, judge
@@ -58,7 +59,6 @@ class Examination:
     splits: list[frozenset[str]]  # of each image
     duplicates: set[int] = field(default_factory=set)  # object rows
     unusable: set[int] = field(default_factory=set)  # image rows: missing or not decodable
-    sizes: dict[int, tuple[int, int]] = field(default_factory=dict)  # as decoded, where they differ
 
 
 def examine(
@@ -103,15 +103,15 @@ def examination(
         found = doctor_coco.read(root, splits, images)
     else:
         found = doctor_voc.read(root, splits, first_pixel, report)
-    names = found.raw.meta["names"]
-    wanted = tuple(classes) if classes else tuple(names)
-    judged = judge(found.raw, "", wanted, Policy(inclusive=not coco))
-    seen = Examination(root, list(found.findings), found.raw, judged, found.files, found.splits)
+    raw = with_sizes(found.raw, image_headers(root, found.raw))
+    wanted = tuple(classes) if classes else tuple(raw.meta["names"])
+    judged = judge(raw, "", wanted, Policy(inclusive=not coco))
+    seen = Examination(root, list(found.findings), raw, judged, found.files, found.splits)
     seen.findings.extend(judged.findings)
-    seen.findings.extend(_classes(found.raw, wanted))
-    seen.findings.extend(_base(root, found.raw, coco))
-    seen.duplicates.update(_twice(found.raw))
-    seen.findings.extend(_finding_twice(found.raw, row) for row in sorted(seen.duplicates))
+    seen.findings.extend(_classes(raw, wanted))
+    seen.findings.extend(_base(root, raw, coco))
+    seen.duplicates.update(_twice(raw))
+    seen.findings.extend(_finding_twice(raw, row) for row in sorted(seen.duplicates))
     _look_at_images(seen, decode, report)
     seen.findings.sort(key=lambda finding: (finding.file, finding.object or 0, finding.kind))
     return seen
@@ -187,31 +187,31 @@ def _look_at_images(seen: Examination, decoding: bool, report: Report | None) ->
     by_content: dict[bytes, list[int]] = defaultdict(list)
     by_id: dict[str, list[int]] = defaultdict(list)
 
-    def look(row: int) -> tuple[bytes | None, tuple[int, int] | None, str]:
+    def look(row: int) -> tuple[bytes | None, str]:
         path = seen.root / text_at(seen.raw, "image", row)
         if not path.is_file():
-            return None, None, "missing_image"
+            return None, "missing_image"
         if not decoding:
-            return None, None, ""
+            return None, ""
         try:
-            _, height, width = decode(path).shape
+            decode(path)
         except DataError as error:
-            return None, None, str(error).removeprefix(f"{path}: ")
-        return sha256(path.read_bytes()).digest(), (height, width), ""
+            return None, str(error).removeprefix(f"{path}: ")
+        return sha256(path.read_bytes()).digest(), ""
 
     with ThreadPoolExecutor(2) as pool:
-        for row, (content, size, fault) in enumerate(pool.map(look, range(count))):
+        for row, (content, fault) in enumerate(pool.map(look, range(count))):
             if report:
                 report("look at images", row + 1, count)
             by_id[text_at(seen.raw, "image", row)].append(row)
             if content:
                 by_content[content].append(row)
-            _note_image(seen, row, size, fault)
+            _note_image(seen, row, fault)
     for rows in [*by_content.values(), *by_id.values()]:
         _note_overlap(seen, rows)
 
 
-def _note_image(seen: Examination, row: int, size: tuple[int, int] | None, fault: str) -> None:
+def _note_image(seen: Examination, row: int, fault: str) -> None:
     image = text_at(seen.raw, "image", row)
     if fault:
         kind = fault if fault == "missing_image" else "unreadable_image"
@@ -219,17 +219,10 @@ def _note_image(seen: Examination, row: int, size: tuple[int, int] | None, fault
         seen.findings.append(Finding(image, None, kind, what))
         seen.unusable.add(row)
     height, width = seen.raw["size_hw"][row].tolist()
-    if size and (height, width) != size:
-        seen.sizes[row] = size
-        if height and width:
-            seen.findings.append(
-                Finding(
-                    image,
-                    None,
-                    "other_size",
-                    f"is {size[1]}x{size[0]}, its labels say {width}x{height}",
-                )
-            )
+    written = seen.raw["written_hw"][row].tolist()
+    if written not in ([0, 0], [height, width]):
+        what = f"is {width}x{height}, its labels say {written[1]}x{written[0]}"
+        seen.findings.append(Finding(image, None, "other_size", what))
 
 
 def _note_overlap(seen: Examination, rows: Sequence[int]) -> None:

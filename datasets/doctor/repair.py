@@ -71,12 +71,10 @@ def _mended(seen: Examination) -> Mended:
     for row, box in zip(seen.judged.kept_M.tolist(), seen.judged.boxes_M4, strict=True):
         image = int(image_N[row])
         if row not in seen.duplicates:
-            limit = seen.sizes.get(image)
-            cut = np.clip(box, 0, limit[::-1] * 2) if limit else box
-            same = (image, int(seen.raw["name"][row]), cut.tobytes())
-            if (cut[2:] > cut[:2]).all() and same not in taken:
+            same = (image, int(seen.raw["name"][row]), box.tobytes())
+            if same not in taken:
                 taken.add(same)
-                x1, y1, x2, y2 = (float(value) for value in cut)
+                x1, y1, x2, y2 = (float(value) for value in box)
                 kept[image, int(seen.raw["object"][row])] = (x1, y1, x2, y2)
     return kept
 
@@ -108,7 +106,7 @@ def _repair_voc(
 def _repair_tree(
     seen: Examination, root: ElementTree.Element, image: int, first_pixel: int, mended: Mended
 ) -> None:
-    height, width = seen.sizes.get(image, tuple(seen.raw["size_hw"][image].tolist()))
+    height, width = seen.raw["size_hw"][image].tolist()
     for tag, value in (("width", width), ("height", height)):
         _child(_child(root, "size"), tag).text = str(value)
     to_file = (first_pixel, first_pixel, first_pixel - 1, first_pixel - 1)
@@ -151,7 +149,7 @@ def _repair_coco(
     for image in sound_images:
         row = row_by_id[str(image["id"])]
         if row not in seen.unusable:
-            height, width = seen.sizes.get(row, tuple(seen.raw["size_hw"][row].tolist()))
+            height, width = seen.raw["size_hw"][row].tolist()
             kept_images.append(image | {"height": height, "width": width})
     alive = {image["id"] for image in kept_images}
     kept = []
