@@ -266,7 +266,7 @@ def test_other_colours_become_rgb(tmp_path: Path, mode: str) -> None:
     assert decode(path).shape == (3, 40, 60)
 
 
-def test_exif_rotation_is_not_applied(tmp_path: Path) -> None:
+def test_pixels_stay_as_stored_unless_a_turn_is_asked_for(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     (tmp_path / "a.jpg").write_bytes(_jpeg(exif=exif.tobytes()))
