@@ -68,6 +68,11 @@ class Dataset:
         return [Finding(*fields) for fields in self._columns.meta["findings"]]
 
     @property
+    def remarks(self) -> list[Finding]:
+        """What is done to the pixels of this split, one each: no faults, but to be known."""
+        return [Finding(*fields) for fields in self._columns.meta["remarks"]]
+
+    @property
     def unknown(self) -> dict[str, int]:
         """Objects of classes nobody asked for, by name."""
         return dict(self._columns.meta["unknown"])

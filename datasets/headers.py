@@ -12,21 +12,21 @@ from pathlib import Path
 import numpy as np
 
 from datasets import index
-from datasets.decoding import image_header
-from datasets.errors import DataError
-from datasets.index import Array, Columns, texts
+from datasets.errors import DataError, Finding
+from datasets.index import Array, Columns, text_at, texts
+from datasets.pixels.header import Header, image_header
+from datasets.pixels.orientation import UNDECIDED, turned_size, turns
 
 _THREADS = 8  # of a slow disk each open waits; of a fast one the threads cost nothing
 _CHUNK = 512
-_TURNED = (5, 6, 7, 8)  # EXIF orientations that lay an upright photo on its side
 
 
 def image_headers(root: Path, raw: Columns) -> Columns:
     """Arrays aligned with the images of `raw`, kept until a file changes:
 
     `stored_hw` int32 [I, 2], as the pixels are stored, 0 where there is no readable image;
-    `orientation` uint8 [I], EXIF's 1..8, 0 where the file has none; `bytes` int64 [I], -1 where
-    there is no file. `meta["key"]` names what they hold.
+    `orientation` uint8 [I], EXIF's 1..8, 0 where the file has none; `deep` uint8 [I], 1 for grey of
+    16 or 32 bit; `bytes` int64 [I], -1 where there is no file. `meta["key"]` names what they hold.
     """
     names = texts(raw, "image")
     stamps = np.array([_stamp(f"{root}/{name}") for name in names], np.int64).reshape(-1, 3)
@@ -37,50 +37,72 @@ def image_headers(root: Path, raw: Columns) -> Columns:
 def with_sizes(raw: Columns, headers: Columns) -> Columns:
     """Labels as written, with the sizes of the images as they are used.
 
-    Adds `written_hw`, the size that the labels state (0: none), and `turn` uint8 [I], the EXIF
-    orientation to apply to the pixels (1: as stored). `size_hw` becomes the image's own size, so
-    turned; where there is no image it is the written one.
+    Adds `written_hw`, the size that the labels state (0: none), `turn` uint8 [I], the EXIF
+    orientation to apply to the pixels (1: as stored, 0: `undecided`), and `deep` (`image_headers`).
+    `size_hw` becomes the image's own size, so turned; without an image it is the written one.
     """
     written, stored = raw["size_hw"], headers["stored_hw"]
-    turn = _turns(written, stored, headers["orientation"])
-    own = np.where(np.isin(turn, _TURNED)[:, None], stored[:, ::-1], stored)
+    turn = turns(stored, headers["orientation"], written, raw["boxes"], raw["first"])
+    own = turned_size(stored, turn)
     size = np.where((own > 0).all(1, keepdims=True), own, written).astype(np.int32)
-    more = {"size_hw": size, "written_hw": written, "turn": turn}
+    more = {"size_hw": size, "written_hw": written, "turn": turn, "deep": headers["deep"]}
     return Columns(raw.arrays | more, raw.meta)
 
 
-def _turns(written_I2: Array, stored_I2: Array, orientation_I: Array) -> Array:
-    """EXIF orientation is applied unless the labels state the size as stored."""
-    on_side = np.isin(orientation_I, _TURNED) & (stored_I2[:, 0] != stored_I2[:, 1])
-    as_stored = on_side & (written_I2 == stored_I2).all(1)
-    turn: Array = np.where(on_side & ~as_stored, orientation_I, 1).astype(np.uint8)
-    return turn
+def undecided(raw: Columns) -> list[Finding]:
+    """Images that EXIF turns and whose labels fit neither frame, of labels `with_sizes`."""
+    found = []
+    for row in np.flatnonzero(raw["turn"] == UNDECIDED).tolist():
+        height, width = raw["size_hw"][row].tolist()
+        stated = "x".join(map(str, raw["written_hw"][row].tolist()[::-1]))
+        message = (
+            f"EXIF turns it: {width}x{height} as stored, {height}x{width} upright, and its labels"
+            f" say {stated}: they fit neither. State one of the two, or save the image without EXIF"
+        )
+        found.append(Finding(text_at(raw, "image", row), None, "undecided_turn", message))
+    return found
+
+
+def remarks(raw: Columns) -> list[Finding]:
+    """What is done to the pixels of a set, labels `with_sizes`: no faults, but to be known."""
+    deep, turned = np.flatnonzero(raw["deep"]), np.flatnonzero(raw["turn"] > 1)
+    told = []
+    if len(deep):
+        what = "scaled to 8 bit, an image's darkest value to 0 and its brightest to 255"
+        told.append(("deep_grey", deep, f"grey of 16 or 32 bit: {what}"))
+    if len(turned):
+        told.append(("turned", turned, "turned upright as EXIF says, which is how the labels lie"))
+    return [
+        Finding(text_at(raw, "image", int(rows[0])), None, kind, f"{len(rows)} such images: {what}")
+        for kind, rows, what in told
+    ]
 
 
 def _read_all(root: Path, names: Sequence[str], stamps: Array) -> Columns:
     there = np.flatnonzero(stamps[:, 0] >= 0).tolist()
     chunks = [there[start : start + _CHUNK] for start in range(0, len(there), _CHUNK)]
 
-    def read(rows: list[int]) -> list[tuple[int, int, int]]:
+    def read(rows: list[int]) -> list[Header]:
         return [_header(root / names[row]) for row in rows]
 
     with ThreadPoolExecutor(_THREADS) as pool:
         found = [header for chunk in pool.map(read, chunks) for header in chunk]
-    values = np.zeros((len(names), 3), np.int32)
-    values[there] = np.array(found, np.int32).reshape(-1, 3)
+    values = np.zeros((len(names), 4), np.int32)
+    values[there] = np.array(found, np.int32).reshape(-1, 4)
     arrays: dict[str, Array] = {
         "stored_hw": np.ascontiguousarray(values[:, :2]),
         "orientation": values[:, 2].astype(np.uint8),
+        "deep": values[:, 3].astype(np.uint8),
         "bytes": np.ascontiguousarray(stamps[:, 0]),
     }
     return Columns(arrays, {"key": index.digest(values.tobytes(), stamps[:, 0].tobytes())})
 
 
-def _header(path: Path) -> tuple[int, int, int]:
+def _header(path: Path) -> Header:
     try:
         return image_header(path)
     except DataError:
-        return 0, 0, 0  # said by name when it is decoded, and by the doctor
+        return Header(0, 0)  # said by name when it is decoded, and by the doctor
 
 
 def _stamp(path: str) -> tuple[int, int, int]:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from datasets.errors import DataError, Finding
-from datasets.headers import with_sizes
+from datasets.headers import remarks, undecided, with_sizes
 from datasets.index import Array, Columns, text_at
 
 Mark = Literal["ignore", "drop", "keep"]
@@ -185,6 +185,9 @@ def judged(
     findings in `meta`.
     """
     raw = with_sizes(raw, headers)
+    doubtful = undecided(raw)
+    if doubtful:
+        raise DataError(f"{doubtful[0]}; {len(doubtful)} such images in all")
     verdict = judge(raw, source, classes, policy)
     kept = verdict.kept_M
     arrays = {name: np.asarray(raw[name]) for name in _PER_IMAGE}
@@ -198,10 +201,10 @@ def judged(
         "object": raw["object"][kept],
         "bytes": headers["bytes"],
     }
-    findings = [[f.file, f.object, f.kind, f.message] for f in verdict.findings]
     meta: dict[str, Any] = {
         "classes": list(classes),
-        "findings": findings,
+        "findings": [[f.file, f.object, f.kind, f.message] for f in verdict.findings],
+        "remarks": [[f.file, f.object, f.kind, f.message] for f in remarks(raw)],
         "unknown": verdict.unknown,
     }
     if "category_ids" in raw.meta:  # COCO's, by label

@@ -14,11 +14,11 @@ from typing import Literal
 
 import numpy as np
 
-from datasets.decoding import decode
+from datasets.decoding import decode_told
 from datasets.doctor import coco as doctor_coco
 from datasets.doctor import voc as doctor_voc
 from datasets.errors import DataError, Finding, nearest
-from datasets.headers import image_headers, with_sizes
+from datasets.headers import image_headers, remarks, undecided, with_sizes
 from datasets.index import Columns, text_at
 from datasets.layouts import layout_of
 from datasets.policy import Judged, Policy, judge
@@ -44,7 +44,12 @@ KINDS: dict[str, str] = {
     "unreadable_image": "an image that doesn't decode",
     "other_size": "an image of another size than its labels say",
     "in_two_splits": "the same image in two splits",
+    "undecided_turn": "an image that EXIF turns, with labels that fit neither frame",
+    "deep_grey": "images of 16 or 32 bit grey, which are scaled to 8 bit (no fault)",
+    "turned": "images turned upright as EXIF says (no fault)",
+    "other_decoder": "an image that only the slower decoder reads (no fault)",
 }
+REMARKS = frozenset({"deep_grey", "turned", "other_decoder"})  # kinds that need no repair
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +112,7 @@ def examination(
     wanted = tuple(classes) if classes else tuple(raw.meta["names"])
     judged = judge(raw, "", wanted, Policy(inclusive=not coco))
     seen = Examination(root, list(found.findings), raw, judged, found.files, found.splits)
-    seen.findings.extend(judged.findings)
+    seen.findings.extend([*judged.findings, *undecided(raw), *remarks(raw)])
     seen.findings.extend(_classes(raw, wanted))
     seen.findings.extend(_base(root, raw, coco))
     seen.duplicates.update(_twice(raw))
@@ -194,10 +199,10 @@ def _look_at_images(seen: Examination, decoding: bool, report: Report | None) ->
         if not decoding:
             return None, ""
         try:
-            decode(path)
+            _, slow = decode_told(path)
         except DataError as error:
             return None, str(error).removeprefix(f"{path}: ")
-        return sha256(path.read_bytes()).digest(), ""
+        return sha256(path.read_bytes()).digest(), "other_decoder" if slow else ""
 
     with ThreadPoolExecutor(2) as pool:
         for row, (content, fault) in enumerate(pool.map(look, range(count))):
@@ -211,13 +216,19 @@ def _look_at_images(seen: Examination, decoding: bool, report: Report | None) ->
         _note_overlap(seen, rows)
 
 
+_TOLD = {
+    "missing_image": "the image isn't there",
+    "other_decoder": "a JPEG that torchvision refuses and Pillow reads",
+}
+
+
 def _note_image(seen: Examination, row: int, fault: str) -> None:
     image = text_at(seen.raw, "image", row)
     if fault:
-        kind = fault if fault == "missing_image" else "unreadable_image"
-        what = "the image isn't there" if fault == "missing_image" else fault
-        seen.findings.append(Finding(image, None, kind, what))
-        seen.unusable.add(row)
+        kind = fault if fault in _TOLD else "unreadable_image"
+        seen.findings.append(Finding(image, None, kind, _TOLD.get(fault, fault)))
+        if kind not in REMARKS:
+            seen.unusable.add(row)
     height, width = seen.raw["size_hw"][row].tolist()
     written = seen.raw["written_hw"][row].tolist()
     if written not in ([0, 0], [height, width]):

@@ -276,10 +276,11 @@ def _differing(old: Any, new: Any, key: str = "") -> Iterator[str]:
 
 def _describe(splits: Splits) -> Data:
     described = {"train": splits.train, splits.measured_name: splits.measured}
-    problems = [str(problem) for dataset in described.values() for problem in dataset.problems]
+    told = [finding for dataset in described.values() for finding in dataset.remarks]
+    told += [finding for dataset in described.values() for finding in dataset.problems]
     return Data(
         classes=splits.train.classes,
-        problems=tuple(problems),
+        problems=tuple(map(str, told)),
         **{name: _split(dataset) for name, dataset in described.items()},
     )
 

@@ -7,11 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageOps
 
 from datasets import VOC
 from datasets.dataset import Dataset
-from datasets.decoding import decode, image_header
+from datasets.decoding import decode
+from datasets.doctor.examine import REMARKS, examine
+from datasets.errors import DataError
+from datasets.pixels.header import image_header
 
 Make = Callable[..., Path]
 CAT = {"name": "cat", "box": (11, 6, 30, 25)}
@@ -42,7 +46,7 @@ def restate(root: Path, width: Any, height: Any) -> None:
 @pytest.mark.parametrize("ending", ["jpg", "png", "bmp", "webp", "tif"])
 def test_size_is_read_from_any_format(tmp_path: Path, ending: str) -> None:
     photo(tmp_path / f"a.{ending}")
-    assert image_header(tmp_path / f"a.{ending}") == (40, 60, 0)
+    assert image_header(tmp_path / f"a.{ending}") == (40, 60, 0, False)
 
 
 @pytest.mark.parametrize("ending", ["jpg", "png", "webp"])
@@ -52,7 +56,7 @@ def test_every_orientation_is_applied_as_pillow_does(
 ) -> None:
     path = tmp_path / f"a.{ending}"
     photo(path, orientation)
-    assert image_header(path) == (40, 60, orientation)
+    assert image_header(path) == (40, 60, orientation, False)
     with Image.open(path) as image:
         turned = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     np.testing.assert_array_equal(decode(path, orientation).permute(1, 2, 0), turned)
@@ -91,3 +95,27 @@ def test_another_image_of_the_same_size_changes_the_hash(make_voc: Make) -> None
     with (root / "JPEGImages/a.jpg").open("ab") as file:
         file.write(b"more")
     assert opened(root).content_hash() != before
+
+
+def test_labels_that_fit_neither_frame_are_refused_by_name(make_voc: Make) -> None:
+    root = make_voc({"train": {"a": [CAT]}}, images=False)
+    photo(root / "JPEGImages/a.jpg", 6)
+    restate(root, 30, 20)
+    with pytest.raises(DataError, match=r"a\.jpg: EXIF turns it: 60x40 .* labels say 30x20"):
+        opened(root)
+    assert "undecided_turn" in [finding.kind for finding in examine(root)]
+
+
+def test_turned_photos_and_deep_grey_are_told_once_and_counted(make_voc: Make) -> None:
+    root = make_voc({"train": {"a": [CAT], "b": [CAT], "c": [CAT]}}, images=False)
+    grey = np.linspace(8000, 60000, 2400).astype(np.uint16).reshape(40, 60)
+    for name in "ab":
+        Image.fromarray(grey).save(root / f"JPEGImages/{name}.png")
+    photo(root / "JPEGImages/c.jpg", 3)
+    data = opened(root)
+    assert [(told.kind, told.message[0]) for told in data.remarks] == [
+        ("deep_grey", "2"),
+        ("turned", "1"),
+    ]
+    assert len(torch.unique(data[0].image_CHW)) == 256
+    assert {finding.kind for finding in examine(root)} <= REMARKS
