@@ -1,10 +1,24 @@
 """Data sets: disk to `Sample`. RULE of this room: it knows no model and no loss.
 
 `DATASETS` is the table of formats that a config may name; each entry is a settings class with
-`.open(split)`.
+`.open(split)`. The table is made when it is asked for: `datasets.pixels` serves the report, which
+goes without torch.
 """
 
-from datasets.coco import COCO
-from datasets.voc import VOC
+from typing import TYPE_CHECKING, Any
 
-DATASETS: dict[str, type[VOC] | type[COCO]] = {"voc": VOC, "coco": COCO}
+if TYPE_CHECKING:
+    from datasets.coco import COCO as COCO
+    from datasets.voc import VOC as VOC
+
+    DATASETS: dict[str, type[VOC] | type[COCO]]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in ("COCO", "DATASETS", "VOC"):
+        raise AttributeError(f"module 'datasets' has no attribute {name!r}")
+    from datasets.coco import COCO
+    from datasets.voc import VOC
+
+    globals().update(COCO=COCO, VOC=VOC, DATASETS={"voc": VOC, "coco": COCO})
+    return globals()[name]

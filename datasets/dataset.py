@@ -32,7 +32,7 @@ class Dataset:
     def __getitem__(self, index: int) -> Sample:
         """The original image and its labels; DataError names the file when it can't be decoded."""
         labels = self.annotation(index)
-        image_CHW = decode(Path(labels.path), int(self._columns["turn"][index]))
+        image_CHW = decode(Path(labels.path), labels.turn)
         return Sample(
             image_CHW=image_CHW,
             boxes_N4=torch.from_numpy(labels.boxes_N4),
@@ -60,6 +60,7 @@ class Dataset:
             crowd_N=columns["crowd"][rows].astype(np.bool_),
             area_N=columns["area"][rows].copy(),
             object_N=columns["object"][rows].copy(),
+            turn=int(columns["turn"][index]),
         )
 
     @property

@@ -34,6 +34,7 @@ class Annotation:
     crowd_N: npt.NDArray[np.bool_]
     area_N: npt.NDArray[np.float32]  # COCO: of the segment; else of the box; square pixels
     object_N: npt.NDArray[np.int64]  # place in the XML file from 1, or COCO annotation id
+    turn: int = 1  # EXIF orientation that is applied to the file's pixels; 1: as stored
 
     @property
     def ignore_N(self) -> npt.NDArray[np.bool_]:

@@ -27,8 +27,9 @@ ALLOWED_INSIDE = {
     "run": {f"experiments.{room}" for room in ("engine", "evaluation", "tracking", "record")}
     | {"experiments.config"}
     | OUTER,
-    "report": {"experiments.evaluation", "experiments.record", "experiments.config.strict"},
-    "tracking": {"experiments.evaluation", "experiments.record"},
+    "report": {"experiments.evaluation", "experiments.record", "experiments.config.strict"}
+    | {"datasets.pixels"},
+    "tracking": {"experiments.evaluation", "experiments.record", "datasets.pixels"},
     "sweep": {"experiments.config", "experiments.record"},
     "engine": {"experiments.config.train", "experiments.record"} | OUTER,
     "evaluation": {"experiments.record"},
@@ -89,7 +90,9 @@ def test_no_file_is_named_for_nothing() -> None:
     assert not [path for path in sources() if path.stem in ("utils", "helpers", "misc", "common")]
 
 
-@pytest.mark.parametrize("module", ["experiments.report", "experiments.record.record"])
+@pytest.mark.parametrize(
+    "module", ["experiments.report", "experiments.record.record", "datasets.pixels.reading"]
+)
 def test_reports_are_made_without_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT).returncode == 0

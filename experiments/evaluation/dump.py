@@ -26,6 +26,7 @@ from experiments.evaluation.tables import (
     DETECTION_TYPES,
     IMAGE_TYPES,
     TRUTH_TYPES,
+    TURN,
     EvaluationError,
     empty_table,
     require_columns,
@@ -70,6 +71,7 @@ class TruthCollector:
 
     def __init__(self) -> None:
         self._images: list[tuple[str, int, int, str]] = []
+        self._turns: list[int] = []
         self._boxes: list[NDArray[Any]] = []
         self._columns: dict[str, list[NDArray[Any]]] = {
             name: [] for name in ("label", "difficult", "crowd", "area")
@@ -87,8 +89,12 @@ class TruthCollector:
         difficult_N: ArrayLike | None = None,
         crowd_N: ArrayLike | None = None,
         area_N: ArrayLike | None = None,
+        turn: int = 1,
     ) -> None:
-        """Add one image and its objects; without `area_N` an object's area is that of its box."""
+        """Add one image and its objects; without `area_N` an object's area is that of its box.
+
+        `turn`: the EXIF orientation that is applied to the file's pixels, 1 for none.
+        """
         boxes = np.asarray(boxes_N4, dtype=np.float32).reshape(-1, 4)
         none = np.zeros(len(boxes), dtype=np.bool_)
         columns = {
@@ -99,6 +105,7 @@ class TruthCollector:
         }
         _same_length(image_id, boxes=boxes, **columns)
         self._images.append((image_id, width, height, path))
+        self._turns.append(turn)
         self._boxes.append(boxes)
         for name, values in columns.items():
             self._columns[name].append(values)
@@ -111,7 +118,10 @@ class TruthCollector:
         truth = _table(columns, TRUTH_TYPES)
         if not self._images:
             return truth, empty_table(IMAGE_TYPES)
-        return truth, pd.DataFrame(self._images, columns=list(IMAGE_TYPES)).astype(IMAGE_TYPES)
+        images = pd.DataFrame(self._images, columns=list(IMAGE_TYPES)).astype(IMAGE_TYPES)
+        if any(turn != 1 for turn in self._turns):
+            images["turn"] = np.array(self._turns, np.uint8)
+        return truth, images
 
 
 def box_areas(boxes_N4: NDArray[Any]) -> NDArray[Any]:
@@ -169,6 +179,7 @@ def write_table(path: Path, table: pd.DataFrame, kind: str, classes: tuple[str, 
     """
     types = _TYPES[kind]
     require_columns(table, types, kind)
+    types = types | TURN if kind == "images" and "turn" in table.columns else types
     arrow = pa.Table.from_pandas(table[list(types)].astype(types), preserve_index=False)
     meta = json.dumps({"format": 1, "kind": kind, "classes": list(classes)})
     arrow = arrow.replace_schema_metadata({_META: meta.encode()})

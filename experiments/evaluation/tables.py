@@ -6,7 +6,7 @@ float64.
 
     detections  image_id, label, score, x1, y1, x2, y2
     truth       image_id, label, x1, y1, x2, y2, difficult, crowd, area
-    images      image_id, width, height, path
+    images      image_id, width, height, path; turn where a file's pixels are turned (EXIF's 2..8)
 
 What is allowed though it may look odd: no detections (AP 0 where there are objects), no objects (AP
 undefined), boxes without area (they overlap nothing), boxes that reach out of the image.
@@ -35,6 +35,7 @@ TRUTH_TYPES = (
     | {"difficult": "bool", "crowd": "bool", "area": "float32"}
 )
 IMAGE_TYPES = {"image_id": "str", "width": "int32", "height": "int32", "path": "str"}
+TURN = {"turn": "uint8"}  # optional column of the images
 
 
 class EvaluationError(ValueError):

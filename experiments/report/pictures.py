@@ -19,6 +19,7 @@ import pyarrow.parquet as parquet
 from numpy.typing import NDArray
 from PIL import Image
 
+from datasets.pixels.reading import read_pixels
 from experiments.report.arms import Arm, Group
 from experiments.report.load import Run
 
@@ -154,6 +155,15 @@ LONGEST_SIDE = 400  # pixels of the embedded image: enough for a panel, about 25
 MOST_IMAGES = 1000  # images looked at when choosing; the first by name
 
 
+class ImageFile(NamedTuple):
+    """A measured image as its run saw it; `turn`: EXIF's orientation that was applied, 1: none."""
+
+    width: int
+    height: int
+    path: Path
+    turn: int
+
+
 class Mark(NamedTuple):
     """One box of a panel, xyxy in pixels of the original image; kind: truth, ignored, found,
     false or missed.
@@ -256,12 +266,14 @@ def _known(path: Path | None) -> Path:
     return path
 
 
-def _images(path: Path | None) -> dict[str, tuple[int, int, str]]:
-    """Image id -> (width, height, path), the first MOST_IMAGES by id; paths as the run saw them."""
+def _images(path: Path | None) -> dict[str, ImageFile]:
+    """By image id, the first MOST_IMAGES by id; paths as the run saw them."""
     table = parquet.read_table(_known(path)).to_pylist()
     rows = sorted(table, key=lambda row: str(row["image_id"]))[:MOST_IMAGES]
     return {
-        str(row["image_id"]): (int(row["width"]), int(row["height"]), str(row["path"]))
+        str(row["image_id"]): ImageFile(
+            int(row["width"]), int(row["height"]), Path(str(row["path"])), int(row.get("turn", 1))
+        )
         for row in rows
     }
 
@@ -284,7 +296,7 @@ def _most_different(
 
 def _picture(
     image: str,
-    size: tuple[int, int, str],
+    file: ImageFile,
     runs: Sequence[Run],
     matched: Sequence[Matched],
     thresholds: Sequence[float],
@@ -294,7 +306,7 @@ def _picture(
     names = ["baseline", "best"] if len(runs) > 1 else ["run"]
     for name, run, one, threshold in zip(names, runs, matched, thresholds, strict=True):
         panels.append(_run_panel(f"{name}: {run.arm}", one, threshold, classes))
-    return Picture(image, size[0], size[1], encode(Path(size[2])), tuple(panels))
+    return Picture(image, file.width, file.height, encode(file.path, file.turn), tuple(panels))
 
 
 def _truth_panel(one: Matched, classes: Sequence[str]) -> Panel:
@@ -338,13 +350,11 @@ def _run_panel(title: str, one: Matched, threshold: float, classes: Sequence[str
     return Panel(title, f"{found} found, {missed} missed, {false} false", tuple(marks))
 
 
-def encode(path: Path) -> str:
-    """The image as a small base64 JPEG; "" where it cannot be read."""
+def encode(path: Path, turn: int = 1) -> str:
+    """The image as training saw it, as a small base64 JPEG; "" where it cannot be read."""
     try:
-        with Image.open(path) as image:
-            image.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))
-            small = image.convert("RGB")
-    except (OSError, ValueError, Image.DecompressionBombError):
+        small = Image.fromarray(read_pixels(path.read_bytes(), turn))
+    except (OSError, ValueError):
         return ""
     small.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
     out = io.BytesIO()

@@ -124,6 +124,7 @@ def truth_tables(dataset: Dataset) -> tuple[pd.DataFrame, pd.DataFrame]:
             difficult_N=labels.difficult_N,
             crowd_N=labels.crowd_N,
             area_N=labels.area_N,
+            turn=labels.turn,
         )
     return truth.tables()
 

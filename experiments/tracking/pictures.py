@@ -27,6 +27,7 @@ class Picture:
 
     image_id: str
     path: Path
+    turn: int  # EXIF orientation that is applied to its pixels, 1 for none
     truth: tuple[dict[str, Any], ...]
     found: tuple[dict[str, Any], ...]
 
@@ -67,7 +68,8 @@ def pictures(tables: Tables) -> Iterator[Picture]:
             best = sorted(found, key=lambda box: -box["score"])
             shown = tuple(box for box in best if box["score"] >= LEAST_SCORE)[:MOST_BOXES]
             truth = tuple(_of(tables.truth, image["image_id"], tables.classes))
-            yield Picture(str(image["image_id"]), path, truth, shown)
+            turn = int(image.get("turn", 1))
+            yield Picture(str(image["image_id"]), path, turn, truth, shown)
 
 
 def tables_of(folder: Path) -> Tables:

@@ -292,12 +292,15 @@ def _mode(mode: Mode) -> Mode:
 def _image(picture: "Picture", classes: tuple[str, ...]) -> Any:
     import wandb
 
+    from datasets.pixels.reading import read_pixels
+
     names = dict(enumerate(classes))
     boxes = {
         kind: {"box_data": [_box(box) for box in found], "class_labels": names}
         for kind, found in (("ground_truth", picture.truth), ("predictions", picture.found))
     }
-    return wandb.Image(str(picture.path), boxes=boxes, caption=picture.image_id)
+    pixels = read_pixels(picture.path.read_bytes(), picture.turn)
+    return wandb.Image(pixels, boxes=boxes, caption=picture.image_id)
 
 
 def _box(box: Mapping[str, Any]) -> dict[str, Any]:
