@@ -11,18 +11,17 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from datasets import index
-from datasets.dataset import Dataset
+from datasets.dataset import Dataset, Split
 from datasets.errors import DataError, nearest
 from datasets.headers import image_headers
 from datasets.index import Array, Columns, pack_text
 from datasets.policy import BadLabel, Mark, Policy, judged
 
-Split = Literal["train", "val", "test"]
 DEEPEST = 64  # an honest instances file nests 6 deep
 _HEAD_BYTES = 2**16
 Row = dict[str, Any]

@@ -4,6 +4,7 @@ Shapes: N boxes of one image, I images.
 """
 
 from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
@@ -12,6 +13,8 @@ from datasets.decoding import decode
 from datasets.errors import Finding
 from datasets.index import Array, Columns, digest, text_at
 from datasets.sample import Annotation, Sample
+
+Split = Literal["train", "val", "test"]
 
 
 class Dataset:
@@ -108,3 +111,18 @@ _HASHED = (
     *("area", "boxes", "crowd", "difficult", "first", "image_ends", "image_id", "image_id_ends"),
     *("label", "object", "size_hw"),
 )
+
+
+class DataSettings(Protocol):
+    """A row of `datasets.DATASETS`: frozen settings that open a split."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def root(self) -> str: ...  # noqa: D102
+    @property
+    def classes(self) -> tuple[str, ...] | None: ...  # noqa: D102
+
+    def open(self, split: Split) -> Dataset:
+        """The split's labels; DataError says what is missing or wrong, and where."""
+        ...

@@ -16,14 +16,12 @@ from typing import Literal
 import numpy as np
 
 from datasets import index, voc_xml
-from datasets.dataset import Dataset
+from datasets.dataset import Dataset, Split
 from datasets.errors import DataError, nearest
 from datasets.headers import image_headers
 from datasets.index import Columns, pack_text
 from datasets.policy import BadLabel, Mark, Policy, judged
 from datasets.voc_splits import Entry, read_split
-
-Split = Literal["train", "val", "test"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ exclusive.
 from abc import ABC, abstractmethod
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -110,3 +110,27 @@ class Detector(nn.Module, ABC, Generic[OutputT]):
 
 
 AnyDetector: TypeAlias = Detector[Any]
+
+
+class BackboneSettings(Protocol):
+    """A row of `detectors.BACKBONES`."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def weights(self) -> str | None: ...  # noqa: D102
+
+
+class DetectorSettings(Protocol):
+    """A row of `detectors.DETECTORS`: frozen settings that build a detector."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def backbone(self) -> BackboneSettings: ...  # noqa: D102
+    @property
+    def weights(self) -> str | None: ...  # noqa: D102
+
+    def build(self, classes: int) -> AnyDetector:
+        """The detector for so many foreground classes, with the weights that settings name."""
+        ...

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from detectors.base import AnyDetector, Detections
+from detectors.base import AnyDetector, Detections, DetectorSettings
 from detectors.errors import DetectorError
 from detectors.retinanet import boxes
 from detectors.retinanet.anchors import anchor_grid
@@ -66,7 +66,7 @@ def _retina(detector: RetinaNetDetector, x_BCHW: Tensor) -> tuple[Tensor, Tensor
 
 
 def select(
-    settings: YOLOv2 | RetinaNet,
+    settings: DetectorSettings,
     boxes_BN4: Tensor,
     scores_BNK: Tensor,
     content_B2: Tensor,
@@ -79,7 +79,7 @@ def select(
     for boxes_N4, scores_NK, content_2 in zip(boxes_BN4, scores_BNK, content_B2, strict=True):
         if isinstance(settings, YOLOv2):
             chosen.append(select_cells(settings, boxes_N4, scores_NK, content_2))
-        else:
+        elif isinstance(settings, RetinaNet):
             sizes = _level_sizes(settings, image_hw)
             chosen.append(_select_levels(settings, boxes_N4, scores_NK, content_2, sizes))
     return chosen

@@ -3,7 +3,7 @@
 Each room keeps the settings of its own choices; this file puts them together and reads them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -11,91 +11,18 @@ from typing import Any, Literal
 import yaml
 
 from datasets import DATASETS
+from datasets.dataset import DataSettings
 from datasets.transforms import FITS, Transforms
 from detectors import ASSIGNERS, BACKBONES, DETECTORS, REGIONS
-from experiments.config.strict import Choice, Reader
-from experiments.config.yaml_source import read_source
-from experiments.engine.optimizer import LearningRate, Optimizer
+from detectors.base import DetectorSettings
+from experiments.config.located import Located
+from experiments.config.resolve import Word, parse_words, read_recipe, resolve
+from experiments.config.schema import Choice
+from experiments.config.strict import Reader
+from experiments.config.train import LearningRate, Optimizer, Train
+from experiments.config.words import arm_name
 from losses import LOSSES, NORMALISERS, SCHEDULES
 from losses.base import ScheduledLoss
-
-
-class DataSettings:
-    """Marks a field that one row of `datasets.DATASETS` fills."""
-
-
-class DetectorSettings:
-    """Marks a field that one row of `detectors.DETECTORS` fills."""
-
-
-BestMetric = Literal[
-    "voc07_map", "voc_area_map", "coco_ap", "coco_ap50", "coco_ap75", "coco_ap_small"
-]
-
-
-@dataclass(frozen=True, slots=True)
-class Train:
-    """How long, how much at a time, and in which arithmetic."""
-
-    iterations: int = 1000  # updates of the weights
-    batch_size: int = 8  # images a forward pass and process
-    accumulate: int = 1  # forward passes an update
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"  # float16: on a GPU only
-    channels_last: bool = True
-    compile: bool = False  # torch.compile of the network's parts
-    deterministic: bool = False  # refuse operations that vary from run to run on a GPU
-    threads: int | None = None  # of a CPU; null: the cores that loader processes leave
-    match_gradient: bool = False  # scale the loss: at step 0 its gradient is as long as CE's
-    ema: float | None = None  # momentum of the old average, for example 0.998; null: none
-    group: Literal["none", "orientation"] = "none"  # batches of images of one shape: less padding
-    repeat_threshold: float | None = None  # LVIS: repeat images of classes in fewer than this part
-    workers: int | None = None  # loader processes; null: none on 2 cores, else up to 8
-    cache_images: int | Literal["whole", "no"] = (
-        "no"  # in memory: as they are, or at most n px long
-    )
-    validate_every: int | None = None  # iterations; null: not during training
-    checkpoint_every: int = 1000
-    keep_checkpoints: int = 2  # the last ones, to go on from
-    keep_best: int = 1  # and those of the best validations, to detect with
-    best_metric: BestMetric = "voc07_map"  # what best means, also for patience
-    measure: Literal["last", "best"] = "last"  # the weights that are measured at the end
-    patience: int | None = None  # stop after so many validations without a better one
-    seconds: float | None = None  # stop after so much time in iterations, validations not counted
-    nonfinite: Literal["stop", "skip"] = "stop"  # what a loss that is no number does
-    nonfinite_limit: int = 10  # updates that skip may leave out
-    timeout: float = 1800.0  # seconds that ranks wait for one another
-    log_every: int = 20  # iterations between flushes of the curves; every iteration has its row
-
-    def __post_init__(self) -> None:
-        for name in ("iterations", "batch_size", "accumulate", "checkpoint_every", "log_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: must be >= 1, found {getattr(self, name)}")
-        if self.repeat_threshold is not None and not 0 < self.repeat_threshold <= 1:
-            raise ValueError(
-                f"repeat_threshold: must lie in (0, 1] or be null, found {self.repeat_threshold}"
-            )
-        if self.ema is not None and not 0 < self.ema < 1:
-            raise ValueError(f"ema: must lie between 0 and 1, or be null, found {self.ema}")
-        self._check_limits()
-
-    def _check_limits(self) -> None:
-        for name in ("threads", "patience", "validate_every"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name}: must be >= 1 or null, found {value}")
-        for name in ("keep_best", "nonfinite_limit"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}: must be >= 0, found {getattr(self, name)}")
-        if self.keep_checkpoints < 1:
-            raise ValueError(f"keep_checkpoints: must be >= 1, found {self.keep_checkpoints}")
-        if self.seconds is not None and not self.seconds > 0:
-            raise ValueError(f"seconds: must be > 0 or null, found {self.seconds}")
-        if not self.timeout > 0:
-            raise ValueError(f"timeout: must be > 0, found {self.timeout}")
-        if self.patience is not None and self.validate_every is None:
-            raise ValueError("patience: counts validations; set train.validate_every too")
-        if self.measure == "best" and (self.validate_every is None or self.keep_best == 0):
-            raise ValueError("measure: best needs train.validate_every, and train.keep_best >= 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +31,10 @@ class Evaluate:
 
     batch_size: int = 8
     split: Literal["val", "test"] = "test"
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size: must be >= 1, found {self.batch_size}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +62,8 @@ class RunConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed: must lie in [0, 2**63), found {self.seed}")
         if self.train.measure == "best" and self.evaluate.split == "val":
             raise ValueError(
                 "train: measure: best is chosen on val, so val cannot measure it; set "
@@ -143,22 +76,46 @@ _DETECTOR = Choice("name", DETECTORS)
 _LOSS = Choice("name", LOSSES)
 _READER = Reader(
     (_DATA, _DETECTOR, _LOSS, Choice("name", BACKBONES), Choice("name", NORMALISERS))
-    + (Choice("name", ASSIGNERS),)
-    + (Choice("schedule", SCHEDULES), Choice("preset", REGIONS), Choice("mode", FITS)),
+    + (Choice("name", ASSIGNERS), Choice("schedule", SCHEDULES))
+    + (Choice("preset", REGIONS, keeps=True), Choice("mode", FITS, keeps=True)),
     {DataSettings: _DATA, DetectorSettings: _DETECTOR, ScheduledLoss: _LOSS},
 )
+_TAGS = _READER.schema.tags(RunConfig)
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A run, and in words what of its recipe the words over it have put out of force."""
+
+    config: RunConfig
+    notes: tuple[str, ...]
+
+
+class Recipes:
+    """Resolves words over recipes; each recipe is read once, so that a sweep's points are cheap."""
+
+    def __init__(self) -> None:
+        self._read: dict[Path, Located] = {}
+
+    def resolve(self, recipe: Path, words: Iterable[Word] = ()) -> Resolved:
+        """The run that `recipe` and words (`parse_words`, `words_of`) in any order describe.
+
+        Raises ConfigError with all that one reading can tell.
+        """
+        if recipe not in self._read:
+            self._read[recipe] = read_recipe(recipe, _TAGS)
+        source = resolve(self._read[recipe], words, _TAGS)
+        return Resolved(_READER.read(RunConfig, source.tree.value, source.where), source.notes)
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """The run that `path` and `key=value` overrides describe; raises ConfigError."""
-    source = read_source(path, overrides)
-    config: RunConfig = _READER.read(RunConfig, source.values, source.where)
-    return config
+    return Recipes().resolve(path, parse_words(overrides)).config
 
 
-def read_config(values: dict[str, Any]) -> RunConfig:
+def read_config(values: Mapping[str, Any]) -> RunConfig:
     """The run in a plain mapping, as a record or a checkpoint keeps it."""
-    config: RunConfig = _READER.read(RunConfig, values, lambda key: "stored config")
+    config: RunConfig = _READER.read(RunConfig, values, lambda key: "stored config", kept=True)
     return config
 
 
@@ -169,22 +126,10 @@ def plain_config(config: RunConfig) -> dict[str, Any]:
 
 
 def config_text(config: RunConfig) -> str:
-    """The whole run as YAML that `load_config` reads back."""
-    return yaml.safe_dump(plain_config(config), sort_keys=False, width=100)
+    """The whole run as YAML that `load_config` reads back, every key that is read."""
+    return yaml.safe_dump(_READER.plain(config, unread=False), sort_keys=False, width=100)
 
 
-def arm_name(config: RunConfig) -> str:
-    """The arm's name: as configured, else detector and loss with its parameters in force."""
-    if config.arm is not None:
-        return config.arm
-    plain = plain_config(config)
-    loss = plain["loss"]
-    words = [plain["detector"]["name"], loss["name"].replace("_", "-")]
-    for name in ("alpha", "gamma"):
-        value = loss.get(name)
-        if isinstance(value, dict):
-            ends = f"{value.get('start', '')}-{value.get('end', '')}".strip("-")
-            words.append(f"{name} {value['schedule']} {ends}".strip())
-        elif value is not None:
-            words.append(f"{name} {value:g}" if isinstance(value, float) else f"{name} by class")
-    return " ".join(words)
+def arm_of(config: RunConfig) -> str:
+    """The arm's name: as configured, else in words."""
+    return arm_name(plain_config(config))

@@ -1,37 +1,25 @@
 """A strict reader: plain values to frozen dataclasses and back, by their annotations.
 
-Unknown keys, wrong types and impossible values are refused with the place, the key, what was found,
-what is allowed and the nearest spelling. A choice ("name: focal") is looked up in a table of types.
+Unknown keys, wrong types, impossible values and keys that nothing reads are refused with the place,
+the key, what was found, what is allowed and the nearest spelling; all that one reading can tell at
+once. A choice ("name: focal") is looked up in a table of types.
 """
 
 import dataclasses
-import difflib
+import math
 import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from experiments.errors import ConfigError
+from experiments.config.schema import Choice, Schema, fields_of, hints_of, read_of
+from experiments.errors import ConfigError, Findings, nearest, shown
+
+__all__ = ["Choice", "Reader", "Where"]
 
 Where = Callable[[str], str]
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """A table of settings types and the key that chooses among them."""
-
-    tag: str
-    table: Mapping[str, type[Any]]
-
-    def name_of(self, settings: object) -> str:
-        """The table's name for the type of `settings`."""
-        return next(name for name, kind in self.table.items() if kind is type(settings))
-
-    def only(self, kinds: tuple[Any, ...]) -> "Choice":
-        """The rows whose types are among `kinds`; all, where a Protocol stands for it."""
-        rows = {name: kind for name, kind in self.table.items() if kind in kinds}
-        return Choice(self.tag, rows or self.table)
+_SCALARS = (float, int, str, bool)
 
 
 class Reader:
@@ -40,168 +28,221 @@ class Reader:
     def __init__(
         self, choices: tuple[Choice, ...], protocols: Mapping[type[Any], Choice] | None = None
     ) -> None:
-        self._choices = choices
-        self._protocols = dict(protocols or {})
+        self.schema = Schema(choices, protocols)
 
-    def read(self, kind: Any, value: Any, where: Where, key: str = "") -> Any:
-        """`value` as an instance of the annotation `kind`; raises ConfigError."""
-        if kind in (float, int, str, bool):
-            return self._scalar(kind, value, where, key)
-        origin = typing.get_origin(kind)
-        if origin is Literal:
-            return self._literal(typing.get_args(kind), value, where, key)
-        if origin in (typing.Union, types.UnionType):
-            return self._union(typing.get_args(kind), value, where, key)
-        if origin is tuple:
-            return self._tuple(typing.get_args(kind), value, where, key)
-        if origin is dict:
-            return self._dict(typing.get_args(kind), value, where, key)
-        choice = self._choice_for((kind,))
-        if choice is not None:
-            return self._chosen(choice, value, where, key)
-        if dataclasses.is_dataclass(kind):
-            return self._dataclass(typing.cast(type[Any], kind), value, where, key)
-        raise TypeError(f"{key}: the reader knows no annotation {kind!r}")
+    def read(
+        self, kind: Any, value: Any, where: Where, key: str = "", *, kept: bool = False
+    ) -> Any:
+        """`value` as an instance of the annotation `kind`; raises ConfigError with all findings.
 
-    def plain(self, settings: Any) -> Any:
-        """Settings as JSON-ready values with every default visible; `read` takes it back."""
+        `where` gives the place of a dotted key. `kept`: the values are what `plain` once wrote,
+        defaults included, so keys that nothing reads are no mistake.
+        """
+        return _Reading(self.schema, where, kept).read(kind, value, key)
+
+    def plain(self, settings: Any, *, unread: bool = True) -> Any:
+        """Settings as JSON-ready values with every default visible; `read` takes it back.
+
+        `unread`: with the keys that nothing reads, as records keep them.
+        """
         if dataclasses.is_dataclass(settings) and not isinstance(settings, type):
-            choice = self._choice_for((type(settings),))
+            choice = self.schema.choice((type(settings),))
             tag = {} if choice is None else {choice.tag: choice.name_of(settings)}
-            fields = [field.name for field in dataclasses.fields(settings) if field.init]
-            return tag | {name: self.plain(getattr(settings, name)) for name in fields}
+            names = [
+                name
+                for name, field in fields_of(type(settings)).items()
+                if unread or _is_read(field, settings)
+            ]
+            return tag | {n: self.plain(getattr(settings, n), unread=unread) for n in names}
         if isinstance(settings, (tuple, list)):
-            return [self.plain(item) for item in settings]
+            return [self.plain(item, unread=unread) for item in settings]
         if isinstance(settings, Mapping):
-            return {str(key): self.plain(item) for key, item in settings.items()}
+            return {str(key): self.plain(item, unread=unread) for key, item in settings.items()}
         return settings
 
-    def _choice_for(self, kinds: tuple[Any, ...]) -> Choice | None:
-        for kind in kinds:
-            if kind in self._protocols:
-                return self._protocols[kind]
-        for choice in self._choices:
-            if all(kind in choice.table.values() for kind in kinds):
-                return choice
-        return None
 
-    def _scalar(self, kind: Any, value: Any, where: Where, key: str) -> Any:
-        if kind is float and isinstance(value, str):
-            value = _float_or_text(value)  # YAML 1.1 reads 1e-3 as text
-        if kind is float and isinstance(value, int) and not isinstance(value, bool):
-            return float(value)
-        if kind is int and isinstance(value, float) and value.is_integer():
-            return int(value)
-        if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
-            raise _error(where, key, f"expected {_told(kind)}, found {value!r}")
-        return value
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """One reading: the tables, where values come from, and whether they are of a record."""
 
-    def _literal(self, allowed: tuple[Any, ...], value: Any, where: Where, key: str) -> Any:
+    schema: Schema
+    where: Where
+    kept: bool
+
+    def read(self, kind: Any, value: Any, key: str) -> Any:
+        if kind is Any:
+            return value
+        if kind in _SCALARS:
+            return self._scalar(kind, value, key)
+        origin = typing.get_origin(kind)
+        if origin is Literal:
+            return self._literal(typing.get_args(kind), value, key)
+        if origin in (typing.Union, types.UnionType):
+            return self._union(typing.get_args(kind), value, key)
+        if origin is tuple:
+            return self._tuple(typing.get_args(kind), value, key)
+        if origin is dict:
+            return self._dict(typing.get_args(kind), value, key)
+        choice = self.schema.choice((kind,))
+        if choice is not None:
+            return self._chosen(choice, value, key)
+        if dataclasses.is_dataclass(kind):
+            return self._dataclass(typing.cast(type[Any], kind), value, key)
+        raise TypeError(f"{key}: the reader knows no annotation {kind!r}")
+
+    def _error(self, key: str, message: str) -> ConfigError:
+        return ConfigError(": ".join(part for part in (self.where(key), key, message) if part))
+
+    def _scalar(self, kind: Any, value: Any, key: str) -> Any:
+        found = _number(kind, value)
+        if not isinstance(found, kind) or (kind is not bool and isinstance(found, bool)):
+            raise self._error(key, f"expected {_told(kind)}, found {shown(value)}")
+        if kind is float and not math.isfinite(found):
+            raise self._error(key, f"expected a finite number, found {shown(value)}")
+        return found
+
+    def _literal(self, allowed: tuple[Any, ...], value: Any, key: str) -> Any:
         if value is False:  # YAML 1.1 reads the bare words off and no as false
             value = next((word for word in ("off", "no") if word in allowed), value)
         if value in allowed and type(value) in {type(item) for item in allowed}:
             return value
-        raise _error(where, key, f"found {value!r}{_near(value, allowed)}")
+        raise self._error(key, f"found {shown(value)}{nearest(value, allowed)}")
 
-    def _union(self, kinds: tuple[Any, ...], value: Any, where: Where, key: str) -> Any:
+    def _union(self, kinds: tuple[Any, ...], value: Any, key: str) -> Any:
         if types.NoneType in kinds and (value is None or value == "None"):
             return None
         kinds = tuple(kind for kind in kinds if kind is not types.NoneType)
         settings = tuple(kind for kind in kinds if not _is_plain(kind))
         if isinstance(value, Mapping) and settings:
-            choice = self._choice_for(settings)
+            choice = self.schema.choice(settings)
             if choice is not None:
-                return self._chosen(choice.only(settings), value, where, key)
-            return self.read(settings[0], value, where, key)
+                return self._chosen(choice.only(settings), value, key)
+            return self.read(settings[0], value, key)
         plain = [kind for kind in kinds if _is_plain(kind)] or list(settings)
         if len(plain) == 1:
-            return self.read(plain[0], value, where, key)
+            return self.read(plain[0], value, key)
         errors = []
         for kind in plain:
             try:
-                return self.read(kind, value, where, key)
+                return self.read(kind, value, key)
             except ConfigError as error:
                 errors.append(error)
         told = " or ".join(_told(kind) for kind in kinds)
-        raise _error(where, key, f"expected {told}, found {value!r}") from errors[0]
+        raise self._error(key, f"expected {told}, found {shown(value)}") from errors[0]
 
-    def _tuple(self, kinds: tuple[Any, ...], value: Any, where: Where, key: str) -> Any:
+    def _tuple(self, kinds: tuple[Any, ...], value: Any, key: str) -> Any:
         if not isinstance(value, (list, tuple)):
-            raise _error(where, key, f"expected a list, found {value!r}")
+            raise self._error(key, f"expected a list, found {shown(value)}")
         if len(kinds) == 2 and kinds[1] is Ellipsis:
             kinds = (kinds[0],) * len(value)
         if len(kinds) != len(value):
-            raise _error(where, key, f"expected {len(kinds)} values, found {len(value)}: {value!r}")
+            message = f"expected {len(kinds)} values, found {len(value)}: {shown(value)}"
+            raise self._error(key, message)
         return tuple(
-            self.read(kind, item, where, f"{key}.{position}")
+            self.read(kind, item, f"{key}.{position}")
             for position, (kind, item) in enumerate(zip(kinds, value, strict=True))
         )
 
-    def _dict(self, kinds: tuple[Any, ...], value: Any, where: Where, key: str) -> Any:
+    def _dict(self, kinds: tuple[Any, ...], value: Any, key: str) -> Any:
         if not isinstance(value, Mapping):
-            raise _error(where, key, f"expected keys and values, found {value!r}")
+            raise self._error(key, f"expected keys and values, found {shown(value)}")
         return {
-            str(name): self.read(kinds[1], item, where, f"{key}.{name}")
-            for name, item in value.items()
+            str(name): self.read(kinds[1], item, f"{key}.{name}") for name, item in value.items()
         }
 
-    def _chosen(self, choice: Choice, value: Any, where: Where, key: str) -> Any:
+    def _chosen(self, choice: Choice, value: Any, key: str) -> Any:
         if isinstance(value, str):
             value = {choice.tag: value}
         if not isinstance(value, Mapping) or choice.tag not in value:
             names = ", ".join(choice.table)
-            raise _error(where, key, f"needs '{choice.tag}' ({names}), found {value!r}")
+            raise self._error(key, f"needs '{choice.tag}' ({names}), found {shown(value)}")
         name = value[choice.tag]
-        if name not in choice.table:
-            raise _error(where, f"{key}.{choice.tag}", f"found {name!r}{_near(name, choice.table)}")
+        if not isinstance(name, str) or name not in choice.table:
+            message = f"found {shown(name)}{nearest(name, choice.table)}"
+            raise self._error(f"{key}.{choice.tag}".strip("."), message)
         rest = {field: item for field, item in value.items() if field != choice.tag}
-        return self._dataclass(choice.table[name], rest, where, key, f"{choice.tag}, ")
+        return self._dataclass(choice.table[name], rest, key, choice)
 
     def _dataclass(
-        self, kind: type[Any], value: Any, where: Where, key: str, also: str = ""
+        self, kind: type[Any], value: Any, key: str, choice: Choice | None = None
     ) -> Any:
         if not isinstance(value, Mapping):
-            raise _error(where, key, f"expected keys and values, found {value!r}")
-        hints, known = _hints(kind), _fields(kind)
-        for name in value:
-            if name not in known:
-                near = difflib.get_close_matches(str(name), known, n=1)
-                meant = f"; did you mean '{near[0]}'?" if near else ""
-                names = also + ", ".join(known)
-                place = f"{key}.{name}" if key else str(name)
-                raise _error(where, place, f"unknown key{meant} (known: {names})")
-        fields = {
-            name: self.read(hints[name], item, where, f"{key}.{name}" if key else name)
-            for name, item in value.items()
-        }
-        missing = [name for name, field in known.items() if name not in fields and _required(field)]
+            raise self._error(key, f"expected keys and values, found {shown(value)}")
+        hints, known = hints_of(kind), fields_of(kind)
+        fields: dict[str, Any] = {}
+        findings = Findings()
+        for name, item in value.items():
+            place = f"{key}.{name}" if key else str(name)
+            with findings.kept():
+                if name not in known:
+                    raise self._unknown(kind, str(name), place, choice)
+                fields[name] = self.read(hints[name], item, place)
+        missing = [name for name, field in known.items() if name not in value and _required(field)]
         if missing:
-            raise _error(where, key, f"missing {', '.join(missing)}")
+            with findings.kept():
+                raise self._error(key, f"missing {', '.join(missing)}")
+        if not findings and not self.kept:
+            self._refuse_unread(kind, fields, key, findings)
+        findings.told()
+        return self._made(kind, fields, key)
+
+    def _unknown(
+        self, kind: type[Any], name: str, place: str, choice: Choice | None
+    ) -> ConfigError:
+        readers = choice.readers(name) if choice is not None else []
+        if choice is not None and readers:
+            row = next(row for row, other in choice.table.items() if other is kind)
+            does = "does" if len(readers) == 1 else "do"
+            message = f"{choice.tag} {row!r} does not read it; {', '.join(readers)} {does}"
+            return self._error(place, f"{message} (known: {', '.join(fields_of(kind))})")
+        tag = () if choice is None else (choice.tag,)
+        return self._error(place, f"unknown key{nearest(name, (*tag, *fields_of(kind)))}")
+
+    def _refuse_unread(
+        self, kind: type[Any], fields: Mapping[str, Any], key: str, findings: Findings
+    ) -> None:
+        known = fields_of(kind)
+        for name in fields:
+            read = read_of(known[name])
+            if read is None:
+                continue
+            decides = fields[read.field] if read.field in fields else known[read.field].default
+            if not read.test(decides):
+                with findings.kept():
+                    message = f"not read where {read.field} is {decides!r}, but where it is"
+                    place = f"{key}.{name}".strip(".")
+                    raise self._error(place, f"{message} {read.words}; leave it out")
+
+    def _made(self, kind: type[Any], fields: Mapping[str, Any], key: str) -> Any:
         try:
             return kind(**fields)
         except ValueError as error:
-            name = str(error).partition(":")[0]
-            inner = name in known and f"{key}.{name}".strip(".")
-            message = str(error).partition(":")[2].strip() if inner else str(error)
-            raise _error(where, inner or key, message) from error
+            name, _, rest = str(error).partition(":")
+            if name in fields_of(kind):
+                raise self._error(f"{key}.{name}".strip("."), rest.strip()) from error
+            raise self._error(key, str(error)) from error
 
 
-_HINTS: dict[type[Any], dict[str, Any]] = {}
-_FIELDS: dict[type[Any], "dict[str, dataclasses.Field[Any]]"] = {}
+def _number(kind: Any, value: Any) -> Any:
+    """A number in another spelling as `kind`, anything else as it is."""
+    if kind is float and isinstance(value, str):
+        try:
+            return float(value)  # quoted in JSON or YAML, 1e-3 is text
+        except ValueError:
+            return value
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf
+    if kind is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
 
 
-def _hints(kind: type[Any]) -> dict[str, Any]:
-    """The annotations of a settings type; resolving them is half the time of reading a record."""
-    if kind not in _HINTS:
-        _HINTS[kind] = typing.get_type_hints(kind)
-    return _HINTS[kind]
-
-
-def _fields(kind: type[Any]) -> "dict[str, dataclasses.Field[Any]]":
-    """The fields that settings are made from, by name."""
-    if kind not in _FIELDS:
-        _FIELDS[kind] = {field.name: field for field in dataclasses.fields(kind) if field.init}
-    return _FIELDS[kind]
+def _is_read(field: "dataclasses.Field[Any]", settings: object) -> bool:
+    read = read_of(field)
+    return read is None or read.test(getattr(settings, read.field))
 
 
 def _required(field: "dataclasses.Field[Any]") -> bool:
@@ -209,29 +250,14 @@ def _required(field: "dataclasses.Field[Any]") -> bool:
 
 
 def _is_plain(kind: Any) -> bool:
-    return kind in (float, int, str, bool) or typing.get_origin(kind) in (Literal, tuple, dict)
-
-
-def _error(where: Where, key: str, message: str) -> ConfigError:
-    place = where(key)
-    return ConfigError(": ".join(part for part in (place, key, message) if part))
-
-
-def _near(value: Any, allowed: Any) -> str:
-    near = difflib.get_close_matches(str(value), [str(item) for item in allowed], n=1)
-    meant = f"; did you mean {near[0]!r}?" if near else ""
-    return f"{meant} (allowed: {', '.join(str(item) for item in allowed)})"
-
-
-def _float_or_text(value: str) -> float | str:
-    try:
-        return float(value)
-    except ValueError:
-        return value
+    return kind in _SCALARS or typing.get_origin(kind) in (Literal, tuple, dict)
 
 
 def _told(kind: Any) -> str:
     names = {float: "a number", int: "a whole number", str: "text", bool: "true or false"}
-    if typing.get_origin(kind) is tuple:
+    origin = typing.get_origin(kind)
+    if origin is tuple:
         return "a list"
+    if origin is Literal:
+        return " or ".join(map(repr, typing.get_args(kind)))
     return names.get(kind, getattr(kind, "__name__", str(kind)))

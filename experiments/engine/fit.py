@@ -11,6 +11,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from detectors.base import AnyDetector
+from experiments.config.train import LearningRate, Optimizer
 from experiments.engine import distributed
 from experiments.engine.averaging import Average
 from experiments.engine.checkpoint import (
@@ -32,7 +33,7 @@ from experiments.engine.hooks import (
     stop_on_signals,
 )
 from experiments.engine.machine import compile_parts
-from experiments.engine.optimizer import LearningRate, Optimizer, build_optimizer
+from experiments.engine.optimizer import build_optimizer
 from experiments.engine.runner import StepModel, build_runner
 from experiments.engine.update import Precision, Update
 from losses.base import ScheduledLoss

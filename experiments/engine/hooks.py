@@ -18,8 +18,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from detectors.base import AnyDetector
+from experiments.config.train import LearningRate
 from experiments.engine import distributed
-from experiments.engine.optimizer import LearningRate
 from losses.base import ScheduledLoss
 
 Row = dict[str, float | None]

@@ -9,12 +9,12 @@ A checkpoint to its anatomy: load, probe on a split, count, share out.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from datasets.dataset import Split
 from datasets.sample import Batch
 from detectors.base import AnyDetector
 from detectors.retinanet.detector import DenseOutput, RetinaNetDetector
@@ -191,7 +191,7 @@ def anatomise(
     named: Path,
     recipe: Path | None,
     *,
-    split: str,
+    split: Split,
     most_images: int,
     gammas: tuple[float, ...] | None,
     usual: tuple[float, ...],
@@ -204,7 +204,7 @@ def anatomise(
     path = checkpoint_file(named)
     config, detector, classes = load_trained(path)
     source = config if recipe is None else load_config(recipe, [])
-    dataset = cast(Any, source.data).open(split)
+    dataset = source.data.open(split)
     if tuple(dataset.classes) != classes:
         raise UsageError(
             f"{recipe or path}: its {split} split has the classes {', '.join(dataset.classes)}; "

@@ -3,15 +3,14 @@
 How rare foreground is: the anchors that answer for an object, of all that a detector offers.
 """
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from datasets.dataset import Dataset
 from experiments.config.run import RunConfig
-from experiments.run.assembly import batches_from, build_detector
+from experiments.run.assembly import batches_from, build_detector, without_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +57,6 @@ def describe_costs(config: RunConfig, classes: int) -> str:
         f"# {costs.operations / 1e9:.2f} GFLOPs forward for one image of "
         f"{costs.height} x {costs.width} px (a multiply-add counts two), {classes} classes"
     )
-
-
-def without_weights(config: RunConfig) -> RunConfig:
-    """The same network without reading weight files, for counting and for loading a checkpoint."""
-    detector: Any = config.detector
-    backbone: Any = detector.backbone
-    changes: dict[str, object] = {}
-    if backbone.weights is not None:
-        changes["backbone"] = replace(backbone, weights=None)
-    if getattr(detector, "weights", None) is not None:
-        changes["weights"] = None
-    return replace(config, detector=replace(detector, **changes)) if changes else config
 
 
 @dataclass(frozen=True, slots=True)

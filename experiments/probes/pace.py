@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from datasets.sample import Batch
-from experiments.config.run import RunConfig, arm_name, read_config
+from experiments.config.run import RunConfig, arm_of, read_config
 from experiments.engine.fit import Plan
 from experiments.engine.inference import detect_batches
 from experiments.engine.machine import compile_parts, prepared
@@ -131,7 +131,7 @@ def profile(config: RunConfig, steps: int, warmup: int) -> Profile:
         threads = torch.get_num_threads()
     whole = [sum(times) for times in timed]
     return Profile(
-        arm=arm_name(config),
+        arm=arm_of(config),
         steps=len(timed),
         images=train.batch_size,
         workers=loader_workers(config),

@@ -300,7 +300,9 @@ def read_metrics(values: Mapping[str, Any]) -> Metrics:
 class _JsonReader(Reader):
     """The strict reader of settings; parts without a declared shape pass as they are."""
 
-    def read(self, kind: Any, value: Any, where: Where, key: str = "") -> Any:
+    def read(
+        self, kind: Any, value: Any, where: Where, key: str = "", *, kept: bool = False
+    ) -> Any:
         # Points and percentages are most of a record: the general way, which words the errors,
         # takes 30 times as long and is left to what does not fit.
         if type(value) is kind and kind in _SCALARS:

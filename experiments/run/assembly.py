@@ -1,12 +1,11 @@
 """Configuration to objects: the one place where the rooms meet."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Literal, cast
+from dataclasses import dataclass, replace
 
 import torch
 
-from datasets.dataset import Dataset
+from datasets.dataset import Dataset, Split
 from datasets.loading import InMemory, test_loader, train_loader
 from datasets.sample import Batch
 from datasets.sampling import Order, orientation, repeat_factors
@@ -19,8 +18,6 @@ from experiments.engine.machine import loader_processes
 from experiments.errors import UsageError
 from losses.base import ScheduledLoss
 
-SplitName = Literal["train", "val", "test"]
-
 
 @dataclass(frozen=True, slots=True)
 class Splits:
@@ -28,20 +25,30 @@ class Splits:
 
     train: Dataset
     measured: Dataset
-    measured_name: SplitName
+    measured_name: Split
 
 
 def open_splits(config: RunConfig) -> Splits:
     """Open the training split and the one to measure on."""
-    data = cast(Any, config.data)
-    return Splits(data.open("train"), data.open(config.evaluate.split), config.evaluate.split)
+    data, split = config.data, config.evaluate.split
+    return Splits(data.open("train"), data.open(split), split)
 
 
 def build_detector(config: RunConfig, classes: tuple[str, ...]) -> AnyDetector:
     """The detector, weights drawn from the run's seed; training puts its loss in force."""
     torch.manual_seed(config.seed)
-    detector: AnyDetector = cast(Any, config.detector).build(len(classes))
-    return detector
+    return config.detector.build(len(classes))
+
+
+def without_weights(config: RunConfig) -> RunConfig:
+    """The same network without reading weight files, for counting and for loading a checkpoint."""
+    detector = config.detector
+    changes: dict[str, object] = {}
+    if detector.backbone.weights is not None:
+        changes["backbone"] = replace(detector.backbone, weights=None)
+    if detector.weights is not None:
+        changes["weights"] = None
+    return replace(config, detector=replace(detector, **changes)) if changes else config
 
 
 def batches_from(

@@ -22,9 +22,8 @@ from experiments.engine.machine import check_compiler, compile_parts
 from experiments.errors import UsageError
 from experiments.evaluation import DetectionCollector
 from experiments.evaluation.interchange import write_devkit
-from experiments.probes.cost import without_weights
 from experiments.record.files import write_text
-from experiments.run.assembly import build_detector
+from experiments.run.assembly import build_detector, without_weights
 from experiments.run.progress import shown
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")

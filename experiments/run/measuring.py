@@ -39,8 +39,7 @@ class Validation:
         from experiments.run.measuring import measure  # with pandas, which training needs not
 
         if self._dataset is None:
-            data: Any = self._config.data
-            self._dataset = data.open("val")
+            self._dataset = self._config.data.open("val")
         metrics = measure(self._config, detector, self._dataset, "val").metrics
         for listener in self._listeners:
             listener(iteration, metrics)

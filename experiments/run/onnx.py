@@ -6,7 +6,7 @@ import importlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 
@@ -52,9 +52,8 @@ class OnnxModel:
         inputs = (batch.images_BCHW.contiguous().numpy(), batch.content_B2.numpy())
         found = self.session.run(None, dict(zip(INPUTS, inputs, strict=True)))
         boxes_BN4, scores_BNK = map(torch.from_numpy, found)
-        height, width = batch.images_BCHW.shape[2:]
-        settings = cast(Any, self.config.detector)
-        return select(settings, boxes_BN4, scores_BNK, batch.content_B2, (height, width))
+        size_hw = (batch.images_BCHW.shape[2], batch.images_BCHW.shape[3])
+        return select(self.config.detector, boxes_BN4, scores_BNK, batch.content_B2, size_hw)
 
 
 def load_onnx(path: Path) -> OnnxModel:

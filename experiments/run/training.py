@@ -11,8 +11,8 @@ from typing import Any
 from datasets.dataset import Dataset
 from datasets.sample import Batch
 from detectors.base import AnyDetector
-from experiments.config.run import RunConfig, arm_name, plain_config, read_config
-from experiments.config.yaml_source import parse_overrides
+from experiments.config.resolve import parse_words
+from experiments.config.run import RunConfig, arm_of, plain_config, read_config
 from experiments.engine import distributed
 from experiments.engine.fit import Fit, Fitted
 from experiments.engine.guards import LostRankError, explained
@@ -87,10 +87,10 @@ def _recorded_run(config: RunConfig, folder: Path, overrides: Sequence[str]) -> 
     """The run with its record, which the first rank alone writes, whatever happens."""
     record = start_record(
         id=folder.name,
-        arm=arm_name(config),
+        arm=arm_of(config),
         config=plain_config(config),
         seed=config.seed,
-        overrides=parse_overrides(overrides),
+        overrides={key: node.value for key, node in parse_words(overrides)},
     )
     began = time.perf_counter()
     mirrors: list[Tracker] = []  # one, once there are data to train on

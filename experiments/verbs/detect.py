@@ -130,8 +130,7 @@ def _weights(
 ) -> "tuple[AnyDetector, RunConfig, tuple[str, ...]]":
     """The detector with its weights, from a checkpoint, a recipe, or one under the other."""
     from experiments.config.run import load_config
-    from experiments.probes.cost import without_weights
-    from experiments.run.assembly import build_detector, open_splits
+    from experiments.run.assembly import build_detector, open_splits, without_weights
     from experiments.run.detecting import load_trained
 
     if not recipes:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from experiments.config.run import arm_name, load_config, plain_config, read_config
-from experiments.probes.cost import without_weights
+from experiments.config.run import arm_of, load_config, plain_config, read_config
+from experiments.run.assembly import without_weights
 
 CHECKOUT = Path(__file__).parents[2]
 RECIPES = sorted(
@@ -60,9 +60,9 @@ def test_the_three_arms_of_a_family_differ_in_the_loss_alone(family: str) -> Non
 
 def test_an_arm_is_named_for_what_it_is() -> None:
     soft = load_config(CHECKOUT / "configs/glyphs/retinanet_soft_gamma.yaml")
-    assert arm_name(soft) == "retinanet focal alpha 0.25 gamma linear 0.0-2.0"
+    assert arm_of(soft) == "retinanet focal alpha 0.25 soft-gamma 0→2, linear to 50 %"
     plain = load_config(CHECKOUT / "configs/glyphs/yolov2_cross_entropy.yaml")
-    assert arm_name(plain) == "yolov2 cross-entropy"
-    assert arm_name(load_config(CHECKOUT / "configs/glyphs/yolov2_focal.yaml", ["arm=mine"])) == (
+    assert arm_of(plain) == "yolov2 cross-entropy"
+    assert arm_of(load_config(CHECKOUT / "configs/glyphs/yolov2_focal.yaml", ["arm=mine"])) == (
         "mine"
     )

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from experiments.config.run import RunConfig, arm_name, load_config, plain_config
-from experiments.probes.cost import without_weights
+from experiments.config.run import RunConfig, arm_of, load_config, plain_config
 from experiments.record.record import Hardware, Metrics, Seconds
 from experiments.report.arms import make_groups
 from experiments.report.literature import STUDIES as STUDIES_PUBLISHED
 from experiments.report.load import Run
 from experiments.report.published import beside
 from experiments.report.tables import METRICS
+from experiments.run.assembly import without_weights
 from experiments.sweep.command import written
 from experiments.sweep.space import grid_points, read_sweep
 from experiments.sweep.study import report_options
@@ -56,7 +56,7 @@ def run_of(path: Path, number: int) -> Run:
     return Run(
         folder=path.parent / str(number),
         id=f"{number:04d}",
-        arm=arm_name(config),
+        arm=arm_of(config),
         status="finished",
         seed=0,
         config=plain_config(config),

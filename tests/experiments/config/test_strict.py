@@ -76,7 +76,7 @@ def test_values_become_settings_and_come_back() -> None:
         ({"iterations": 1, "loss": {"gamma": -1}}, "loss.gamma: must be >= 0, found -1.0"),
         (
             {"iterations": 1, "loss": {"form": "sigmiod"}},
-            "loss.form: found 'sigmiod'; did you mean 'sigmoid'? (allowed: sigmoid, softmax)",
+            "loss.form: found 'sigmiod'; did you mean 'sigmoid'? (known: sigmoid, softmax)",
         ),
         ({"iterations": 1, "size": [1]}, "size: expected 2 values, found 1"),
         ({"iterations": 1, "quick": "yes"}, "quick: expected true or false, found 'yes'"),

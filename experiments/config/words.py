@@ -1,0 +1,73 @@
+"""A configuration in words: the one name of an arm, gamma and alpha, scheduled or not.
+
+Plain mappings in, as records keep them; no torch, so that reports call what training calls.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+NAMED = ("alpha", "gamma")  # the loss's parameters that a name tells
+
+
+def arm_name(config: Mapping[str, Any]) -> str:
+    """An arm's name: as configured, else detector and loss with its parameters.
+
+    >>> focal = {"name": "focal", "alpha": 0.25, "gamma": 2.0}
+    >>> arm_name({"detector": {"name": "retinanet"}, "loss": focal})
+    'retinanet focal alpha 0.25 gamma 2'
+    >>> rising = {"schedule": "linear", "start": 0.0, "end": 2.0, "ramp": [0.0, 0.5]}
+    >>> arm_name({"detector": {"name": "retinanet"}, "loss": focal | {"gamma": rising}})
+    'retinanet focal alpha 0.25 soft-gamma 0→2, linear to 50 %'
+    """
+    if config.get("arm") is not None:
+        return str(config["arm"])
+    loss = _mapping(config.get("loss"))
+    words = [str(_mapping(config.get("detector")).get("name", "detector"))]
+    words.append(str(loss.get("name", "loss")).replace("_", "-"))
+    for name in NAMED:
+        value = parameter_words(loss.get(name))
+        soft = name == "gamma" and is_scheduled(loss.get(name))
+        words += [] if value is None else [f"{'soft-' if soft else ''}{name} {value}"]
+    return " ".join(words)
+
+
+def parameter_words(value: Any) -> str | None:
+    """gamma or alpha in words; None where the loss has none.
+
+    >>> parameter_words(0.5), parameter_words(None), parameter_words([0.2, 0.8])
+    ('0.5', None, 'by class')
+    >>> parameter_words({"schedule": "staged", "values": [0, 1, 2], "milestones": [0.25, 0.5]})
+    '0→1→2 at 25, 50 %'
+    """
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, (int, float)):
+        return f"{value:g}"
+    return _schedule_words(value) if isinstance(value, Mapping) else "by class"
+
+
+def is_scheduled(value: Any) -> bool:
+    """Whether a parameter moves while training goes on."""
+    return isinstance(value, Mapping) and value.get("schedule") not in ("constant", None)
+
+
+def _schedule_words(value: Mapping[str, Any]) -> str:
+    kind = str(value.get("schedule", "schedule"))
+    if kind == "constant":
+        return f"{value['value']:g}"
+    if kind == "paper":
+        return "of the paper"
+    if "start" in value and "end" in value:
+        begin, end = value.get("ramp") or (0.0, 0.5)
+        span = f"to {100 * end:g} %" if not begin else f"from {100 * begin:g} to {100 * end:g} %"
+        rate = f" (rate {value['rate']:g})" if "rate" in value else ""
+        return f"{value['start']:g}→{value['end']:g}, {kind}{rate} {span}"
+    places = value.get("milestones") or value.get("points")
+    if "values" in value and isinstance(places, Sequence):
+        path = "→".join(f"{item:g}" for item in value["values"])
+        return f"{path} at {', '.join(f'{100 * item:g}' for item in places)} %"
+    return kind
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
