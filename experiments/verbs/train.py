@@ -91,13 +91,17 @@ def _train(arguments: argparse.Namespace) -> int:
     from experiments.importing import uncollected, without
 
     with uncollected(), without("wandb"):  # timm's log would open it, .6 s
-        from experiments.config.run import load_config
+        from experiments.config.resolve import parse_words
+        from experiments.config.run import Recipes
         from experiments.record.record import RECORD_FILE
         from experiments.run.training import default_folder, train_run
         from experiments.tracking.wandb import send_owed
     gc.freeze()  # or the first collection would go through all that was imported, .35 s
 
-    config = load_config(path, overrides)
+    resolved = Recipes().resolve(path, parse_words(overrides))
+    config = resolved.config
+    for note in resolved.notes:
+        print(f"note: {note}", file=sys.stderr)
     named = os.environ.get("SOFTGAMMA_RUN_DIR")
     folder = arguments.out or (Path(named) if named else default_folder(path, config))
     if (folder / RECORD_FILE).is_file():
@@ -112,10 +116,13 @@ def _train(arguments: argparse.Namespace) -> int:
 
 def _show(arguments: argparse.Namespace) -> int:
     path, overrides = config_argument(arguments)
-    from experiments.config.run import config_text, load_config
+    from experiments.config.resolve import parse_words
+    from experiments.config.run import Recipes, config_text
     from experiments.probes.cost import describe_costs
 
-    config = load_config(path, overrides)
-    print(config_text(config), end="")
-    print(describe_costs(config, arguments.classes))
+    resolved = Recipes().resolve(path, parse_words(overrides))
+    print(config_text(resolved.config), end="")
+    for note in resolved.notes:
+        print(f"# note: {note}")
+    print(describe_costs(resolved.config, arguments.classes))
     return 0

@@ -27,7 +27,7 @@ def test_sigterm_saves_and_says_so(runs, tmp_path: Path) -> None:
 
 def test_sigterm_before_training_ends_with_a_record_too(runs, tmp_path: Path) -> None:
     small, out = runs(), tmp_path / "run"
-    slow = "import time; from experiments import training; real = training.open_splits;"
+    slow = "import time; from experiments.run import training; real = training.open_splits;"
     slow += "training.open_splits = lambda config: (time.sleep(600), real(config))[1]"
     run = small.start(out, before=slow)
     small.until((out / "record.json").exists, run)

@@ -156,7 +156,7 @@ def test_a_point_without_iteration_is_refused(tmp_path: Path) -> None:
     [
         (lambda v: v.update(sead=1), "unknown key; did you mean 'seed'"),
         (lambda v: v.update(seed="three"), "seed: expected a whole number"),
-        (lambda v: v.update(status="done"), "allowed: running, finished, failed, interrupted"),
+        (lambda v: v.update(status="done"), "known: running, finished, failed, interrupted"),
         (lambda v: v.update(format=2), "format: found 2, allowed: 1"),
         (lambda v: v.pop("hardware"), "missing hardware"),
         (lambda v: v["metrics"]["per_class"]["cat"].pop("objects"), "metrics.per_class.cat"),
