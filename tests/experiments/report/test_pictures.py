@@ -1,14 +1,27 @@
 """Which images are shown, and what their boxes say."""
 
+import base64
+import io
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from experiments.evaluation import TruthCollector
+from experiments.evaluation.dump import write_table
 from experiments.report.arms import make_groups
 from experiments.report.load import load_runs
-from experiments.report.pictures import Boxes, best_threshold, choose, match, overlaps
+from experiments.report.pictures import (
+    Boxes,
+    _images,
+    best_threshold,
+    choose,
+    encode,
+    match,
+    overlaps,
+)
 
 
 def boxes(rows: list[list[float]], labels: list[int], value: list[float]) -> Boxes:
@@ -65,3 +78,25 @@ def test_lost_images_leave_their_boxes_and_lost_dumps_a_note(
     group = make_groups(load_runs([tmp_path / "copy"]))[0]
     grid = choose(group, group.best("voc07_map"), 3)
     assert grid.pictures == () and "not beside the record" in grid.note
+
+
+def test_a_photo_is_shown_turned_as_training_saw_it(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (60, 40)).save(tmp_path / "a.jpg", exif=exif)
+    truth = TruthCollector()
+    for turn in (6, 1):
+        truth.add(
+            str(turn),
+            width=40,
+            height=60,
+            path=str(tmp_path / "a.jpg"),
+            boxes_N4=[],
+            labels_N=[],
+            turn=turn,
+        )
+    write_table(tmp_path / "images.parquet", truth.tables()[1], "images", ("cat",))
+    shown = _images(tmp_path / "images.parquet")
+    pictures = [encode(shown[name].path, shown[name].turn) for name in ("6", "1")]
+    sizes = [Image.open(io.BytesIO(base64.b64decode(jpeg))).size for jpeg in pictures]
+    assert sizes == [(40, 60), (60, 40)]
