@@ -140,6 +140,7 @@ class _Orders:
     tags: Tags
     chosen: dict[str, _Chosen] = field(default_factory=dict)
     given: dict[str, Located] = field(default_factory=dict)
+    said: dict[str, list[Located]] = field(default_factory=dict)  # all that was given, by key
     findings: Findings = field(default_factory=Findings)
 
     def take(self, key: str, node: Located) -> None:
@@ -152,7 +153,8 @@ class _Orders:
         elif isinstance(node.value, str) and key in self.tags and node.value in self.tags[key].rows:
             self._choose(key, node, whole=True)
         else:
-            self._give(key, node)
+            self.given[key] = node
+            self.said.setdefault(key, []).append(node)
 
     def _take_mapping(self, key: str, node: Located) -> None:
         if not node.keys:
@@ -165,37 +167,31 @@ class _Orders:
                 self.take(f"{key}.{name}", kid)
 
     def _choose(self, key: str, node: Located, *, whole: bool) -> None:
-        old = self.chosen.get(key)
-        if old is not None and old.node.value != node.value:
-            self._clash(f"{key}.{self.tags[key].key}", old.node, node)
-        elif old is None or whole:
+        self.said.setdefault(f"{key}.{self.tags[key].key}", []).append(node)
+        if whole or key not in self.chosen:
             self.chosen[key] = _Chosen(node, whole)
 
-    def _give(self, key: str, node: Located) -> None:
-        old = self.given.get(key)
-        if old is not None and not _same(old.value, node.value):
-            self._clash(key, old, node)
-        self.given[key] = node
-
-    def _clash(self, key: str, old: Located, new: Located) -> None:
-        values = " and ".join(sorted((shown(old.value), shown(new.value))))
-        places = " and ".join(sorted({old.place, new.place}))
-        self.findings.add(f"{places}: {key}: is given twice, as {values}; give it once")
-
     def contradictions(self) -> None:
-        """Find keys that are given a value and keys below them, too."""
-        inner = [*self.given, *(f"{key}.{self.tags[key].key}" for key in self.chosen)]
+        """Find keys that are given two values, or a value and keys below them."""
+        for key, nodes in self.said.items():
+            values = sorted({shown(_number(node.value)) for node in nodes})
+            if len(values) > 1:
+                places = " and ".join(sorted({node.place for node in nodes}))
+                self.findings.add(
+                    f"{places}: {key}: is given more than once, as {' and '.join(values)}"
+                )
         for key, node in self.given.items():
-            below = sorted(other for other in inner if other.startswith(f"{key}."))
+            below = min((other for other in self.said if other.startswith(f"{key}.")), default="")
             if below:
                 self.findings.add(
-                    f"{node.place}: {key}: is given as {shown(node.value)}, which has no keys "
-                    f"below it, and so is {below[0]}"
+                    f"{node.place}: {key}: is given as a value, which has no keys below it, and so "
+                    f"is {below}"
                 )
 
 
-def _same(old: Any, new: Any) -> bool:
-    return type(old) is type(new) and bool(old == new)
+def _number(value: Any) -> Any:
+    """A whole float as a whole number: 2.0 and 2 are one value."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _choose(tree: Located, key: str, chosen: _Chosen, tag: Tag) -> tuple[Located, list[str]]:
