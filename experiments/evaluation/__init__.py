@@ -4,7 +4,7 @@ collect.py       detector and data set -> tables     dump.py     tables <-> Parq
 tables.py        the tables' columns and checks      match.py    which detection finds what
 voc.py           VOC's average precisions            coco.py     COCO's, by either library
 summary.py       the record's numbers, in one call   text.py     as tables in a terminal
-interchange.py   others' detections
+interchange/     others' detections
 bootstrap.py     two runs, over their images         errors.py   what kind of errors
 significance.py  two arms, over their seeds          anatomy.py  where the loss is
 verdict.py       what a comparison allows one to say

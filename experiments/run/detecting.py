@@ -21,7 +21,7 @@ from experiments.engine.inference import detect_batches, found_by
 from experiments.engine.machine import check_compiler, compile_parts
 from experiments.errors import UsageError
 from experiments.evaluation import DetectionCollector
-from experiments.evaluation.interchange import write_devkit
+from experiments.evaluation.interchange.devkit import write_devkit
 from experiments.record.files import write_text
 from experiments.run.assembly import build_detector, without_weights
 from experiments.run.progress import shown

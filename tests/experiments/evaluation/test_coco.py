@@ -1,6 +1,5 @@
 """COCO's numbers: both backends give the same bits, on real crowds and on random problems."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.evaluation import EvaluationError
 from experiments.evaluation.coco import STATS, CocoResult, coco_average_precision
-from experiments.evaluation.interchange import read_results, write_results
+from experiments.evaluation.interchange.results import write_results
 from experiments.evaluation.tables import CORNERS, Dump, check
 from experiments.run.truth import load, read_truth
 
@@ -129,26 +127,3 @@ def test_a_perfect_detector_has_100_percent_of_what_is_there() -> None:
     present = np.isin(np.arange(len(dump.classes)), dump.label_N[keep])
     np.testing.assert_array_equal(np.isnan(result.ap_K), ~present)
     assert result.ap50_K[present] == pytest.approx(1.0)
-
-
-def write_json(folder: Path, values: Any) -> Path:
-    path = folder / "file.json"
-    path.write_text(json.dumps(values))
-    return path
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({}, "expected a list of results"),
-        ([{"image_id": 5}], "not a list of COCO results"),
-        ([{"image_id": 5, "category_id": 1, "bbox": [0, 0, 1, 1], "score": 1}], "unknown category"),
-    ],
-)
-def test_a_broken_results_file_is_named(tmp_path: Path, values: Any, message: str) -> None:
-    with pytest.raises(EvaluationError, match=message):
-        read_results(write_json(tmp_path, values), {17: 0})
-    assert len(read_results(write_json(tmp_path, []), {17: 0})) == 0
-    (tmp_path / "file.json").write_text("{")
-    with pytest.raises(EvaluationError, match="broken JSON"):
-        read_results(tmp_path / "file.json", {17: 0})

@@ -18,7 +18,6 @@ from experiments.evaluation import (
     write_dump,
 )
 from experiments.evaluation.dump import read_table, write_table
-from experiments.evaluation.interchange import read_devkit, write_devkit
 from experiments.record.record import read_metrics
 
 CLASSES = ("cat", "dog")
@@ -175,32 +174,3 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
         write_table(path, broken, "truth", CLASSES)
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["truth.parquet"]
-
-
-def test_devkit_files_come_back_equal(tmp_path: Path) -> None:
-    before = tables().detections
-    paths = write_devkit(tmp_path, before, CLASSES, "comp4_det_test_")
-    assert paths[1].read_text() == "b 0.500000 2.250000 3.000000 11.000000 12.000000\n"
-    after = read_devkit(tmp_path, CLASSES, "comp4_det_test_")
-    order = before.sort_values("label", ignore_index=True)
-    pd.testing.assert_frame_equal(after.astype(order.dtypes)[list(order)], order)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("a 0.5 1 2 3\n", "comp4_det_test_cat.txt:1: a value is missing"),
-        ("a x 1 2 3 4\n", "expected 'image score xmin ymin xmax ymax'"),
-    ],
-)
-def test_a_broken_devkit_line_is_named(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "comp4_det_test_cat.txt").write_text(text)
-    with pytest.raises(EvaluationError, match=message):
-        read_devkit(tmp_path, ("cat",), "comp4_det_test_")
-
-
-def test_an_empty_devkit_file_means_no_detections(tmp_path: Path) -> None:
-    (tmp_path / "comp4_det_test_cat.txt").write_text("")
-    assert len(read_devkit(tmp_path, ("cat",), "comp4_det_test_")) == 0
-    with pytest.raises(EvaluationError, match="one is needed for each class"):
-        read_devkit(tmp_path, ("dog",), "comp4_det_test_")

@@ -17,7 +17,7 @@ from experiments.evaluation import (
     write_dump,
 )
 from experiments.evaluation.dump import write_table
-from experiments.evaluation.interchange import write_devkit
+from experiments.evaluation.interchange.devkit import write_devkit
 from experiments.record.record import (
     Data,
     Split,
