@@ -41,8 +41,14 @@ class Evaluate:
 class Tracking:
     """Weights & Biases as a mirror of the record; the record itself never depends on it."""
 
-    wandb: Literal["offline", "online", "off"] = "offline"
-    project: str = "softgamma"
+    wandb: Literal["auto", "online", "offline", "off"] = "auto"  # auto: online in a W&B sweep only
+    entity: str | None = None  # null: the user's own; W&B's variables hold where a key is null
+    project: str | None = None  # null: softgamma
+    group: str | None = None  # null: the arm, or the sweep that is run here
+    job_type: str | None = None  # null: train
+    name: str | None = None  # null: the arm and the seed
+    tags: tuple[str, ...] | None = None  # beside detector, data, loss and soft-gamma
+    notes: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,8 +32,10 @@ def launched() -> bool:
 
 
 def rank() -> int:
-    """This process's number, from 0."""
-    return distributed.get_rank() if _running() else 0
+    """This process's number, from 0; before the ranks have joined, as the launcher gave it."""
+    if _running():
+        return distributed.get_rank()
+    return int(os.environ["RANK"]) if launched() else 0
 
 
 def world() -> int:
@@ -43,7 +45,7 @@ def world() -> int:
 
 def is_first() -> bool:
     """Whether this process writes and tells for all."""
-    return world() == 1 or rank() == 0
+    return rank() == 0
 
 
 @contextmanager

@@ -46,6 +46,7 @@ from experiments.run.assembly import (
 from experiments.run.loss_preparation import prepare_loss
 from experiments.run.measuring import Validation, image_paths
 from experiments.run.progress import TrainProgress
+from experiments.tracking.owed import mirror_finished, send_owed
 from experiments.tracking.wandb import Tracker, open_tracker
 from losses.base import ScheduledLoss
 
@@ -73,6 +74,8 @@ def train_run(config: RunConfig, folder: Path, overrides: Sequence[str] = ()) ->
     finished = _finished(folder, config)
     if finished is not None:
         print(f"{folder}: already finished; its record stands", file=sys.stderr)
+        if distributed.is_first():
+            mirror_finished(folder, finished, plain_config(config)["tracking"])
         return finished
     train = config.train
     with (
@@ -111,8 +114,9 @@ def _recorded_run(config: RunConfig, folder: Path, overrides: Sequence[str]) -> 
         memory = peak_memory(loader_workers(config))
         record = dataclasses.replace(record, finished=timestamp(), seconds=seconds, memory=memory)
         _write_last(folder, record)
-        for tracker in mirrors:
-            tracker.finish(record)
+        reached = [tracker.finish(record) for tracker in mirrors]
+    if any(reached) and record.status == "finished":  # W&B is there: what others owe goes too
+        send_owed(other for other in folder.parent.iterdir() if other != folder)
     return record
 
 
@@ -130,13 +134,7 @@ def _train_and_measure(
         fitted = _fit(config, folder, splits, detector, loss, [], Validation(config))
         return _measured(config, folder, _ended(record, fitted), splits, fitted)
     _tell_problems(data)
-    tracker = open_tracker(
-        config.tracking.wandb,
-        folder,
-        project=config.tracking.project,
-        group=record.arm,
-        config=record.config,
-    )
+    tracker = open_tracker(folder, record, record.config["tracking"])
     mirrors.append(tracker)
     with CurveWriter(folder) as curves:
         fitted = _followed(config, folder, record, splits, detector, loss, curves, tracker)

@@ -30,6 +30,10 @@ ARGUMENTS = (
 )
 MACROS = ("env", "interpreter", "program", *ARGUMENTS, "envvar:NAME")
 JSON_FILE = "parameters.json"
+TRAIN = ("experiments", "train")  # after -m
+PROGRAM = "train.py"  # what a file names that gives no command
+# What `train` does not read; each has a form that says the same.
+FOREIGN_TO_TRAIN = ("args_no_equals", "args_no_boolean_flags", "args_json", "args_json_file")
 
 
 def check_macros(words: Sequence[str], program: str | None) -> None:
@@ -46,6 +50,8 @@ def check_macros(words: Sequence[str], program: str | None) -> None:
                 raise ValueError("${program} is used, but the file gives no 'program'")
             elif word != f"${{{name}}}":
                 raise ValueError(f"${{{name}}} must be a word of its own, found {word!r}")
+            elif name in FOREIGN_TO_TRAIN and is_train(words, program):
+                raise ValueError(f"'train' does not read ${{{name}}}; write ${{args_no_hyphens}}")
     if not any(word == f"${{{name}}}" for word in words for name in ARGUMENTS):
         raise ValueError("no macro hands the parameters over; end it with ${args_no_hyphens}")
 
@@ -82,13 +88,35 @@ def written(value: object) -> str:
     return _flow(value)
 
 
+def is_train(words: Sequence[str], program: str | None = None) -> bool:
+    """Whether the command runs `train`, by its module or by the program that stands for it."""
+    filled = [program or "" if word == "${program}" else word for word in words]
+    by_module = any(filled[i : i + 2] == [*TRAIN] for i in range(len(filled)))
+    return by_module or any(Path(word).name == PROGRAM for word in filled)
+
+
+def own_words(words: Sequence[str]) -> list[str]:
+    """The words of a command that configure its trials: those after the verb, or else after the
+    program. What stands before is a launcher's, or the system's.
+    """
+    listed = [*words]
+    for i in range(len(listed)):
+        if listed[i : i + 2] == [*TRAIN]:
+            return listed[i + 2 :]
+    for i, word in enumerate(listed):
+        if word == "${program}" or word.endswith(".py"):
+            return listed[i + 1 :]
+    return listed[listed.index("-m") + 2 :] if "-m" in listed else listed
+
+
 def fixed_arguments(words: Sequence[str]) -> dict[str, object]:
     """The `key=value` and `--config FILE` words that a command gives to every trial."""
     fixed: dict[str, object] = {}
-    for word, following in zip(words, [*words[1:], ""], strict=True):
-        key, equals, text = word.lstrip("-").partition("=")
+    own = own_words(words)
+    for word, following in zip(own, [*own[1:], ""], strict=True):
+        key, equals, text = word.lstrip("-+").partition("=")
         if equals and re.fullmatch(r"[A-Za-z_][\w.]*", key) and "${" not in text:
-            fixed[key] = yaml.safe_load(text)
+            fixed[key] = text if key == "config" else yaml.safe_load(text)
         elif word == "--config" and following and "${" not in following:
             fixed["config"] = following
     return fixed

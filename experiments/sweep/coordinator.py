@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from experiments.errors import UsageError
 from experiments.record.follow import Progress, final_metric, log_tail, number, read_record
-from experiments.sweep.command import expand, fixed_arguments
+from experiments.sweep.command import expand, fixed_arguments, is_train
 from experiments.sweep.executors import Ended, Executor, Task
 from experiments.sweep.executors.processes import end_orphan
 from experiments.sweep.ledger import Ledger
@@ -81,6 +81,7 @@ class Coordinator:
         self._ticked = 0.0
         self._pending: deque[int] = deque()
         self._metric_key = sweep.metric.name if sweep.metric else None
+        self._trains = is_train(sweep.command, sweep.program)
 
     def run(self) -> None:
         """Run until every point has ended, the limit is reached, or a signal asks for the end.
@@ -166,10 +167,12 @@ class Coordinator:
 
     def _environment(self, trial: Trial, folder: Path) -> dict[str, str]:
         wanted = {
-            "WANDB_MODE": "offline",
+            # A program of the user's own shall not ask for an account; ours is offline by itself.
+            **({} if self._trains else {"WANDB_MODE": "offline"}),
             "WANDB_RUN_GROUP": self.sweep.name,
             "PYTHONUNBUFFERED": "1",
             **({"WANDB_PROJECT": self.sweep.project} if self.sweep.project else {}),
+            **({"WANDB_ENTITY": self.sweep.entity} if self.sweep.entity else {}),
         }
         unset = {name: value for name, value in wanted.items() if name not in os.environ}
         return unset | {

@@ -74,6 +74,7 @@ class Sweep:
     run_cap: int | None
     early_stop: Hyperband | None
     project: str | None
+    entity: str | None
     seed: int  # of random draws: x-seed, 0 unless given
 
     def fingerprint(self) -> str:
@@ -115,6 +116,7 @@ def read_sweep(path: Path) -> Sweep:
         run_cap=_positive(root, "run_cap"),
         early_stop=_settings(root, "early_terminate", Hyperband, ignored=("type",)),
         project=_optional(root, "project", str),
+        entity=_optional(root, "entity", str),
         seed=_optional(root, "x-seed", int) or 0,
     )
     _check_whole(sweep, root)

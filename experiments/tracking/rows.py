@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,14 @@ Row = dict[str, float]
 class State:
     """Which rows earlier sittings have mirrored: the last iteration by segment (a W&B folder).
 
-    `owed`: the server lacks something of a sitting that was online.
+    `owed`: the server lacks something of a sitting that was to be online. `place`: W&B's variables
+    that name the run there.
     """
 
     id: str
     segments: dict[str, int]
     owed: bool = False
+    place: dict[str, str] = field(default_factory=dict)
 
 
 def rows_so_far(folder: Path) -> list[tuple[int, Row]]:
@@ -66,7 +68,8 @@ def read_state(folder: Path, fresh_id: str) -> State:
     try:
         values = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
         segments = {str(name): int(last) for name, last in values["segments"].items()}
-        return State(str(values["id"]), segments, values.get("owed") is True)
+        place = {str(name): str(value) for name, value in values.get("place", {}).items()}
+        return State(str(values["id"]), segments, values.get("owed") is True, place)
     except (OSError, ValueError, KeyError, AttributeError):
         return State(fresh_id, {})
 

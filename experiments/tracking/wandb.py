@@ -2,8 +2,8 @@
 outside sweeps.
 
 A mirror never ends a run: what W&B cannot take is told once, and the record has it all the same.
-One run keeps one W&B id over all its sittings. Each sitting first mirrors the rows that a kill or a
-lost network kept from W&B, then goes on.
+One run keeps one W&B id over all its sittings; in a W&B sweep the agent names it. Each sitting
+first mirrors the rows that a kill or a lost network kept from W&B, then goes on.
 """
 
 import os
@@ -17,18 +17,19 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from experiments.importing import without
-from experiments.record.record import RECORD_FILE, RunRecord, load_record
+from experiments.record.record import RECORD_FILE, RunRecord
 from experiments.tracking import rows as mirror
+from experiments.tracking.settings import RUN, SWEEP, identity_of, in_sweep, mode_of
 
 if TYPE_CHECKING:
     from experiments.tracking.pictures import Picture
 
 INIT_SECONDS = 60.0  # of waiting for a server before the run is mirrored offline instead
-FINISH_SECONDS = 120.0  # of uploading after training; the rest is kept for `wandb sync`
-SWEEP = "WANDB_SWEEP_ID"  # set by `wandb agent`
+FINISH_SECONDS = (
+    90.0  # of uploading after training; the rest is owed. Two minutes with the pictures
+)
 SYNCED = "*.synced"  # the mark that `wandb sync` leaves in a folder it has sent
-
-Mode = Literal["online", "offline", "off"]
+PLACE = (SWEEP, RUN, "WANDB_ENTITY", "WANDB_PROJECT")  # what names a run's place on the server
 
 
 class Tracker(Protocol):
@@ -40,8 +41,10 @@ class Tracker(Protocol):
     def validated(self, metrics: Mapping[str, Any], iteration: int) -> None:
         """Mirror the numbers of one validation."""
 
-    def finish(self, record: RunRecord) -> None:
-        """Mirror the final numbers, tables, pictures and files of the run's folder, and close."""
+    def finish(self, record: RunRecord) -> bool:
+        """Mirror the final numbers, tables, pictures and files of the run's folder, and close;
+        returns whether a server has it all.
+        """
 
 
 class NoTracker:
@@ -53,8 +56,9 @@ class NoTracker:
     def validated(self, metrics: Mapping[str, Any], iteration: int) -> None:
         """Nothing."""
 
-    def finish(self, record: RunRecord) -> None:
+    def finish(self, record: RunRecord) -> bool:
         """Nothing."""
+        return False
 
 
 class _NoInputs:
@@ -76,26 +80,30 @@ class WandbTracker:
         self,
         folder: Path,
         mode: Literal["online", "offline"],
-        *,
-        project: str,
-        group: str,
-        config: Mapping[str, Any],
+        record: RunRecord,
+        settings: Mapping[str, Any],
     ) -> None:
         self._folder = folder
         self._place = folder / "wandb"
-        self._state = mirror.read_state(self._place, f"{folder.name}-{uuid.uuid4().hex[:8]}")
-        # A sweep agent names the run itself; ours is stable over resumes.
-        name = os.environ.get("WANDB_RUN_ID", self._state.id)
-        self._state = replace(self._state, id=name, owed=mode == "online")
+        state = mirror.read_state(self._place, f"{folder.name}-{uuid.uuid4().hex[:8]}")
+        place = {name: os.environ[name] for name in PLACE if os.environ.get(name)}
+        # A sweep's agent names the run itself; ours is stable over resumes.
+        name = place.get(RUN, state.id)
+        self._state = replace(state, id=name, owed=mode == "online", place=place)
         mirror.write_state(self._place, self._state)
         self._last = 0  # the last iteration that W&B has
         self._broken = False
         self._mode: Literal["online", "offline"] = mode
+        identity = identity_of(record, settings)
         self._settings: dict[str, Any] = {
-            "project": project,
-            "group": group,
-            "name": group,
-            "config": dict(config),
+            **({} if in_sweep() else {"id": name, "project": identity.project}),
+            **({"entity": identity.entity} if identity.entity else {}),
+            "group": identity.group,
+            "job_type": identity.job_type,
+            "name": identity.name,
+            "notes": identity.notes,
+            "tags": identity.tags,
+            "config": {**record.config, "arm": record.arm},
         }
         self._earlier = mirror.rows_so_far(folder)
         self._sent = self._drop_unsent()
@@ -111,32 +119,35 @@ class WandbTracker:
         """Log a validation as `val/...`; under a sweep agent also by the names that W&B's early
         stopping looks for.
         """
-        row = mirror.validation_row(metrics, plain=SWEEP in os.environ)
+        row = mirror.validation_row(metrics, plain=in_sweep())
         self._open()
         self._guarded(lambda: self._send(row, iteration))
 
-    def finish(self, record: RunRecord) -> None:
-        """Mirror what the folder holds and close; an upload that takes too long is left for
-        `wandb sync`.
+    def finish(self, record: RunRecord) -> bool:
+        """Mirror what the folder holds and close; what takes too long to send is owed. Returns
+        whether a server has it all.
         """
         self._open()
+        whole = not self._broken
         self._attempt(lambda: self._run.summary.update(mirror.summary(record)))
         self._attempt(lambda: self._save(record))
         if record.metrics is not None:
             self._attempt(lambda: self._show(record))
-        self._attempt(lambda: self._run.finish(exit_code=exit_code(record)))
-        if not self._broken:
+        whole &= self._attempt(lambda: self._run.finish(exit_code=exit_code(record)))
+        sent = whole and self._mode == "online"
+        if whole:
             name = Path(self._run.settings.sync_dir).name
             segments = self._state.segments | {name: self._last}
-            state = replace(self._state, segments=segments, owed=False)
-            mirror.write_state(self._place, state)
+            owed = self._state.owed and not sent
+            mirror.write_state(self._place, replace(self._state, segments=segments, owed=owed))
+        return sent
 
     def _open(self) -> None:
         """Open the W&B run, once, and give it the rows of earlier sittings that it lacks."""
         if self._run is None:
-            self._guarded(lambda: self._replay(self._begin(self._mode)))
+            self._guarded(lambda: self._replay(self._begin()))
 
-    def _begin(self, mode: Literal["online", "offline"]) -> int:
+    def _begin(self) -> int:
         """Returns the last iteration that W&B has of the run."""
         import wandb
 
@@ -148,30 +159,35 @@ class WandbTracker:
             finish_timeout=FINISH_SECONDS,
             finish_timeout_raises=True,
         )
-        resume: Literal["allow"] | None = "allow" if mode == "online" else None
+        resume: Literal["allow"] | None = "allow" if self._mode == "online" else None
         try:
             with without(placeholders={"wandb.sdk.launch.inputs.internal": _NO_LAUNCH}):
                 self._run = wandb.init(
                     dir=str(self._folder),
-                    id=self._state.id,
-                    mode=mode,
+                    mode=self._mode,
                     resume=resume,
                     settings=options,
                     **self._settings,
                 )
         except wandb.Error as error:
-            if mode == "offline":
+            if self._mode == "offline":
                 raise
-            print(
-                f"W&B cannot be reached ({str(error).splitlines()[0]}); this run is mirrored "
-                f"offline: wandb sync {self._place}/offline-run-*",
-                file=sys.stderr,
-            )
+            self._fall_back(str(error).splitlines()[0])
             wandb.teardown()  # the service holds on to the id of the run that failed to begin
-            return self._begin("offline")
-        if mode == "offline":
+            return self._begin()
+        if self._mode == "offline":
             return self._sent
         return int(self._run.starting_step) - 1 if self._run.resumed else 0
+
+    def _fall_back(self, reason: str) -> None:
+        self._mode = "offline"
+        print(
+            f"W&B cannot be reached ({reason}); this run is mirrored offline, and the next command "
+            f"that reaches W&B sends it; so does: wandb sync {self._place}/offline-run-*",
+            file=sys.stderr,
+        )
+        if in_sweep():
+            tell_offline(reason)
 
     def _drop_unsent(self) -> int:
         """Remove the segments that `wandb sync` has not sent, since the one that begins holds their
@@ -200,7 +216,6 @@ class WandbTracker:
 
     def _show(self, record: RunRecord) -> None:
         import wandb
-
         from experiments.tracking import pictures as shows
 
         assert record.metrics is not None
@@ -216,82 +231,76 @@ class WandbTracker:
                 title="Precision over recall, IoU .5",
                 xname="recall",
             )
-        shown["images"] = [_image(picture, tables.classes) for picture in shows.pictures(tables)]
+        # One key an image: a list of images of several sizes is shown at the first one's size.
+        for number, picture in enumerate(shows.pictures(tables), start=1):
+            shown[f"images/{number}"] = _image(picture, tables.classes)
         self._run.log(shown, step=self._last)
 
     def _save(self, record: RunRecord) -> None:
         """The record and its dump, so that `sweep pull` can bring the run to another machine."""
+        there = Path(self._run.dir)
         for name in (RECORD_FILE, *(file.path for file in record.files.values())):
-            path = (self._folder / name).absolute()
+            path = self._folder / name
             if path.is_file():
-                self._run.save(path, base_path=path.parent, policy="now")
+                held = there / path.name
+                held.unlink(missing_ok=True)
+                try:
+                    held.hardlink_to(path)
+                except OSError:
+                    shutil.copyfile(path, held)
+                self._run.save(held, base_path=there, policy="now", glob=False)
 
     def _guarded(self, action: Callable[[], object]) -> None:
         """Do it unless something went wrong before."""
         if not self._broken:
             self._attempt(action)
 
-    def _attempt(self, action: Callable[[], object]) -> None:
-        """Do it; whatever W&B raises is told once, and never ends the run."""
+    def _attempt(self, action: Callable[[], object]) -> bool:
+        """Do it, and return whether it was done; whatever W&B raises is told once, and never ends
+        the run.
+        """
         try:
             action()
+            return True
         except Exception as error:
             if not self._broken:
                 print(
-                    f"W&B: {type(error).__name__}: {error}; the record has everything. Give the "
-                    "same command again to send what W&B lacks",
+                    f"W&B: {type(error).__name__}: {error}; the record has everything. The next "
+                    "command that reaches W&B sends what it lacks",
                     file=sys.stderr,
                 )
             self._broken = True
+            return False
+
+
+def tell_offline(why: str) -> None:
+    """Say loudly that a W&B sweep waits for a run in vain."""
+    print(
+        f"W&B: THIS RUN STAYS OFFLINE ({why}), although an agent of the W&B sweep "
+        f"{os.environ[SWEEP]} started it: the sweep sees a crashed run without a metric, and a "
+        "bayes search or early stopping learns nothing from it",
+        file=sys.stderr,
+    )
 
 
 def exit_code(record: RunRecord) -> int:
     """The status that W&B is told: 0 for a run that a sweep agent stopped early, too."""
-    if record.status == "interrupted" and SWEEP in os.environ:
+    if record.status == "interrupted" and in_sweep():
         return 0
     return 0 if record.status == "finished" else 1
 
 
-def open_tracker(
-    mode: Mode,
-    folder: Path,
-    *,
-    project: str,
-    group: str,
-    config: Mapping[str, Any],
-) -> Tracker:
-    """The tracker that `mode` asks for.
-
-    WANDB_MODE in the environment wins, save over a recipe's "off": a sweep sets it to offline.
-    """
-    chosen = _mode(mode)
-    if chosen == "off":
-        return NoTracker()
-    return WandbTracker(folder, chosen, project=project, group=group, config=config)
-
-
-def send_owed(mode: Mode, folder: Path, *, project: str) -> None:
-    """Send what a lost network kept from W&B of a run that has finished since, if any."""
-    if _mode(mode) != "online" or not mirror.read_state(folder / "wandb", "").owed:
-        return
-    record = load_record(folder)
-    if record.status == "finished":
-        tracker = open_tracker(
-            mode, folder, project=project, group=record.arm, config=record.config
-        )
-        tracker.finish(record)
-
-
-def _mode(mode: Mode) -> Mode:
-    asked = os.environ.get("WANDB_MODE", mode)
-    if mode == "off" or asked in ("off", "disabled"):
-        return "off"
-    return "online" if asked in ("online", "run") else "offline"
+def open_tracker(folder: Path, record: RunRecord, settings: Mapping[str, Any]) -> Tracker:
+    """The mirror that `settings`, the recipe's `tracking`, and the environment ask for."""
+    mode = mode_of(settings["wandb"])
+    if in_sweep() and mode != "online":
+        named = os.environ.get("WANDB_MODE")
+        tell_offline(f"WANDB_MODE={named}" if named else f"tracking.wandb={settings['wandb']}")
+    return NoTracker() if mode == "off" else WandbTracker(folder, mode, record, settings)
 
 
 def _image(picture: "Picture", classes: tuple[str, ...]) -> Any:
     import wandb
-
     from datasets.pixels.reading import read_pixels
 
     names = dict(enumerate(classes))

@@ -29,7 +29,7 @@ from experiments.sweep.space import (
     grid_points,
     read_sweep,
 )
-from experiments.sweep.state import COPY, State, fold, open_state
+from experiments.sweep.state import COPY, TRIALS, State, fold, open_state
 from experiments.sweep.table import (
     LiveTable,
     PlainLines,
@@ -39,6 +39,7 @@ from experiments.sweep.table import (
     status_json,
     varying_names,
 )
+from experiments.tracking.owed import send_owed
 from experiments.verbs.sweep_elsewhere import add_elsewhere, chosen_executor, create_on_wandb, pull
 
 # What every trial imports sooner or later, seconds of each. torch's compiler is not among it.
@@ -185,6 +186,7 @@ def run(
                 sweep, folder, ledger, state, executor, watcher, options, check
             )
             coordinator.run()
+    send_owed((folder / TRIALS).iterdir())
     return _told(coordinator, console, arguments)
 
 

@@ -9,6 +9,8 @@ from typing import Any
 from experiments.sweep.executors.local import LocalExecutor
 from experiments.sweep.space import Check, Sweep, check_points, grid_points
 
+RUNS = Path("runs")  # where trials of `wandb agent` lie
+
 
 def add_elsewhere(parser: argparse.ArgumentParser) -> None:
     """Add the options that say where a sweep and its trials live."""
@@ -78,7 +80,9 @@ def create_on_wandb(sweep: Sweep, arguments: argparse.Namespace, check: Check | 
 def pull(path: str, out: Path | None) -> int:
     """Bring a sweep's records back; returns 1 if a run brought none."""
     from experiments.sweep import wandb as server
+    from experiments.tracking.owed import send_owed
 
+    send_owed(sorted(RUNS.iterdir()) if RUNS.is_dir() else ())  # what an agent here kept back
     pulled = server.pull(path, out, say=print)
     print(
         f"{pulled.folder}: {len(pulled.brought)} runs pulled, {len(pulled.here)} were here, "

@@ -83,7 +83,7 @@ def config_argument(arguments: argparse.Namespace) -> tuple[Path, list[str]]:
 
 
 def _is_config(word: str) -> bool:
-    return word.lstrip("-").startswith("config=")
+    return word.lstrip("-+").startswith("config=")
 
 
 def _train(arguments: argparse.Namespace) -> int:
@@ -93,9 +93,8 @@ def _train(arguments: argparse.Namespace) -> int:
     with uncollected(), without("wandb"):  # timm's log would open it, .6 s
         from experiments.config.resolve import parse_words
         from experiments.config.run import Recipes
-        from experiments.record.record import RECORD_FILE
         from experiments.run.training import default_folder, train_run
-        from experiments.tracking.wandb import send_owed
+        from experiments.tracking.agent import ended_with_agent
     gc.freeze()  # or the first collection would go through all that was imported, .35 s
 
     resolved = Recipes().resolve(path, parse_words(overrides))
@@ -104,9 +103,8 @@ def _train(arguments: argparse.Namespace) -> int:
         print(f"note: {note}", file=sys.stderr)
     named = os.environ.get("SOFTGAMMA_RUN_DIR")
     folder = arguments.out or (Path(named) if named else default_folder(path, config))
-    if (folder / RECORD_FILE).is_file():
-        send_owed(config.tracking.wandb, folder, project=config.tracking.project)
-    record = train_run(config, folder, overrides)
+    with ended_with_agent():
+        record = train_run(config, folder, overrides)
     if record.status == "interrupted":
         print(f"stopped; the same command goes on from the checkpoint in {folder}", file=sys.stderr)
         # wandb agent counts other statuses as failures, and leaves a sweep after a few of them.

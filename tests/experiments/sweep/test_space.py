@@ -170,6 +170,43 @@ def test_fixed_arguments_are_what_every_trial_is_given() -> None:
     assert fixed_arguments(["--config=b.yaml", "--seed=1"]) == {"config": "b.yaml", "seed": 1}
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "${env} CUDA_VISIBLE_DEVICES=0 OMP_THREADS=1 ${interpreter} -m experiments train seed=1",
+        "${env} torchrun --standalone --nproc_per_node=2 -m experiments train --seed=1",
+        "torchrun --nproc_per_node=2 train.py ++seed=1",
+        "${env} A=b ${interpreter} ${program} seed=1",
+        "${interpreter} -m our.trial seed=1",
+    ],
+)
+def test_words_of_a_launcher_are_no_configuration(words: str) -> None:
+    assert fixed_arguments(words.split()) == {"seed": 1}
+
+
+@pytest.mark.parametrize(
+    ("macro", "taken"),
+    [
+        *((name, True) for name in ("args", "args_no_hyphens", "args_append_hydra")),
+        *((name, True) for name in ("args_override_hydra",)),
+        *((name, False) for name in ("args_no_equals", "args_json", "args_json_file")),
+        *((name, False) for name in ("args_no_boolean_flags",)),
+    ],
+)
+@pytest.mark.parametrize("program", ["", "program: train.py\n"])
+def test_what_train_does_not_read_is_refused_at_once(
+    macro: str, taken: bool, program: str, tmp_path: Path
+) -> None:
+    module = '"${program}"' if program else "-m, experiments, train"
+    head = f'method: grid\n{program}command: ["${{interpreter}}", {module}, "${{{macro}}}"]\n'
+    text = "parameters:\n  seed: {values: [0]}\n"
+    if taken:
+        read(tmp_path, text, head)
+    else:
+        with pytest.raises(ConfigError, match=r"'train' does not read .*args_no_hyphens"):
+            read(tmp_path, text, head)
+
+
 def test_macros_are_filled_in_as_wandb_agent_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
