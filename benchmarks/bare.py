@@ -9,12 +9,11 @@ import torch
 
 from datasets.sample import Batch
 from experiments.config.run import RunConfig
-from experiments.engine.fit import Plan
+from experiments.engine.arithmetic import autocast, choose, device_here, placed, to_device
+from experiments.engine.fit import Task
 from experiments.engine.machine import compile_parts
 from experiments.engine.optimizer import build_optimizer
-from experiments.engine.runner import to_device
-from experiments.engine.update import LOW
-from experiments.run.assembly import batches_from, build_detector, fit_plan, open_splits
+from experiments.run.assembly import batches_from, build_detector, fit_task, open_splits
 
 CHECKOUT = Path(__file__).parents[1]
 RECIPES = ("configs/glyphs/yolov2_focal.yaml", "configs/glyphs/retinanet_focal.yaml")
@@ -22,19 +21,18 @@ RECIPES = ("configs/glyphs/yolov2_focal.yaml", "configs/glyphs/retinanet_focal.y
 
 def bare_step(config: RunConfig) -> Callable[[Batch], None]:
     """Forward, loss, backward and update in the recipe's arithmetic, and nothing else."""
-    plan, detector = plan_of(config), network(config)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    memory = torch.channels_last if plan.channels_last else torch.contiguous_format
-    detector = detector.to(device, memory_format=memory).train()
-    detector.classification_loss = plan.loss.at(0.0)
-    optimizer = build_optimizer(plan.optimizer, detector)
-    clip, low = plan.optimizer.clip_norm, LOW.get(plan.precision)
-    if plan.compile:
+    device = device_here()
+    arithmetic = choose(config.train, device)
+    detector = placed(network(config), device, arithmetic).train()
+    detector.classification_loss = config.loss.at(0.0)
+    optimizer = build_optimizer(config.optimizer, detector)
+    clip = config.optimizer.clip_norm
+    if arithmetic.compile:
         compile_parts(detector)
 
     def step(batch: Batch) -> None:
-        batch = to_device(batch, device, plan.channels_last)
-        with torch.autocast(device.type, low, enabled=low is not None):
+        batch = to_device(batch, device, arithmetic)
+        with autocast(arithmetic, device):
             output = detector(detector.normalise(batch.images_BCHW, batch.content_B2))
             total = detector.loss(output, batch, 0).total
         total.backward()
@@ -59,7 +57,9 @@ def network(config: RunConfig) -> Any:
     return build_detector(config, open_splits(config).train.classes)
 
 
-def plan_of(config: RunConfig) -> Plan:
-    """The recipe's plan, without validations."""
-    plan = fit_plan(config, open_splits(config).train.classes, config.loss)
-    return dataclasses.replace(plan, validate_every=None)
+def task_of(config: RunConfig) -> Task:
+    """What the engine fits of the recipe, without validations."""
+    train = dataclasses.replace(config.train, validate_every=None)
+    arithmetic = choose(train, device_here())
+    classes = open_splits(config).train.classes
+    return fit_task(dataclasses.replace(config, train=train), classes, config.loss, arithmetic)

@@ -36,7 +36,7 @@ from benchmarks.bare import (
     RECIPES,
     bare_step,
     network,
-    plan_of,
+    task_of,
     training_batches,
 )
 from benchmarks.engine_process import memory, start, verb
@@ -148,7 +148,7 @@ def overhead(iterations: int) -> dict[str, Any]:
             network(config),
             in_turns,
             Path(folder),
-            plan_of(config),
+            task_of(config),
             sinks=[lambda row: None],
             validate=lambda detector, iteration: {},
         ).run()

@@ -21,10 +21,11 @@ class Train:
     """How long, how much at a time, and in which arithmetic."""
 
     iterations: int = 1000  # updates of the weights
-    batch_size: int = 8  # images a forward pass and process
+    batch_size: int = 8  # images a forward pass, of all processes together
     accumulate: int = 1  # forward passes an update
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"  # float16: on a GPU only
-    channels_last: bool = True
+    # auto: bfloat16 where the machine computes it, else float32; float16: on a GPU only.
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    channels_last: bool | Literal["auto"] = "auto"  # layout of maps; auto: what trains faster
     compile: bool = False  # torch.compile of the network's parts
     deterministic: bool = False  # refuse operations that vary from run to run on a GPU
     threads: int | None = field(default=None, metadata=free())  # of a CPU; null: what workers leave
@@ -47,6 +48,11 @@ class Train:
     nonfinite_limit: int = field(default=10, metadata=free())
     timeout: float = field(default=1800.0, metadata=free())  # seconds that ranks wait
     log_every: int = field(default=20, metadata=free())  # iterations between flushes of the curves
+
+    @property
+    def images_an_update(self) -> int:
+        """Training images behind one update of the weights, over all processes."""
+        return self.batch_size * self.accumulate
 
     def __post_init__(self) -> None:
         for name in ("iterations", "batch_size", "accumulate", "checkpoint_every", "log_every"):

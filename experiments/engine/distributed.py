@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, distributed
 
 from experiments.engine.guards import LostRankError
-from experiments.errors import GuardError
+from experiments.errors import GuardError, UsageError
 from experiments.record.files import write_text
 
 ValueT = TypeVar("ValueT")
@@ -41,6 +41,20 @@ def rank() -> int:
 def world() -> int:
     """How many processes train together."""
     return distributed.get_world_size() if _running() else 1
+
+
+def share_of(images: int) -> int:
+    """The images of a batch that this rank takes; raises UsageError where ranks cannot share them.
+
+    A batch is the recipe's whatever the number of processes, so that an update stays the same.
+    """
+    if images % world():
+        fitting = ", ".join(str(n) for n in range(1, images + 1) if images % n == 0)
+        raise UsageError(
+            f"train.batch_size: {images} images cannot be shared out evenly to {world()} "
+            f"processes; start {fitting}, or set a batch_size that is a multiple of {world()}"
+        )
+    return images // world()
 
 
 def is_first() -> bool:

@@ -4,15 +4,16 @@ import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from detectors.base import AnyDetector
-from experiments.config.train import LearningRate, Optimizer
+from experiments.config.train import LearningRate, Optimizer, Train
 from experiments.engine import distributed
+from experiments.engine.arithmetic import device_here, placed
 from experiments.engine.averaging import Average
 from experiments.engine.checkpoint import (
     Best,
@@ -22,7 +23,7 @@ from experiments.engine.checkpoint import (
     newest_good,
     remove_leftovers,
 )
-from experiments.engine.guards import FileNames, FiniteHook, NonFinite
+from experiments.engine.guards import FileNames, FiniteHook
 from experiments.engine.hooks import (
     BudgetHook,
     EveryHook,
@@ -35,7 +36,8 @@ from experiments.engine.hooks import (
 from experiments.engine.machine import compile_parts
 from experiments.engine.optimizer import build_optimizer
 from experiments.engine.runner import StepModel, build_runner
-from experiments.engine.update import Precision, Update
+from experiments.engine.update import Update
+from experiments.record.parts import Arithmetic
 from losses.base import ScheduledLoss
 
 # The average spans a tenth of the updates so far until it spans 1 / (1 - ema) of them: a constant
@@ -46,31 +48,16 @@ Validate = Callable[[AnyDetector, int], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What to fit and for how long; counts are in updates of the weights."""
+class Task:
+    """What to fit: the parts of a run's configuration that the engine reads, its loss prepared."""
 
-    iterations: int
-    batch_size: int  # of one rank
-    accumulate: int
-    seed: int
+    train: Train
     optimizer: Optimizer
     learning_rate: LearningRate
     loss: ScheduledLoss
-    precision: Precision
-    channels_last: bool
-    compile: bool
-    ema: float | None
-    validate_every: int | None
-    checkpoint_every: int
-    keep_checkpoints: int
-    keep_best: int
-    best_metric: str
-    measured: Literal["last", "best"]
-    log_every: int
-    nonfinite: NonFinite
-    seconds: float | None
-    patience: int | None
-    context: dict[str, Any]  # stored in each checkpoint: config and classes
+    arithmetic: Arithmetic
+    seed: int
+    context: dict[str, Any]  # stored in each checkpoint: what its weights are read with
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +98,7 @@ class Fit:
         detector: AnyDetector,
         loader_from: Callable[[int], Any],
         folder: Path,
-        plan: Plan,
+        task: Task,
         *,
         sinks: list[RowSink],
         validate: Validate,
@@ -120,30 +107,28 @@ class Fit:
         """`loader_from(k)` yields batches from the k-th on; `validate(detector, iteration)`
         records and returns the numbers; `file_names` gives the files of image ids, for messages.
         """
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        memory = torch.channels_last if plan.channels_last else torch.contiguous_format
-        self._detector = detector.to(self._device, memory_format=memory)  # type: ignore[call-overload]
-        self._plan = plan
+        train = task.train
+        self._device = device_here()
+        self._detector = placed(detector, self._device, task.arithmetic)
+        self._task = task
         self._validate = validate
         self._checkpoints = folder / "checkpoints"
-        self._average = _average(detector, plan.ema)
-        self._optimizer = build_optimizer(plan.optimizer, detector)
+        self._average = _average(detector, train.ema)
+        self._optimizer = build_optimizer(task.optimizer, detector)
         self._update = self._build_update()
         self._prepare_hooks(sinks, file_names)
         self._random: dict[str, torch.Tensor] = {}
         self._start = self._restore()
-        if plan.compile:
+        if task.arithmetic.compile:
             compile_parts(detector)
         self._runner = build_runner(
-            StepModel(detector, plan.channels_last),
-            loader_from(self._start * plan.accumulate),
+            StepModel(detector, task.arithmetic),
+            loader_from(self._start * train.accumulate),
             self._update,
             self._hooks(),
             folder,
-            seed=plan.seed,
-            iterations=plan.iterations,
-            accumulate=plan.accumulate,
-            batch_size=plan.batch_size,
+            train,
+            seed=task.seed,
         )
 
     @property
@@ -162,7 +147,7 @@ class Fit:
                 self._validate_now(self._start)
             self._stop_where_nothing_is_left()
             self._train()
-        if loop.iteration < self._plan.iterations and self._writer.written != loop.iteration:
+        if loop.iteration < self._task.train.iterations and self._writer.written != loop.iteration:
             self._writer(loop.iteration)
         stop = loop.stopped_by
         detector = self._averaged() if stop is Stop.SIGNAL else self._measured()
@@ -179,7 +164,7 @@ class Fit:
             raise
 
     def _validation_is_due(self) -> bool:
-        every = self._plan.validate_every
+        every = self._task.train.validate_every
         return every is not None and self._start % every == 0 and self._best.last < self._start
 
     def _averaged(self) -> AnyDetector:
@@ -192,7 +177,7 @@ class Fit:
         Each rank reads the file that the first one chose.
         """
         detector = self._averaged()
-        if self._plan.measured == "best":
+        if self._task.train.measure == "best":
             found = best_good(self._checkpoints) if distributed.is_first() else None
             path = distributed.shared(None if found is None else found[0])
             if path is not None:
@@ -201,47 +186,46 @@ class Fit:
         return detector
 
     def _build_update(self) -> Update:
-        plan = self._plan
+        task = self._task
         return Update(
             self._optimizer,
-            precision=plan.precision,
-            accumulate=plan.accumulate,
-            clip_norm=plan.optimizer.clip_norm,
-            skip=plan.nonfinite.policy == "skip",
-            device=self._device.type,
+            arithmetic=task.arithmetic,
+            accumulate=task.train.accumulate,
+            clip_norm=task.optimizer.clip_norm,
+            skip=task.train.nonfinite == "skip",
+            device=self._device,
         )
 
     def _prepare_hooks(self, sinks: list[RowSink], file_names: FileNames) -> None:
-        plan = self._plan
-        images = plan.batch_size * plan.accumulate * distributed.world()
-        self._schedule = ScheduleHook(plan.loss, plan.learning_rate)
-        self._rows = RowHook(self._schedule, sinks, plan.log_every, images)
+        task, train = self._task, self._task.train
+        self._schedule = ScheduleHook(task.loss, task.learning_rate)
+        self._rows = RowHook(self._schedule, sinks, train.log_every, train.images_an_update)
         self._finite = FiniteHook(
-            plan.nonfinite,
+            train,
             self._detector,
             file_names,
-            check_every=plan.log_every if self._device.type == "cuda" else 1,
+            check_every=train.log_every if self._device.type == "cuda" else 1,
         )
-        self._budget = BudgetHook(self._rows, plan.seconds)
+        self._budget = BudgetHook(self._rows, train.seconds)
         self._best = Best(
             self._checkpoints,
-            plan.best_metric,
-            keep=plan.keep_best,
-            patience=plan.patience,
+            train.best_metric,
+            keep=train.keep_best,
+            patience=train.patience,
             weights=self._weights,
         )
         self._writer = CheckpointWriter(
-            self._checkpoints, plan.keep_checkpoints, self._state, self._flush
+            self._checkpoints, train.keep_checkpoints, self._state, self._flush
         )
 
     def _hooks(self) -> list[Hook]:
-        plan = self._plan
+        train = self._task.train
         hooks: list[Hook] = [self._schedule, self._finite, self._rows, self._budget]
         if self._average is not None:
             hooks.append(_AverageHook(self._average, self._detector))
-        hooks.append(EveryHook(plan.checkpoint_every, self._writer, at_end=True))
-        if plan.validate_every is not None:
-            hooks.append(EveryHook(plan.validate_every, self._validate_now, at_end=False))
+        hooks.append(EveryHook(train.checkpoint_every, self._writer, at_end=True))
+        if train.validate_every is not None:
+            hooks.append(EveryHook(train.validate_every, self._validate_now, at_end=False))
         return hooks
 
     def _flush(self) -> None:
@@ -274,7 +258,7 @@ class Fit:
             "iteration": self._runner.train_loop.iteration,
             "detector": self._detector.state_dict(),
             "average": None if self._average is None else self._average.state_dict(),
-            "context": self._plan.context,
+            "context": self._task.context,
         }
 
     def _state(self) -> dict[str, Any]:

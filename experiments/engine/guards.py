@@ -8,15 +8,15 @@ import math
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
+from experiments.config.train import Train
 from experiments.engine import distributed
 from experiments.errors import GuardError
 
@@ -127,14 +127,6 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 FileNames = Callable[[Sequence[str]], list[str]]
 
 
-@dataclass(frozen=True, slots=True)
-class NonFinite:
-    """What to do about a loss (or, with skip, a gradient) that is not finite."""
-
-    policy: Literal["stop", "skip"] = "stop"
-    limit: int = 10  # updates that skip may leave out before the run stops after all
-
-
 class FiniteHook(Hook):
     """Stops a run whose loss is not a number, or counts the updates that were left out for it.
 
@@ -146,23 +138,23 @@ class FiniteHook(Hook):
 
     def __init__(
         self,
-        settings: NonFinite,
+        train: Train,
         detector: nn.Module,
         file_names: FileNames,
         *,
         check_every: int = 1,
     ) -> None:
-        self._settings = settings
+        self._train = train
         self._detector = detector
         self._file_names = file_names
-        self._check_every = 1 if settings.policy == "skip" else check_every
+        self._check_every = 1 if train.nonfinite == "skip" else check_every
         self._waiting: list[tuple[int, list[str], Tensor]] = []
         self._buffers: dict[str, Tensor] = {}
         self.skipped = 0
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: object = None) -> None:
         """Remember batch norm's statistics, which the forward pass of a bad batch would spoil."""
-        if self._settings.policy == "skip":
+        if self._train.nonfinite == "skip":
             self._buffers = {
                 name: buffer.clone() for name, buffer in self._detector.named_buffers()
             }
@@ -177,7 +169,7 @@ class FiniteHook(Hook):
         """Look at the loss of this update, now or together with later ones."""
         images = [str(name) for name in data_batch] if isinstance(data_batch, list) else []
         loss = (outputs or {})["loss"]
-        if self._settings.policy == "skip":
+        if self._train.nonfinite == "skip":
             if runner.optim_wrapper.skipped:
                 self._skip(batch_idx + 1, images, float(loss))
             return
@@ -205,7 +197,7 @@ class FiniteHook(Hook):
             for name, buffer in self._detector.named_buffers():
                 buffer.copy_(self._buffers[name])
         loss, files = self._at_fault(images, loss)
-        limit = self._settings.limit
+        limit = self._train.nonfinite_limit
         if self.skipped > limit:
             told = f"It would be update {self.skipped} left out, train.nonfinite_limit is {limit}. "
             raise non_finite_loss(loss, iteration, files, told)

@@ -7,20 +7,24 @@ import torch
 from datasets.placement import to_original
 from datasets.sample import Batch
 from detectors.base import AnyDetector, Detections
-from experiments.engine.runner import to_device
+from experiments.engine.arithmetic import autocast, to_device
+from experiments.record.parts import Arithmetic
 
 
 def detect_batches(
-    detector: AnyDetector, batches: Iterable[Batch], *, bfloat16: bool, channels_last: bool
+    detector: AnyDetector, batches: Iterable[Batch], arithmetic: Arithmetic
 ) -> Iterator[tuple[str, Detections]]:
-    """Yield (image id, detections) for every image of `batches`, in order."""
+    """Yield (image id, detections) for every image of `batches`, in order.
+
+    In `arithmetic`, but for its `compile`: a detector is run as compiled as it is handed over.
+    """
     detector.eval()
     device = next(detector.parameters()).device
 
     @torch.inference_mode()
     def find(batch: Batch) -> list[Detections]:
-        moved = to_device(batch, device, channels_last)
-        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+        moved = to_device(batch, device, arithmetic)
+        with autocast(arithmetic, device):
             output = detector(detector.normalise(moved.images_BCHW, moved.content_B2))
         return detector.decode(output, moved.content_B2)
 

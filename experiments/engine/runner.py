@@ -6,7 +6,6 @@ Verified with mmengine 0.10.7 on torch 2.14: see docs/decisions/0003.
 The training loop: one iteration is one update of the weights, whatever is accumulated.
 """
 
-import dataclasses
 import logging
 import warnings
 from collections.abc import Iterator
@@ -24,30 +23,21 @@ from torch import Tensor, nn
 
 from datasets.sample import Batch
 from detectors.base import AnyDetector
+from experiments.config.train import Train
 from experiments.engine import distributed
+from experiments.engine.arithmetic import to_device
 from experiments.engine.distributed import world, wrapper_settings
 from experiments.engine.hooks import Stop
+from experiments.record.parts import Arithmetic
 from losses.base import LossTerms
-
-
-def to_device(batch: Batch, device: torch.device, channels_last: bool) -> Batch:
-    """The batch with its tensors on `device`, images in the memory format the network runs in."""
-    moved: dict[str, Any] = {
-        field.name: value.to(device, non_blocking=True)
-        for field in dataclasses.fields(batch)
-        if isinstance(value := getattr(batch, field.name), Tensor)
-    }
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    moved["images_BCHW"] = moved["images_BCHW"].contiguous(memory_format=layout)
-    return dataclasses.replace(batch, **moved)
 
 
 class _ToDevice(nn.Module):
     """Takes the place of mmengine's data preprocessor, which casts only its own containers."""
 
-    def __init__(self, channels_last: bool) -> None:
+    def __init__(self, arithmetic: Arithmetic) -> None:
         super().__init__()
-        self.channels_last = channels_last
+        self._arithmetic = arithmetic
         self.register_buffer("where", torch.zeros(0), persistent=False)
 
     where: Tensor
@@ -55,14 +45,14 @@ class _ToDevice(nn.Module):
     def forward(self, data: dict[str, object], training: bool = False) -> dict[str, object]:
         batch = data["batch"]
         assert isinstance(batch, Batch)
-        return data | {"batch": to_device(batch, self.where.device, self.channels_last)}
+        return data | {"batch": to_device(batch, self.where.device, self._arithmetic)}
 
 
 class StepModel(BaseModel):
     """Forward and loss of one batch; keeps the last batch's terms for the log."""
 
-    def __init__(self, detector: AnyDetector, channels_last: bool) -> None:
-        super().__init__(data_preprocessor=_ToDevice(channels_last))
+    def __init__(self, detector: AnyDetector, arithmetic: Arithmetic) -> None:
+        super().__init__(data_preprocessor=_ToDevice(arithmetic))
         self.detector = detector
 
     def forward(self, batch: Batch, images_seen: int, mode: str = "loss") -> dict[str, Tensor]:
@@ -85,14 +75,12 @@ class UpdateLoop(BaseLoop):
     loader is started at the right batch (`start_iteration`) and only updates are counted.
     """
 
-    def __init__(
-        self, runner: Runner, dataloader: Any, iterations: int, accumulate: int, batch_size: int
-    ) -> None:
+    def __init__(self, runner: Runner, dataloader: Any, train: Train) -> None:
         super().__init__(runner, dataloader)
-        self._iterations = iterations
-        self._accumulate = accumulate
-        self._images_a_batch: int = batch_size * runner.world_size
-        self._images_elsewhere: int = batch_size * (runner.world_size - 1)
+        self._iterations = train.iterations
+        self._accumulate = train.accumulate
+        self._images_a_batch = train.batch_size
+        self._images_elsewhere = train.batch_size - distributed.share_of(train.batch_size)
         self.iteration = 0
         self.stop = Stop.NONE  # asked for here
         self.stopped_by = Stop.NONE  # agreed with the other ranks
@@ -213,11 +201,9 @@ def build_runner(
     optimizer: OptimWrapper,
     hooks: list[Hook],
     folder: Path,
+    train: Train,
     *,
     seed: int,
-    iterations: int,
-    accumulate: int,
-    batch_size: int,
 ) -> Runner:
     """A Runner whose loop is `UpdateLoop` and whose hooks are only those given."""
     with warnings.catch_warnings():
@@ -227,12 +213,7 @@ def build_runner(
             model=model,
             work_dir=str(folder / "mmengine"),
             train_dataloader=loader,
-            train_cfg={
-                "type": UpdateLoop,
-                "iterations": iterations,
-                "accumulate": accumulate,
-                "batch_size": batch_size,
-            },
+            train_cfg={"type": UpdateLoop, "train": train},
             optim_wrapper=optimizer,
             default_hooks=dict(NO_DEFAULT_HOOKS),
             custom_hooks=hooks,

@@ -2,16 +2,14 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Literal
 
 import torch
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
+from experiments.engine.arithmetic import autocast
 from experiments.engine.guards import sees_non_finite
-
-Precision = Literal["float32", "bfloat16", "float16"]
-LOW = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+from experiments.record.parts import Arithmetic
 
 
 class Update(OptimWrapper):
@@ -26,29 +24,26 @@ class Update(OptimWrapper):
         self,
         optimizer: torch.optim.Optimizer,
         *,
-        precision: Precision,
+        arithmetic: Arithmetic,
         accumulate: int,
         clip_norm: float | None,
         skip: bool,
-        device: str,
+        device: torch.device,
     ) -> None:
         super().__init__(optimizer, accumulative_counts=accumulate)
-        self._low = LOW.get(precision)
+        self._arithmetic = arithmetic
         self._clip_norm = clip_norm
         self._skip = skip
         self._losses: list[Tensor] = []
         self._device = device
-        self.scaler = torch.amp.GradScaler(device) if precision == "float16" else None
+        scales = arithmetic.precision == "float16"
+        self.scaler = torch.amp.GradScaler(device.type) if scales else None
         self.skipped = False
 
     @contextlib.contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """Autocast around the forward pass and the loss."""
-        enabled = self._low is not None
-        with (
-            super().optim_context(model),
-            torch.autocast(self._device, self._low, enabled=enabled),
-        ):
+        with super().optim_context(model), autocast(self._arithmetic, self._device):
             yield
 
     def backward(self, loss: Tensor, **arguments: object) -> None:

@@ -21,9 +21,9 @@ from detectors.retinanet.detector import DenseOutput, RetinaNetDetector
 from detectors.yolov2.boxes import decode_cells, to_centres
 from detectors.yolov2.detector import RegionOutput, YOLOv2Detector
 from detectors.yolov2.targets import assign, excused, limit
-from experiments.config.run import RunConfig, load_config, plain_config
+from experiments.config.run import RunConfig, plain_config
+from experiments.engine.arithmetic import autocast, to_device
 from experiments.engine.checkpoint import newest_good
-from experiments.engine.runner import to_device
 from experiments.errors import UsageError
 from experiments.evaluation.anatomy import (
     BINS,
@@ -35,8 +35,9 @@ from experiments.evaluation.anatomy import (
     shares_of,
 )
 from experiments.record.origin import config_hash, file_hash
+from experiments.record.parts import Arithmetic
 from experiments.run.assembly import batches_in_order
-from experiments.run.detecting import load_trained
+from experiments.run.trained import load_trained
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +62,9 @@ class Probed:
 def probe(
     detector: AnyDetector,
     batches: Iterable[Batch],
+    arithmetic: Arithmetic,
     *,
     most_images: int,
-    bfloat16: bool,
-    channels_last: bool,
 ) -> Probed:
     """Count the answers on the first `most_images` images, to the end of their batch.
 
@@ -74,8 +74,8 @@ def probe(
     device = next(detector.parameters()).device
     counts, images = LogitCounts(levels_of(detector)), 0
     for batch in batches:
-        moved = to_device(batch, device, channels_last)
-        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+        moved = to_device(batch, device, arithmetic)
+        with autocast(arithmetic, device):
             output = detector(detector.normalise(moved.images_BCHW, moved.content_B2))
         for one in answers(detector, output, moved):
             counts.add("foreground", one.level, _histogram(one.foreground))
@@ -202,20 +202,14 @@ def anatomise(
     and EvaluationError where there is no foreground or no background in the images.
     """
     path = checkpoint_file(named)
-    config, detector, classes = load_trained(path)
-    source = config if recipe is None else load_config(recipe, [])
-    dataset = source.data.open(split)
-    if tuple(dataset.classes) != classes:
-        raise UsageError(
-            f"{recipe or path}: its {split} split has the classes {', '.join(dataset.classes)}; "
-            f"the checkpoint was trained for {', '.join(classes)}"
-        )
+    trained = load_trained(path)
+    config, detector = trained.config, trained.detector
+    source, dataset = trained.open(recipe, split)
     found = probe(
         detector,
         batches_in_order(source, dataset, detector),
+        trained.arithmetic,
         most_images=most_images,
-        bfloat16=config.train.precision == "bfloat16",
-        channels_last=config.train.channels_last,
     )
     values = config.loss.values(1.0)
     weights = gradient_weights(detector, values.get("alpha"))

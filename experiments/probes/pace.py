@@ -17,19 +17,18 @@ import torch
 
 from datasets.sample import Batch
 from experiments.config.run import RunConfig, arm_of, read_config
-from experiments.engine.fit import Plan
+from experiments.engine.arithmetic import autocast, choose, device_here, placed, to_device
 from experiments.engine.inference import detect_batches
 from experiments.engine.machine import compile_parts, prepared
 from experiments.engine.optimizer import build_optimizer
-from experiments.engine.runner import to_device
 from experiments.engine.update import Update
 from experiments.record.files import write_text
 from experiments.record.origin import core_count, cpu_name, gpu_names
+from experiments.record.parts import Arithmetic
 from experiments.run.assembly import (
     batches_from,
     batches_in_order,
     build_detector,
-    fit_plan,
     loader_workers,
     open_splits,
 )
@@ -49,18 +48,14 @@ def probe_pace(values: Mapping[str, Any]) -> Pace:
     config = read_config(dict(values))
     splits = open_splits(config)
     detector = build_detector(config, tuple(splits.train.classes))
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    detector = detector.to(device)
-    steps = _step_seconds(config, detector, splits.train)
+    device = device_here()
+    arithmetic = choose(config.train, device)
+    detector = placed(detector, device, arithmetic)
+    steps = _step_seconds(config, arithmetic, detector, splits.train)
     images, seconds = 0, 0.0
     test = batches_in_order(config, splits.measured, detector)
     began = time.perf_counter()
-    for _ in detect_batches(
-        detector,
-        islice(test, TEST_BATCHES),
-        bfloat16=config.train.precision == "bfloat16",
-        channels_last=config.train.channels_last,
-    ):
+    for _ in detect_batches(detector, islice(test, TEST_BATCHES), arithmetic):
         images += 1
     seconds = time.perf_counter() - began
     return Pace(
@@ -70,16 +65,19 @@ def probe_pace(values: Mapping[str, Any]) -> Pace:
     )
 
 
-def _step_seconds(config: RunConfig, detector: Any, dataset: Any) -> list[float]:
+def _step_seconds(
+    config: RunConfig, arithmetic: Arithmetic, detector: Any, dataset: Any
+) -> list[float]:
     found = []
     device = next(detector.parameters()).device
     detector.train()
+    if arithmetic.compile:
+        compile_parts(detector)
     batches = iter(batches_from(config, dataset, detector, 0))
     for _ in range(STEPS):
         began = time.perf_counter()
-        batch = to_device(next(batches), device, config.train.channels_last)
-        bfloat16 = config.train.precision == "bfloat16"
-        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+        batch = to_device(next(batches), device, arithmetic)
+        with autocast(arithmetic, device):
             output = detector(detector.normalise(batch.images_BCHW, batch.content_B2))
         detector.loss(output, batch, 0).total.backward()
         detector.zero_grad(set_to_none=True)
@@ -158,34 +156,35 @@ def _steps(config: RunConfig) -> Iterator[tuple[float, ...]]:
     splits = open_splits(config)
     detector: Any = build_detector(config, splits.train.classes)
     first = next(iter(batches_from(config, splits.train, detector, 0)))
-    loss, _ = prepare_loss(config, splits.train, detector, first)
-    plan = fit_plan(config, splits.train.classes, loss)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    memory = torch.channels_last if plan.channels_last else torch.contiguous_format
-    detector = detector.to(device, memory_format=memory).train()
-    detector.classification_loss = plan.loss.at(0.5)
-    update = _update(plan, detector, device)
-    if plan.compile:
+    device = device_here()
+    arithmetic = choose(config.train, device)
+    loss, _ = prepare_loss(config, splits.train, detector, arithmetic, first)
+    detector = placed(detector, device, arithmetic).train()
+    detector.classification_loss = loss.at(0.5)
+    update = _update(config, arithmetic, detector, device)
+    if arithmetic.compile:
         compile_parts(detector)
     batches = iter(batches_from(config, splits.train, detector, 0))
     wait: Callable[[], None] = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     while True:
-        yield _step(plan, detector, update, batches, device, wait)
+        yield _step(arithmetic, detector, update, batches, device, wait)
 
 
-def _update(plan: Plan, detector: Any, device: torch.device) -> Update:
+def _update(
+    config: RunConfig, arithmetic: Arithmetic, detector: Any, device: torch.device
+) -> Update:
     return Update(
-        build_optimizer(plan.optimizer, detector),
-        precision=plan.precision,
+        build_optimizer(config.optimizer, detector),
+        arithmetic=arithmetic,
         accumulate=1,
-        clip_norm=plan.optimizer.clip_norm,
-        skip=plan.nonfinite.policy == "skip",
-        device=device.type,
+        clip_norm=config.optimizer.clip_norm,
+        skip=config.train.nonfinite == "skip",
+        device=device,
     )
 
 
 def _step(
-    plan: Plan,
+    arithmetic: Arithmetic,
     detector: Any,
     update: Update,
     batches: Iterator[Batch],
@@ -198,7 +197,7 @@ def _step(
         wait()
         moments.append(time.perf_counter())
 
-    batch = to_device(next(batches), device, plan.channels_last)
+    batch = to_device(next(batches), device, arithmetic)
     mark()
     with update.optim_context(detector):
         output = detector(detector.normalise(batch.images_BCHW, batch.content_B2))

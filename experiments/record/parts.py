@@ -4,6 +4,7 @@ Percentages are 0..100, times are seconds, None is "undefined", never 0.
 """
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 Point = dict[str, float | None]  # one point of the curves; "iteration" is always there
 
@@ -37,6 +38,19 @@ class Hardware:
     cores: int
     memory_gib: float | None
     gpus: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """How the network was computed, `auto` answered for the machine; `why`: what that was told by.
+
+    `channels_last` is the layout of maps in memory, `compile` torch.compile of the network's parts.
+    """
+
+    precision: Literal["float32", "bfloat16", "float16"]
+    channels_last: bool
+    compile: bool = False
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

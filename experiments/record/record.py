@@ -28,6 +28,7 @@ from experiments.record.files import write_text
 from experiments.record.lines import Appender, BrokenLineError, read_lines
 from experiments.record.origin import config_hash, file_hash
 from experiments.record.parts import (
+    Arithmetic,
     ClassMetrics,
     Data,
     Failure,
@@ -111,6 +112,9 @@ class RunRecord:
     commit: str | None = None
     dirty: bool = False
     data: Data | None = None
+    arithmetic: Arithmetic | None = None  # not in records of before it was chosen here
+    ranks: int = 1  # processes that trained together
+    images_an_update: int | None = None  # of all ranks
     loss: LossFacts = LossFacts()
     curves: tuple[Point, ...] = ()
     validations: tuple[Validation, ...] = ()

@@ -1,5 +1,6 @@
 """Configuration to objects: the one place where the rooms meet."""
 
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -12,10 +13,9 @@ from datasets.sampling import Order, orientation, repeat_factors
 from detectors.base import AnyDetector
 from experiments.config.run import RunConfig, plain_config
 from experiments.engine import distributed
-from experiments.engine.fit import Plan
-from experiments.engine.guards import NonFinite
+from experiments.engine.fit import Task
 from experiments.engine.machine import loader_processes
-from experiments.errors import UsageError
+from experiments.record.parts import Arithmetic
 from losses.base import ScheduledLoss
 
 
@@ -63,7 +63,7 @@ def batches_from(
             config.train.iterations * config.train.accumulate,
             keep=cache != "no" and workers == 0,  # each worker would keep a copy of its own
         ),
-        config.train.batch_size,
+        distributed.share_of(config.train.batch_size),
         config.seed,
         workers,
         start_batch=start,
@@ -85,8 +85,7 @@ def _order(config: RunConfig, dataset: Dataset) -> Order:
             columns["first"], columns["label"], classes, train.repeat_threshold
         )
     groups = orientation(dataset.sizes_I2) if train.group == "orientation" else None
-    batch = train.batch_size * distributed.world()
-    return Order(len(dataset), batch, config.seed, repeats, groups)
+    return Order(len(dataset), train.batch_size, config.seed, repeats, groups)
 
 
 def batches_in_order(config: RunConfig, dataset: Dataset, detector: AnyDetector) -> Iterable[Batch]:
@@ -109,32 +108,20 @@ def loader_workers(config: RunConfig) -> int:
     return loader_processes() if config.train.workers is None else config.train.workers
 
 
-def fit_plan(config: RunConfig, classes: tuple[str, ...], loss: ScheduledLoss) -> Plan:
+def fit_task(
+    config: RunConfig, classes: tuple[str, ...], loss: ScheduledLoss, arithmetic: Arithmetic
+) -> Task:
     """What the engine needs to know of a run; `loss` is the configured one, prepared."""
-    train = config.train
-    if train.precision == "float16" and not torch.cuda.is_available():
-        raise UsageError("train.precision: float16 needs a GPU; on a CPU there is bfloat16")
-    return Plan(
-        iterations=train.iterations,
-        batch_size=train.batch_size,
-        accumulate=train.accumulate,
-        seed=config.seed,
+    return Task(
+        train=config.train,
         optimizer=config.optimizer,
         learning_rate=config.learning_rate,
         loss=loss,
-        precision=train.precision,
-        channels_last=train.channels_last,
-        compile=train.compile,
-        ema=train.ema,
-        validate_every=train.validate_every,
-        checkpoint_every=train.checkpoint_every,
-        keep_checkpoints=train.keep_checkpoints,
-        keep_best=train.keep_best,
-        best_metric=train.best_metric,
-        measured=train.measure,
-        log_every=train.log_every,
-        nonfinite=NonFinite(train.nonfinite, train.nonfinite_limit),
-        seconds=train.seconds,
-        patience=train.patience,
-        context={"config": plain_config(config), "classes": list(classes)},
+        arithmetic=arithmetic,
+        seed=config.seed,
+        context={
+            "config": plain_config(config),
+            "classes": list(classes),
+            "arithmetic": dataclasses.asdict(arithmetic),
+        },
     )

@@ -14,49 +14,22 @@ from PIL import Image, ImageDraw
 
 from datasets.decoding import decode
 from datasets.sample import Batch, Sample, collate
-from detectors.base import AnyDetector, Detections
-from experiments.config.run import RunConfig, read_config
-from experiments.engine.checkpoint import find_checkpoint
+from detectors.base import Detections
+from experiments.config.run import RunConfig
+from experiments.engine.arithmetic import device_here, placed
 from experiments.engine.inference import detect_batches, found_by
 from experiments.engine.machine import check_compiler, compile_parts
 from experiments.errors import UsageError
 from experiments.evaluation import DetectionCollector
 from experiments.evaluation.interchange.devkit import write_devkit
 from experiments.record.files import write_text
-from experiments.run.assembly import build_detector, without_weights
 from experiments.run.progress import shown
+from experiments.run.trained import load_trained
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 ONNX_SUFFIX = ".onnx"
 SIZE_MULTIPLE = 32  # of both detectors' inputs
 COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#9a6324", "#808000")
-
-
-def load_trained(path: Path) -> tuple[RunConfig, AnyDetector, tuple[str, ...]]:
-    """Config, detector and classes of a checkpoint file, of the newest one in a run's folder, or,
-    for `<run>/best`, of the one with the best validation.
-    """
-    _, state = find_checkpoint(path)
-    config = read_config(state["context"]["config"])
-    classes = tuple(state["context"]["classes"])
-    detector = build_detector(without_weights(config), classes)
-    detector.load_state_dict(_weights(state))
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return config, detector.to(device).eval(), classes
-
-
-def _weights(state: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """The averaged weights where there are any: they are the ones that were measured."""
-    average = state["average"]
-    if average is None:
-        weights: dict[str, torch.Tensor] = state["detector"]
-        return weights
-    prefix = "module."
-    return {
-        name.removeprefix(prefix): value
-        for name, value in average.items()
-        if name.startswith(prefix)
-    }
 
 
 def image_files(paths: Sequence[Path]) -> list[Path]:
@@ -137,18 +110,16 @@ def _finder(
 
         loaded = load_onnx(model)
         return loaded.config, loaded.classes, partial(found_by, loaded)
-    config, trained, classes = load_trained(model)
-    detector = trained.fuse()
+    trained = load_trained(model)
+    detector = placed(trained.detector.fuse(), device_here(), trained.arithmetic)
     if compiled:
         check_compiler()
         compile_parts(detector, frozen=True)
-    run = partial(
-        detect_batches,
-        detector,
-        bfloat16=config.train.precision == "bfloat16",
-        channels_last=config.train.channels_last,
+    return (
+        trained.config,
+        trained.classes,
+        lambda batches: detect_batches(detector, batches, trained.arithmetic),
     )
-    return config, classes, run
 
 
 def _names(files: Sequence[Path]) -> list[str]:

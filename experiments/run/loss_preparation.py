@@ -14,7 +14,8 @@ from datasets.dataset import Dataset
 from datasets.sample import Batch
 from detectors.base import AnyDetector
 from experiments.config.run import RunConfig
-from experiments.engine.runner import to_device
+from experiments.engine.arithmetic import to_device
+from experiments.record.parts import Arithmetic
 from experiments.record.record import LossFacts
 from losses.alpha import ClassFrequency
 from losses.base import ClassificationLoss, LossTerms, ScheduledLoss
@@ -63,18 +64,20 @@ def with_class_weights(
 
 
 def gradient_scale(
-    detector: AnyDetector, loss: ScheduledLoss, batch: Batch, channels_last: bool
+    detector: AnyDetector, loss: ScheduledLoss, batch: Batch, arithmetic: Arithmetic
 ) -> float:
     """What to scale `loss` by so that the gradient it causes at step 0 has cross-entropy's norm.
 
     Only the part of the gradient that the configured loss causes counts, wherever the detector
     applies it: the difference between the loss at twice its size and at its size. Works on a copy;
-    the detector keeps its statistics. Raises ValueError where either gradient is zero.
+    the detector keeps its statistics. Computed in float32 whatever the run's precision, so that the
+    scale does not depend on the machine; of `arithmetic` the layout counts.
+    Raises ValueError where either gradient is zero.
     """
     device = next(detector.parameters()).device
     with torch.random.fork_rng():
         twin = copy.deepcopy(detector).train()
-        batch = to_device(batch, device, channels_last)
+        batch = to_device(batch, device, arithmetic)
         output = twin(twin.normalise(batch.images_BCHW, batch.content_B2))
 
         def caused_by(chosen: ClassificationLoss) -> torch.Tensor:
@@ -94,7 +97,11 @@ def _told_apart(terms: LossTerms) -> torch.Tensor:
 
 
 def prepare_loss(
-    config: RunConfig, dataset: Dataset, detector: AnyDetector, first_batch: Batch | None
+    config: RunConfig,
+    dataset: Dataset,
+    detector: AnyDetector,
+    arithmetic: Arithmetic,
+    first_batch: Batch | None,
 ) -> tuple[ScheduledLoss, LossFacts]:
     """The loss to train with, and what was found out for it.
 
@@ -105,5 +112,5 @@ def prepare_loss(
         return loss, facts
     if first_batch is None:
         raise ValueError("first_batch: needed to match gradients")
-    scale = gradient_scale(detector, loss, first_batch, config.train.channels_last)
+    scale = gradient_scale(detector, loss, first_batch, arithmetic)
     return Scaled(loss, scale), dataclasses.replace(facts, gradient_scale=scale)

@@ -17,6 +17,7 @@ from experiments.config.run import RunConfig
 from experiments.engine import distributed
 from experiments.engine.inference import detect_batches
 from experiments.evaluation import DetectionCollector, Tables, TruthCollector, evaluate, write_dump
+from experiments.record.parts import Arithmetic
 from experiments.record.record import File, describe_file
 from experiments.run.assembly import batches_in_order
 from experiments.run.progress import shown
@@ -28,9 +29,11 @@ class Validation:
     def __init__(
         self,
         config: RunConfig,
+        arithmetic: Arithmetic,
         listeners: Sequence[Callable[[int, Mapping[str, Any]], None]] = (),
     ) -> None:
         self._config = config
+        self._arithmetic = arithmetic
         self._listeners = listeners
         self._dataset: Dataset | None = None
 
@@ -40,7 +43,7 @@ class Validation:
 
         if self._dataset is None:
             self._dataset = self._config.data.open("val")
-        metrics = measure(self._config, detector, self._dataset, "val").metrics
+        metrics = measure(self._config, self._arithmetic, detector, self._dataset, "val").metrics
         for listener in self._listeners:
             listener(iteration, metrics)
         return metrics
@@ -68,14 +71,16 @@ class Measured:
     seconds: float
 
 
-def measure(config: RunConfig, detector: AnyDetector, dataset: Dataset, split: str) -> Measured:
+def measure(
+    config: RunConfig, arithmetic: Arithmetic, detector: AnyDetector, dataset: Dataset, split: str
+) -> Measured:
     """Detect on every image of `dataset` and compute all metrics.
 
     Of several ranks each detects on its share; every one gets all detections, and the metrics that
     the first computed.
     """
     began = time.perf_counter()
-    table = _detections(config, detector, dataset, split)
+    table = _detections(config, arithmetic, detector, dataset, split)
     truth, images = truth_tables(dataset)
     metrics: dict[str, Any] = {}
     if distributed.is_first():
@@ -85,15 +90,10 @@ def measure(config: RunConfig, detector: AnyDetector, dataset: Dataset, split: s
 
 
 def _detections(
-    config: RunConfig, detector: AnyDetector, dataset: Dataset, split: str
+    config: RunConfig, arithmetic: Arithmetic, detector: AnyDetector, dataset: Dataset, split: str
 ) -> pd.DataFrame:
     """Each image's detections once, in the order of the data set."""
-    found = detect_batches(
-        detector,
-        batches_in_order(config, dataset, detector),
-        bfloat16=config.train.precision == "bfloat16",
-        channels_last=config.train.channels_last,
-    )
+    found = detect_batches(detector, batches_in_order(config, dataset, detector), arithmetic)
     if distributed.is_first():
         found = shown(found, f"detecting on {split}", len(dataset) // distributed.world())
     mine = [

@@ -5,6 +5,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,20 @@ from detectors.base import AnyDetector
 from experiments.config.resolve import parse_words
 from experiments.config.run import RunConfig, arm_of, plain_config, read_config
 from experiments.engine import distributed
+from experiments.engine.arithmetic import (
+    choose,
+    computes_bfloat16,
+    cost_of_emulation,
+    described,
+    device_here,
+)
 from experiments.engine.fit import Fit, Fitted
 from experiments.engine.guards import LostRankError, explained
 from experiments.engine.hooks import Interrupted, Stop, raise_on_signals
 from experiments.engine.machine import peak_memory, prepared
 from experiments.errors import ConfigError, GuardError, UsageError
 from experiments.record.origin import config_hash
+from experiments.record.parts import Arithmetic
 from experiments.record.record import (
     RECORD_FILE,
     CurveWriter,
@@ -39,7 +48,7 @@ from experiments.run.assembly import (
     Splits,
     batches_from,
     build_detector,
-    fit_plan,
+    fit_task,
     loader_workers,
     open_splits,
 )
@@ -71,30 +80,37 @@ def train_run(config: RunConfig, folder: Path, overrides: Sequence[str] = ()) ->
     also
     printed; errors of the user's making (bad data, bad values) are raised after that.
     """
-    finished = _finished(folder, config)
-    if finished is not None:
+    earlier = _earlier(folder, config)
+    if earlier is not None and earlier.status == "finished":
         print(f"{folder}: already finished; its record stands", file=sys.stderr)
         if distributed.is_first():
-            mirror_finished(folder, finished, plain_config(config)["tracking"])
-        return finished
+            mirror_finished(folder, earlier, plain_config(config)["tracking"])
+        return earlier
     train = config.train
     with (
         prepared(train.threads, train.deterministic),
         distributed.joined(train.timeout, folder),
         raise_on_signals(),
     ):
-        return _recorded_run(config, folder, overrides)
+        distributed.share_of(train.batch_size)
+        record = start_record(
+            id=folder.name,
+            arm=arm_of(config),
+            config=plain_config(config),
+            seed=config.seed,
+            overrides={key: node.value for key, node in parse_words(overrides)},
+        )
+        record = dataclasses.replace(
+            record,
+            arithmetic=None if earlier is None else earlier.arithmetic,
+            ranks=distributed.world(),
+            images_an_update=train.images_an_update,
+        )
+        return _recorded_run(config, folder, record)
 
 
-def _recorded_run(config: RunConfig, folder: Path, overrides: Sequence[str]) -> RunRecord:
+def _recorded_run(config: RunConfig, folder: Path, record: RunRecord) -> RunRecord:
     """The run with its record, which the first rank alone writes, whatever happens."""
-    record = start_record(
-        id=folder.name,
-        arm=arm_of(config),
-        config=plain_config(config),
-        seed=config.seed,
-        overrides={key: node.value for key, node in parse_words(overrides)},
-    )
     began = time.perf_counter()
     mirrors: list[Tracker] = []  # one, once there are data to train on
     try:
@@ -126,40 +142,78 @@ def _train_and_measure(
     with distributed.in_turn():
         splits = open_splits(config)
     data = _describe(splits)
+    arithmetic = _arithmetic(config, record.arithmetic)
     detector = build_detector(config, splits.train.classes)
-    loss, facts = _prepared(config, splits, detector)
-    record = dataclasses.replace(record, data=data, loss=facts)
+    loss, facts = _prepared(config, arithmetic, splits, detector)
+    run = _Run(config, folder, arithmetic, splits, detector, loss)
+    record = dataclasses.replace(record, data=data, loss=facts, arithmetic=arithmetic)
     _write(folder, record)
     if not distributed.is_first():
-        fitted = _fit(config, folder, splits, detector, loss, [], Validation(config))
-        return _measured(config, folder, _ended(record, fitted), splits, fitted)
+        fitted = run.fit([], Validation(config, arithmetic))
+        return _measured(run, _ended(record, fitted), fitted)
+    _tell_start(record)
     _tell_problems(data)
     tracker = open_tracker(folder, record, record.config["tracking"])
     mirrors.append(tracker)
     with CurveWriter(folder) as curves:
-        fitted = _followed(config, folder, record, splits, detector, loss, curves, tracker)
-    return _measured(config, folder, _with_curves(record, folder, fitted), splits, fitted)
+        fitted = _followed(run, record, curves, tracker)
+    return _measured(run, _with_curves(record, folder, fitted), fitted)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One run, built and ready to train."""
+
+    config: RunConfig
+    folder: Path
+    arithmetic: Arithmetic
+    splits: Splits
+    detector: AnyDetector
+    loss: ScheduledLoss
+
+    def fit(self, sinks: list[Any], validation: Validation) -> Fitted:
+        """Train to the end, or until something stops it."""
+        config, train = self.config, self.splits.train
+        fit = Fit(
+            self.detector,
+            lambda start: batches_from(config, train, self.detector, start),
+            self.folder,
+            fit_task(config, train.classes, self.loss, self.arithmetic),
+            sinks=sinks,
+            validate=validation,
+            file_names=lambda ids: image_paths(train, ids),
+        )
+        return fit.run()
+
+
+def _arithmetic(config: RunConfig, begun: Arithmetic | None) -> Arithmetic:
+    """What the run began in, else what is chosen now, the same on every rank; told if slow."""
+    device = device_here()
+    chosen: Arithmetic = distributed.shared(begun or choose(config.train, device))
+    if chosen.precision == "float16" and device.type == "cpu":
+        raise UsageError("train.precision: this run began in float16, which needs a GPU")
+    if chosen.precision == "bfloat16" and not computes_bfloat16(device)[0]:
+        told = cost_of_emulation(device)
+        if distributed.is_first():
+            print(
+                f"warning: this machine only emulates bfloat16 ({chosen.why}): a convolution takes "
+                f"about {told:.0f} times as long as in float32 (measured now). train.precision="
+                "float32 is faster here, and auto, the default, chooses it",
+                file=sys.stderr,
+            )
+    return chosen
 
 
 def _prepared(
-    config: RunConfig, splits: Splits, detector: AnyDetector
+    config: RunConfig, arithmetic: Arithmetic, splits: Splits, detector: AnyDetector
 ) -> tuple[ScheduledLoss, LossFacts]:
     first: Batch | None = None
     if config.train.match_gradient:
         first = next(iter(batches_from(config, splits.train, detector, 0)))
-    return prepare_loss(config, splits.train, detector, first)
+    return prepare_loss(config, splits.train, detector, arithmetic, first)
 
 
-def _followed(
-    config: RunConfig,
-    folder: Path,
-    record: RunRecord,
-    splits: Splits,
-    detector: AnyDetector,
-    loss: ScheduledLoss,
-    curves: CurveWriter,
-    tracker: Tracker,
-) -> Fitted:
+def _followed(run: _Run, record: RunRecord, curves: CurveWriter, tracker: Tracker) -> Fitted:
     """Fit, with its numbers on disk, in the mirror and on the terminal."""
 
     def mirror(row: dict[str, float | None]) -> None:
@@ -168,44 +222,24 @@ def _followed(
     def tracked(iteration: int, metrics: Mapping[str, Any]) -> None:
         tracker.validated(metrics, iteration)
 
-    with TrainProgress(record.arm, config.train.iterations) as progress:
-        validation = Validation(config, [curves.validation, progress.validated, tracked])
-        sinks: list[Any] = [curves.point, progress, mirror]
-        return _fit(config, folder, splits, detector, loss, sinks, validation)
+    with TrainProgress(record.arm, run.config.train.iterations) as progress:
+        listeners = [curves.validation, progress.validated, tracked]
+        validation = Validation(run.config, run.arithmetic, listeners)
+        return run.fit([curves.point, progress, mirror], validation)
 
 
-def _fit(
-    config: RunConfig,
-    folder: Path,
-    splits: Splits,
-    detector: AnyDetector,
-    loss: ScheduledLoss,
-    sinks: list[Any],
-    validation: Validation,
-) -> Fitted:
-    fit = Fit(
-        detector,
-        lambda start: batches_from(config, splits.train, detector, start),
-        folder,
-        fit_plan(config, splits.train.classes, loss),
-        sinks=sinks,
-        validate=validation,
-        file_names=lambda ids: image_paths(splits.train, ids),
-    )
-    return fit.run()
-
-
-def _measured(
-    config: RunConfig, folder: Path, record: RunRecord, splits: Splits, fitted: Fitted
-) -> RunRecord:
+def _measured(run: _Run, record: RunRecord, fitted: Fitted) -> RunRecord:
     if not fitted.finished:
         return record
     from experiments.run.measuring import dump, measure  # with pandas, which training needs not
 
-    measured = measure(config, fitted.detector, splits.measured, splits.measured_name)
+    splits = run.splits
+    measured = measure(
+        run.config, run.arithmetic, fitted.detector, splits.measured, splits.measured_name
+    )
     if not distributed.is_first():
         return dataclasses.replace(record, status="finished")
-    files = dump(measured, folder, splits.measured.classes)
+    files = dump(measured, run.folder, splits.measured.classes)
     seconds = dataclasses.replace(record.seconds, evaluate=measured.seconds)
     metrics = read_metrics(measured.metrics)
     print(
@@ -240,7 +274,8 @@ def _ended(record: RunRecord, fitted: Fitted) -> RunRecord:
     )
 
 
-def _finished(folder: Path, config: RunConfig) -> RunRecord | None:
+def _earlier(folder: Path, config: RunConfig) -> RunRecord | None:
+    """The record of an earlier sitting; UsageError where it was of another configuration."""
     if not (folder / RECORD_FILE).is_file():
         return None
     record = load_record(folder)
@@ -252,7 +287,7 @@ def _finished(folder: Path, config: RunConfig) -> RunRecord | None:
             f"({'; '.join(differing[:DIFFERENCES_SHOWN])}{more}): choose another --out, or remove "
             "the folder"
         )
-    return record if record.status == "finished" else None
+    return record
 
 
 def _with_defaults(config: dict[str, Any]) -> dict[str, Any]:
@@ -288,6 +323,17 @@ def _split(dataset: Dataset) -> Split:
     ignored = sum(int(label.ignore_N.sum()) for label in labels)
     objects = sum(len(label.ignore_N) for label in labels) - ignored
     return Split(images=len(dataset), objects=objects, ignored=ignored, hash=dataset.content_hash())
+
+
+def _tell_start(record: RunRecord) -> None:
+    """The first line of a run: what is not in its recipe, but was found out here."""
+    ranks = f", {record.ranks} processes" if record.ranks > 1 else ""
+    computed = described(record.arithmetic) if record.arithmetic else ""
+    print(
+        f"{record.arm}, seed {record.seed}: {computed}; {record.images_an_update} images an "
+        f"update{ranks}",
+        file=sys.stderr,
+    )
 
 
 def _tell_problems(data: Data) -> None:

@@ -131,17 +131,18 @@ def _weights(
     """The detector with its weights, from a checkpoint, a recipe, or one under the other."""
     from experiments.config.run import load_config
     from experiments.run.assembly import build_detector, open_splits, without_weights
-    from experiments.run.detecting import load_trained
+    from experiments.run.trained import load_trained
 
     if not recipes:
-        config, detector, classes = load_trained(checkpoints[0])
-        return detector, config, classes
+        found = load_trained(checkpoints[0])
+        return found.detector, found.config, found.classes
     config = load_config(recipes[0], overrides)
     if checkpoints:
-        _, trained, classes = load_trained(checkpoints[0])
+        trained = load_trained(checkpoints[0])
+        classes = trained.classes
         detector = build_detector(without_weights(config), classes)
         try:
-            detector.load_state_dict(trained.state_dict())
+            detector.load_state_dict(trained.detector.state_dict())
         except RuntimeError as error:
             raise UsageError(
                 f"{checkpoints[0]}: not of the network in {recipes[0]}: {error}"

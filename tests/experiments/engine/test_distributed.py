@@ -20,7 +20,8 @@ from experiments.run.assembly import open_splits
 PROBE = """
 import json, torch
 from pathlib import Path
-from experiments.run.assembly import batches_from, build_detector, fit_plan, open_splits
+from experiments.run.assembly import batches_from, build_detector, fit_task, open_splits
+from experiments.engine.arithmetic import choose, device_here
 from experiments.config.run import load_config
 from experiments.engine import distributed
 from experiments.engine.fit import Fit
@@ -36,7 +37,8 @@ with distributed.joined(60.0, folder):
             module.eval()
             module.train = lambda mode=True, module=module: module
     first = next(iter(batches_from(config, splits.train, detector, 0)))
-    loss, facts = prepare_loss(config, splits.train, detector, first)
+    arithmetic = choose(config.train, device_here())
+    loss, facts = prepare_loss(config, splits.train, detector, arithmetic, first)
     gradients, rows, weights = [], [], []
     known = folder.parent / "one" / "weights.pt"
     path = torch.load(known) if distributed.world() > 1 else []
@@ -58,7 +60,7 @@ with distributed.joined(60.0, folder):
         detector,
         lambda start: batches_from(config, splits.train, detector, start),
         folder,
-        fit_plan(config, splits.train.classes, loss),
+        fit_task(config, splits.train.classes, loss, arithmetic),
         sinks=[rows.append],
         validate=lambda detector, iteration: dict(),
     )
@@ -91,6 +93,7 @@ def probe(small: Any, out: Path, count: int, *words: str) -> dict[str, Any]:
 def check_equal(runs: Any, tmp_path: Path, detector: str, normaliser: str, *words: str) -> None:
     words = (
         "train.iterations=20",
+        "train.batch_size=4",
         "train.ema=null",
         "train.match_gradient=true",
         "optimizer={name: sgd, lr: 0.002}",
@@ -98,8 +101,7 @@ def check_equal(runs: Any, tmp_path: Path, detector: str, normaliser: str, *word
         *words,
     )
     small = runs(detector)
-    one = probe(small, tmp_path / "one", 1, "train.batch_size=4", *words)
-    two = probe(small, tmp_path / "two", 2, "train.batch_size=2", *words)
+    one, two = (probe(small, tmp_path / name, n, *words) for n, name in ((1, "one"), (2, "two")))
     assert two["scale"] == pytest.approx(one["scale"], rel=1e-5)
     assert len(one["rows"]) == len(two["rows"]) == 20
     for left, right in zip(one["rows"], two["rows"], strict=True):
@@ -134,6 +136,8 @@ def test_one_record_of_all_and_each_image_measured_once(runs, tmp_path: Path) ->
     record = small.record(out)
     assert record["status"] == "finished"
     assert [row["iteration"] for row in record["curves"]] == list(range(1, 11))
+    assert (record["ranks"], record["images_an_update"]) == (2, 2)
+    assert "2 images an update, 2 processes" in first.told.splitlines()[0]
     assert small.rows(out) == 12  # ten rows, two validations, nothing twice
     assert [entry["iteration"] for entry in record["validations"]] == [5, 10]
     assert not list(out.glob(".rank*"))
@@ -201,6 +205,14 @@ def test_sigterm_saves_one_state_that_another_number_of_ranks_goes_on_from(
     assert "continuing from" in alone.said
     alone.send(signal.SIGKILL)
     alone.wait()
+
+
+def test_a_batch_that_ranks_cannot_share_is_refused(runs, tmp_path: Path) -> None:
+    ranks = runs().together(tmp_path / "run", "train.batch_size=3")
+    assert [rank.wait() for rank in ranks] == [2, 2]
+    told = "train.batch_size: 3 images cannot be shared out evenly to 2 processes; start 1, 3"
+    assert told in ranks[0].told
+    assert not (tmp_path / "run" / "record.json").exists()
 
 
 @pytest.mark.slow

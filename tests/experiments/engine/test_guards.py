@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from experiments.config.run import RunConfig, load_config
+from experiments.engine.arithmetic import choose, device_here
 from experiments.engine.checkpoint import Best, best_good, load_checkpoint, newest_good
 from experiments.engine.fit import Fit
 from experiments.engine.guards import NonFiniteError, non_finite
-from experiments.run.assembly import batches_from, build_detector, fit_plan, open_splits
+from experiments.run.assembly import batches_from, build_detector, fit_task, open_splits
 from experiments.run.measuring import image_paths
 
 
@@ -34,7 +35,7 @@ def fit(config: RunConfig, folder: Path, poisoned: set[int]) -> tuple[Fit, list[
         detector,
         lambda start: batches_from(config, splits.train, detector, start),
         folder,
-        fit_plan(config, splits.train.classes, config.loss),
+        fit_task(config, splits.train.classes, config.loss, choose(config.train, device_here())),
         sinks=[rows.append],
         validate=lambda detector, iteration: {"voc07_map": 0.0},
         file_names=lambda ids: image_paths(splits.train, ids),
@@ -237,5 +238,4 @@ def test_what_cannot_be_meant_is_refused(runs, tmp_path: Path, words, message: s
     if "float16" in message and torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     with pytest.raises(ValueError, match=message):
-        config = load_config(runs().config, words)
-        fit_plan(config, ("a",), config.loss)
+        choose(load_config(runs().config, words).train, device_here())

@@ -3,6 +3,7 @@
 import copy
 import doctest
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ from torch import nn
 from experiments.config.run import load_config
 from experiments.engine import machine
 from experiments.engine.machine import prepared, shares
-from experiments.engine.update import Precision, Update
+from experiments.engine.update import Update
+from experiments.record.parts import Arithmetic
 
 
 def network() -> nn.Module:
@@ -22,18 +24,18 @@ def network() -> nn.Module:
 def updates(
     model: nn.Module,
     inputs: list[torch.Tensor],
-    precision: Precision = "float32",
+    precision: Literal["float32", "float16"] = "float32",
     clip_norm: float | None = None,
     skip: bool = False,
 ) -> Update:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     update = Update(
         optimizer,
-        precision=precision,
+        arithmetic=Arithmetic(precision, channels_last=False),
         accumulate=1,
         clip_norm=clip_norm,
         skip=skip,
-        device="cpu",
+        device=torch.device("cpu"),
     )
     for values in inputs:
         with update.optim_context(model):
@@ -90,7 +92,12 @@ def test_skip_sees_a_gradient_that_is_no_number() -> None:
     before = copy.deepcopy(model.state_dict())
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     update = Update(
-        optimizer, precision="float32", accumulate=1, clip_norm=None, skip=True, device="cpu"
+        optimizer,
+        arithmetic=Arithmetic("float32", channels_last=False),
+        accumulate=1,
+        clip_norm=None,
+        skip=True,
+        device=torch.device("cpu"),
     )
     loss = (model(torch.zeros(2, 8)) * 0).sqrt().sum()
     assert float(loss.detach()) == 0

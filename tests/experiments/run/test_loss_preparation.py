@@ -8,6 +8,7 @@ import torch
 
 from datasets.glyphs.write import write_glyphs
 from experiments.config.run import load_config
+from experiments.record.parts import Arithmetic
 from experiments.record.record import load_record
 from experiments.run.assembly import batches_from, build_detector, open_splits
 from experiments.run.loss_preparation import count_objects, gradient_scale, prepare_loss
@@ -15,6 +16,7 @@ from experiments.run.training import train_run
 from losses import CrossEntropy, Focal
 from losses.gradient_matching import ScaledLoss, gradient_norm
 
+PLAIN = Arithmetic("float32", channels_last=False)
 CONFIGS = Path(__file__).parents[3] / "configs/glyphs"
 SMALL = [
     "detector.backbone={name: torchvision, arch: resnet18}",
@@ -75,7 +77,7 @@ def test_a_matched_arm_starts_with_the_gradient_of_cross_entropy(glyphs, detecto
     network = build_detector(config, splits.train.classes).train()
     batch = next(iter(batches_from(config, splits.train, network, 0)))
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    scale = gradient_scale(network, config.loss, batch, channels_last=False)
+    scale = gradient_scale(network, config.loss, batch, PLAIN)
     for name, value in network.state_dict().items():
         assert torch.equal(value, before[name]), name
 
@@ -104,13 +106,13 @@ def test_cross_entropy_is_matched_to_itself(glyphs):
     splits = open_splits(config)
     network = build_detector(config, splits.train.classes).train()
     batch = next(iter(batches_from(config, splits.train, network, 0)))
-    _, facts = prepare_loss(config, splits.train, network, batch)
+    _, facts = prepare_loss(config, splits.train, network, PLAIN, batch)
     assert facts.gradient_scale == pytest.approx(1.0)
 
 
 def test_fixed_losses_take_nothing_from_the_data(glyphs):
     config = small(glyphs, "retinanet")
     splits = open_splits(config)
-    loss, facts = prepare_loss(config, splits.train, build_detector(config, ("a",)), None)
+    loss, facts = prepare_loss(config, splits.train, build_detector(config, ("a",)), PLAIN, None)
     assert loss == config.loss == Focal(alpha=0.25, gamma=2.0)
     assert facts.class_counts == {} and facts.gradient_scale is None

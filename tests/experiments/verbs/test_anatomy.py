@@ -22,6 +22,7 @@ from detectors.yolov2.darknet19 import TinyDarknet
 from experiments.errors import UsageError
 from experiments.evaluation.anatomy import KINDS, Anatomy, read_anatomy
 from experiments.probes.anatomy import answers, gradient_weights, levels_of, probe
+from experiments.record.parts import Arithmetic
 from experiments.verbs import anatomy as anatomy_verbs
 
 CHECKOUT = Path(__file__).parents[3]
@@ -189,7 +190,7 @@ def test_yolov2_counts_objectness_of_who_answers_and_who_idles() -> None:
         backbone=TinyDarknet(width=0.125), head_width=32, head_depth=1, passthrough=16
     )
     detector, truth = settings.build(4).eval(), batch()
-    probed = probe(detector, [truth, truth], most_images=2, bfloat16=False, channels_last=False)
+    probed = probe(detector, [truth, truth], Arithmetic("float32", False), most_images=2)
     assert probed.images == 2 and probed.of == "objectness of every prediction"
     counts = {kind: int(probed.counts.by_kind[kind].sum()) for kind in KINDS}
     assert counts["foreground"] == 4  # one prediction answers for each real box
