@@ -216,6 +216,7 @@ class WandbTracker:
 
     def _show(self, record: RunRecord) -> None:
         import wandb
+
         from experiments.tracking import pictures as shows
 
         assert record.metrics is not None
@@ -301,6 +302,7 @@ def open_tracker(folder: Path, record: RunRecord, settings: Mapping[str, Any]) -
 
 def _image(picture: "Picture", classes: tuple[str, ...]) -> Any:
     import wandb
+
     from datasets.pixels.reading import read_pixels
 
     names = dict(enumerate(classes))
