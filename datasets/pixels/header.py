@@ -10,7 +10,7 @@ import warnings
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from datasets.errors import DataError
 
@@ -156,6 +156,8 @@ def _by_pillow(source: Path | BinaryIO) -> Header:
             warnings.simplefilter("ignore")  # of odd metadata, which is not our subject
             with Image.open(source) as image:
                 return pillow_header(image)
+    except UnidentifiedImageError:
+        raise ValueError("of no known format") from None
     except Exception as error:  # Pillow's plugins raise many kinds for damaged files
         raise ValueError(str(error)) from None
 

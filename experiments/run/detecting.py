@@ -1,59 +1,44 @@
 """The detect verb: images in, boxes drawn and written as JSON and VOC's text."""
 
-import glob
 import json
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-from PIL import Image, ImageDraw
-
-from datasets.decoding import decode
 from datasets.sample import Batch, Sample, collate
 from detectors.base import Detections
 from experiments.config.run import RunConfig
 from experiments.engine.arithmetic import device_here, placed
 from experiments.engine.inference import detect_batches, found_by
 from experiments.engine.machine import check_compiler, compile_parts
-from experiments.errors import UsageError
 from experiments.evaluation import DetectionCollector
 from experiments.evaluation.interchange.devkit import write_devkit
 from experiments.record.files import write_text
+from experiments.run.drawing import Found, colour_of, drawn
+from experiments.run.photos import image_files, output_names, read_photo, warn
 from experiments.run.progress import shown
 from experiments.run.trained import load_trained
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 ONNX_SUFFIX = ".onnx"
 SIZE_MULTIPLE = 32  # of both detectors' inputs
-COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#9a6324", "#808000")
+FAILED_SHOWN = 5  # images that can't be read, one line each; the others are counted
 
 
-def image_files(paths: Sequence[Path]) -> list[Path]:
-    """The named files, those that patterns (*, ?, [..], **) match, and the images in the named
-    folders, in order.
-    """
-    files: list[Path] = []
-    for path in paths:
-        if path.is_file():
-            files.append(path)
-        elif path.is_dir():
-            files.extend(_images(path.rglob("*")))
-        elif glob.has_magic(str(path)):
-            matched = map(Path, glob.glob(str(path), recursive=True))
-            files.extend(_images(p for p in matched if p.is_file()))
-        else:
-            raise UsageError(f"{path}: no such file or folder")
-    if not files:
-        raise UsageError(f"no images ({', '.join(SUFFIXES)}) in {', '.join(map(str, paths))}")
-    return list(dict.fromkeys(files))
+Find = Callable[[Iterable[Batch]], Iterator[tuple[str, Detections]]]
 
 
-def _images(paths: Iterable[Path]) -> list[Path]:
-    return sorted(path for path in paths if path.suffix.lower() in SUFFIXES)
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What became of one image file: detections in its pixels, or why it could not be read."""
+
+    file: Path
+    sample: Sample | None = None
+    turned: bool = False
+    detections: Detections | None = None
+    error: str = ""
 
 
 def detect_files(
@@ -71,39 +56,115 @@ def detect_files(
     `model`: a checkpoint, a run's folder, or an ONNX file, which ONNX Runtime executes. `batch`:
     images a forward pass. `voc`: also `out/voc/<class>.txt` as VOC's devkit wants them, with every
     detection that the recipe's own threshold leaves. `compiled`: torch.compile the network first;
-    not of an ONNX file.
+    not of an ONNX file. Photos are turned upright as EXIF says, boxes are of the upright picture.
+
+    An image that can't be read stands in `detections.json` with its `error`, which is written in
+    any case. Returns the exit status: 1 where there is such an image.
     """
     files = image_files(paths)
-    config, classes, run = _finder(model, compiled)
-    names = _names(files)
+    if files.left_out:
+        warn(f"left out: {files.told()}")
+    config, classes, find = _finder(model, compiled)
     out.mkdir(parents=True, exist_ok=True)
-    rows, collected = [], DetectionCollector()
-    found = run(_batches(config, files, batch))
-    for file, name, (_, detections) in zip(
-        files, names, shown(found, "detecting", len(files)), strict=True
-    ):
-        rows.append({"image": str(file), "detections": _rows(detections, classes, least_score)})
-        draw(file, detections, classes, least_score, out / f"{name}.jpg")
-        collected.add(
-            name,
-            detections.boxes_D4.numpy(),
-            detections.scores_D.numpy(),
-            detections.labels_D.numpy(),
-        )
-    write_text(out / "detections.json", json.dumps(rows, indent=1) + "\n")
+    rows: list[dict[str, Any]] = []
+    seen = _look(config, files.images, batch, find)
+    counts = dict.fromkeys(("found", "failed", "turned"), 0)
+    collected = DetectionCollector()
+    try:
+        for name, one in zip(
+            output_names(files.images),
+            shown(seen, "detecting", len(files.images)),
+            strict=True,
+        ):
+            rows.append(_told(one, classes, least_score))
+            counts["found"] += len(rows[-1]["detections"])
+            counts["turned"] += one.turned
+            counts["failed"] += bool(one.error)
+            if one.error:
+                if counts["failed"] <= FAILED_SHOWN:
+                    warn(f"{one.file}: {one.error}")
+                continue
+            _keep(one, name, classes, least_score, out, collected)
+    finally:
+        write_text(out / "detections.json", json.dumps(rows, indent=1) + "\n")
     if voc:
         write_devkit(out / "voc", collected.table(), classes, "")
-    count = sum(len(row["detections"]) for row in rows)
-    print(f"{count} objects in {len(files)} images: {out}", file=sys.stderr)
-    return 0
+    return _summary(counts, len(files.images), out)
 
 
-Found = Iterator[tuple[str, Detections]]
+def _summary(counts: dict[str, int], images: int, out: Path) -> int:
+    if counts["turned"]:
+        turned = f"{counts['turned']} of them turned upright as EXIF says, boxes with them"
+        print(f"{images} images, {turned}", file=sys.stderr)
+    if counts["failed"]:
+        warn(f"{counts['failed']} of {images} images can't be read; detections.json says why")
+    good = images - counts["failed"]
+    print(f"{counts['found']} objects in {good} images: {out}", file=sys.stderr)
+    return 1 if counts["failed"] else 0
 
 
-def _finder(
-    model: Path, compiled: bool
-) -> tuple[RunConfig, tuple[str, ...], Callable[[Iterable[Batch]], Found]]:
+def _look(config: RunConfig, files: Sequence[Path], batch: int, find: Find) -> Iterator[Seen]:
+    """Every file, in order, detected in as many at a time as `batch` says."""
+    pipeline = config.input.test()
+    for start in range(0, len(files), batch):
+        part = [_read(file) for file in files[start : start + batch]]
+        samples = [pipeline(one.sample) for one in part if one.sample is not None]
+        batches = [collate(samples, multiple=SIZE_MULTIPLE)] if samples else []
+        found = find(batches)
+        for one in part:
+            if one.sample is None:
+                yield one
+            else:
+                yield Seen(one.file, one.sample, one.turned, next(found)[1])
+
+
+def _read(file: Path) -> Seen:
+    try:
+        return Seen(file, *read_photo(file))
+    except OSError as error:
+        return Seen(file, error=f"can't be read: {error.strerror}")
+    except ValueError as error:
+        return Seen(file, error=f"not a readable image: {error}")
+
+
+def _told(seen: Seen, classes: tuple[str, ...], least_score: float) -> dict[str, Any]:
+    """What detections.json says of one image."""
+    if seen.detections is None:
+        return {"image": str(seen.file), "detections": [], "error": seen.error}
+    return {"image": str(seen.file), "detections": _rows(seen.detections, classes, least_score)}
+
+
+def _keep(
+    seen: Seen,
+    name: str,
+    classes: tuple[str, ...],
+    least_score: float,
+    out: Path,
+    collected: DetectionCollector,
+) -> None:
+    """Draw one image, and collect all its detections."""
+    assert seen.sample is not None and seen.detections is not None
+    pixels_HWC = seen.sample.image_CHW.permute(1, 2, 0).numpy()
+    found = [
+        Found(classes[label], score, (x1, y1, x2, y2), colour_of(label))
+        for label, score, (x1, y1, x2, y2) in zip(
+            seen.detections.labels_D.tolist(),
+            seen.detections.scores_D.tolist(),
+            seen.detections.boxes_D4.tolist(),
+            strict=True,
+        )
+        if score >= least_score
+    ]
+    drawn(pixels_HWC, found).save(out / f"{name}.jpg", quality=90)
+    collected.add(
+        name,
+        seen.detections.boxes_D4.numpy(),
+        seen.detections.scores_D.numpy(),
+        seen.detections.labels_D.numpy(),
+    )
+
+
+def _finder(model: Path, compiled: bool) -> tuple[RunConfig, tuple[str, ...], Find]:
     """Recipe, classes, and what turns batches into detections in the original images."""
     if model.suffix == ONNX_SUFFIX:
         from experiments.run.onnx import load_onnx
@@ -122,41 +183,6 @@ def _finder(
     )
 
 
-def _names(files: Sequence[Path]) -> list[str]:
-    """A name an image: its stem, with the folder before it where stems alone would collide."""
-    stems = Counter(file.stem for file in files)
-    names = [
-        file.stem if stems[file.stem] == 1 else "_".join((*file.parts[-2:-1], file.stem))
-        for file in files
-    ]
-    seen: Counter[str] = Counter()
-    for place, name in enumerate(names):
-        seen[name] += 1
-        if seen[name] > 1:
-            names[place] = f"{name}_{seen[name]}"
-    return names
-
-
-def _batches(config: RunConfig, files: Sequence[Path], batch: int) -> Iterator[Batch]:
-    pipeline = config.input.test()
-    for start in range(0, len(files), batch):
-        samples = [pipeline(_sample(file)) for file in files[start : start + batch]]
-        yield collate(samples, multiple=SIZE_MULTIPLE)
-
-
-def _sample(file: Path) -> Sample:
-    image_CHW = decode(file)
-    return Sample(
-        image_CHW=image_CHW,
-        boxes_N4=torch.zeros(0, 4),
-        labels_N=torch.zeros(0, dtype=torch.int64),
-        ignore_N=torch.zeros(0, dtype=torch.bool),
-        image_id=file.stem,
-        index=0,
-        original_hw=(image_CHW.shape[1], image_CHW.shape[2]),
-    )
-
-
 def _rows(
     detections: Detections, classes: tuple[str, ...], least_score: float
 ) -> list[dict[str, Any]]:
@@ -170,17 +196,3 @@ def _rows(
         )
         if score >= least_score
     ]
-
-
-def draw(
-    file: Path, detections: Detections, classes: tuple[str, ...], least_score: float, out: Path
-) -> None:
-    """Write the image with its boxes; each class keeps its colour."""
-    with Image.open(file) as opened:
-        image = opened.convert("RGB")
-    pen = ImageDraw.Draw(image)
-    for row in _rows(detections, classes, least_score):
-        colour = COLOURS[classes.index(row["class"]) % len(COLOURS)]
-        pen.rectangle(row["box"], outline=colour, width=2)
-        pen.text((row["box"][0] + 2, row["box"][1]), f"{row['class']} {row['score']:.2f}", colour)
-    image.save(out, quality=90)

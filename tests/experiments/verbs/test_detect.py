@@ -6,12 +6,15 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image, ImageOps
 
 from experiments.__main__ import main
 from experiments.config.run import load_config, plain_config
 from experiments.engine.checkpoint import save_checkpoint
+from experiments.run import detecting
 from experiments.run.assembly import build_detector
 
 MISSING = [name for name in ("onnx", "onnxruntime") if importlib.util.find_spec(name) is None]
@@ -172,3 +175,81 @@ def test_a_foreign_onnx_file_is_refused(
     path.write_bytes(b"not a model")
     assert main(["detect", str(path), str(photos)]) == 2
     assert "not a readable ONNX file" in capsys.readouterr().err
+
+
+def write_photo(path: Path, orientation: int = 1, size: tuple[int, int] = (90, 60)) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (*size[::-1], 3), np.uint8)).save(
+        path, exif=exif
+    )
+
+
+def test_what_a_folder_holds_besides_images_is_left_out_and_what_is_broken_is_counted(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "photos"
+    (folder / "more.jpg").mkdir(parents=True)
+    for name in ("b0", "b1", "b2"):
+        write_photo(folder / f"{name}.jpg")
+    whole = (folder / "b0.jpg").read_bytes()
+    (folder / "zz_half.jpg").write_bytes(whole[: len(whole) // 2])
+    (folder / "._b1.jpg").write_bytes(b"\0\5\26\7 Mac OS X")
+    (folder / "notes.txt").touch()
+    out = tmp_path / "out"
+    for batch in ("1", "3"):
+        words = ["--out", str(out), "--batch", batch, "--voc"]
+        assert main(["detect", str(checkpoint), str(folder), *words]) == 1
+        error = capsys.readouterr().err
+        assert "1 '._' files" in error and "1 sub-folders" in error and "1 files that are" in error
+        assert "zz_half.jpg: not a readable image: " in error
+        assert "1 of 4 images can't be read" in error and "Traceback" not in error
+        rows = detections(out)
+        assert [Path(row["image"]).name for row in rows] == [
+            *("b0.jpg", "b1.jpg", "b2.jpg", "zz_half.jpg")
+        ]
+        assert ["error" in row for row in rows] == [False, False, False, True]
+        assert sorted(path.name for path in out.glob("*.jpg")) == ["b0.jpg", "b1.jpg", "b2.jpg"]
+        assert (out / "voc/one.txt").is_file()
+
+
+def test_only_broken_images_still_leave_a_list_of_them(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"none")
+    out = tmp_path / "out"
+    assert main(["detect", str(checkpoint), str(tmp_path / "a.jpg"), "--out", str(out)]) == 1
+    assert detections(out)[0]["error"] == "not a readable image: of no known format"
+
+
+def test_detections_are_written_when_the_program_is_stopped(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abc":
+        write_photo(tmp_path / f"{name}.jpg")
+    drawn = detecting.drawn
+
+    def stopped(pixels: Any, found: Any) -> Any:
+        if (tmp_path / "out/b.jpg").exists():
+            raise KeyboardInterrupt
+        return drawn(pixels, found)
+
+    monkeypatch.setattr(detecting, "drawn", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        detecting.detect_files(checkpoint, [tmp_path], tmp_path / "out", least_score=0.3)
+    assert [Path(row["image"]).name for row in detections(tmp_path / "out")][:2] == [
+        *("a.jpg", "b.jpg")
+    ]
+
+
+def test_photos_are_turned_upright_with_their_boxes(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_photo(tmp_path / "side.png", 6)
+    with Image.open(tmp_path / "side.png") as image:
+        ImageOps.exif_transpose(image).save(tmp_path / "upright.png")
+    words = ["--score", "0", "--out", str(tmp_path / "out")]
+    assert main(["detect", str(checkpoint), str(tmp_path), *words]) == 0
+    assert "1 of them turned upright" in capsys.readouterr().err
+    side, upright = detections(tmp_path / "out")
+    assert side["detections"] == upright["detections"]
+    with Image.open(tmp_path / "out/side.jpg") as shown:
+        assert shown.height > shown.width

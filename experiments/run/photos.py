@@ -1,0 +1,107 @@
+"""The photos that `detect` is given: which files they are, and their pixels, upright."""
+
+import glob
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from datasets.decoding import decode_bytes
+from datasets.pixels.header import header_of
+from datasets.sample import Sample
+from experiments.errors import UsageError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+
+@dataclass(slots=True)
+class Files:
+    """Image files in order, each once; `left_out` counts what folders and patterns hold besides."""
+
+    images: list[Path] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    def told(self) -> str:
+        """What was left out, in words; "" where nothing was."""
+        return ", ".join(f"{count} {what}" for what, count in self.left_out.items())
+
+
+def image_files(paths: Sequence[Path]) -> Files:
+    """The named files, those that patterns (*, ?, [..], **) match, and the images in the named
+    folders.
+
+    UsageError where a path isn't there, or there is no image.
+    """
+    files = Files()
+    for path in paths:
+        if path.is_file():
+            files.images.append(path)
+        elif path.is_dir():
+            _sort(path.iterdir(), files)
+        elif glob.has_magic(str(path)):
+            _sort(map(Path, glob.glob(str(path), recursive=True)), files)
+        else:
+            raise UsageError(f"{path}: no such file or folder")
+    files.images = list(dict.fromkeys(files.images))
+    if not files.images:
+        named = ", ".join(map(str, paths))
+        left = f"; left out: {files.told()}" if files.left_out else ""
+        raise UsageError(f"no images ({', '.join(SUFFIXES)}) in {named}{left}")
+    return files
+
+
+def _sort(paths: Iterable[Path], files: Files) -> None:
+    for path in sorted(paths):
+        if path.is_dir():
+            files.left_out["sub-folders ('**/*.jpg' goes into them)"] += 1
+        elif path.name.startswith("._"):
+            files.left_out["'._' files, which macOS keeps beside others"] += 1
+        elif path.suffix.lower() not in SUFFIXES:
+            files.left_out["files that are no images"] += 1
+        elif path.is_file():
+            files.images.append(path)
+        else:
+            files.left_out["links to nothing"] += 1
+
+
+def output_names(files: Sequence[Path]) -> list[str]:
+    """A name an image: its stem, with the folder before it where stems alone would collide."""
+    stems = Counter(file.stem for file in files)
+    names = [
+        file.stem if stems[file.stem] == 1 else "_".join((*file.parts[-2:-1], file.stem))
+        for file in files
+    ]
+    seen: Counter[str] = Counter()
+    for place, name in enumerate(names):
+        seen[name] += 1
+        if seen[name] > 1:
+            names[place] = f"{name}_{seen[name]}"
+    return names
+
+
+def read_photo(file: Path) -> tuple[Sample, bool]:
+    """A photo without labels, and whether it was turned upright, as EXIF says.
+
+    OSError or ValueError where it can't be read.
+    """
+    data = file.read_bytes()
+    turn = header_of(data).orientation or 1
+    image_CHW = decode_bytes(data, turn)
+    sample = Sample(
+        image_CHW=image_CHW,
+        boxes_N4=torch.zeros(0, 4),
+        labels_N=torch.zeros(0, dtype=torch.int64),
+        ignore_N=torch.zeros(0, dtype=torch.bool),
+        image_id=file.stem,
+        index=0,
+        original_hw=(image_CHW.shape[1], image_CHW.shape[2]),
+    )
+    return sample, turn != 1
+
+
+def warn(message: str) -> None:
+    """One line on stderr."""
+    print(f"warning: {message}", file=sys.stderr)
