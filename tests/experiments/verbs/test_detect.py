@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from experiments.config.run import load_config, plain_config
 from experiments.engine.checkpoint import save_checkpoint
 from experiments.run import detecting
 from experiments.run.assembly import build_detector
+from experiments.run.onnx import CLASSES_KEY, CONFIG_KEY
 
 MISSING = [name for name in ("onnx", "onnxruntime") if importlib.util.find_spec(name) is None]
 needs_onnx = pytest.mark.skipif(
@@ -253,3 +255,109 @@ def test_photos_are_turned_upright_with_their_boxes(
     assert side["detections"] == upright["detections"]
     with Image.open(tmp_path / "out/side.jpg") as shown:
         assert shown.height > shown.width
+
+
+Change = Callable[[Any], object]
+
+
+def network(path: Path, change: Change, **metadata: str) -> Path:
+    """An ONNX file of a graph that has our inputs and outputs, changed."""
+    onnx = importlib.import_module("onnx")
+    make, kinds = onnx.helper, onnx.TensorProto
+    value = make.make_tensor_value_info
+    graph = make.make_graph(
+        [
+            make.make_node("Constant", [], ["boxes"], value_float=0.0),
+            make.make_node("Constant", [], ["scores"], value_float=0.0),
+        ],
+        "graph",
+        [
+            value("images", kinds.UINT8, ["b", 3, "h", "w"]),
+            value("content", kinds.INT64, ["b", 2]),
+        ],
+        [value(name, kinds.FLOAT, None) for name in ("boxes", "scores")],
+    )
+    for node, shape in zip(graph.node, ((1, 30, 4), (1, 30, 3)), strict=True):
+        tensor = onnx.numpy_helper.from_array(np.full(shape, 0.5, np.float32))
+        node.attribute[0].CopyFrom(make.make_attribute("value", tensor))
+    change(graph)
+    model = make.make_model(graph, opset_imports=[make.make_opsetid("", 18)], ir_version=9)
+    make.set_model_props(model, metadata)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def constant(place: int, values: Any) -> Change:
+    """Give one of the two outputs these values."""
+
+    def change(graph: Any) -> None:
+        onnx = importlib.import_module("onnx")
+        tensor = onnx.numpy_helper.from_array(np.asarray(values, np.float32))
+        graph.node[place].attribute[0].CopyFrom(onnx.helper.make_attribute("value", tensor))
+
+    return change
+
+
+def outside(graph: Any) -> None:
+    """Take the values of an output from a file elsewhere."""
+    tensor = graph.node[0].attribute[0].t
+    tensor.ClearField("raw_data")
+    tensor.data_location = 1
+    for key, value in (("location", "../../../../../../etc/passwd"), ("length", "480")):
+        entry = tensor.external_data.add()
+        entry.key, entry.value = key, value
+
+
+HOSTILE: dict[str, tuple[Change, dict[str, str], str]] = {
+    "no_metadata": (lambda _: None, {"{config}": ""}, "not an ONNX file that 'export' wrote"),
+    "config_is_no_json": (lambda _: None, {"config": "{"}, "that 'export' wrote"),
+    "config_is_a_list": (lambda _: None, {"config": "[]"}, "config: expected an object"),
+    "config_is_deep": (lambda _: None, {"config": "[" * 10**5}, "that 'export' wrote"),
+    "unknown_key": (lambda _: None, {"config": '{"x": 1}'}, "that 'export' wrote"),
+    "classes_are_no_names": (lambda _: None, {"classes": "[1, 2, 3]"}, "expected a list of names"),
+    "no_classes": (lambda _: None, {"classes": "[]"}, "expected a list of names"),
+    "other_classes": (lambda _: None, {"classes": '["one"]'}, "scores: expected the shape"),
+    "huge_input": (lambda _: None, {"height": "10000000"}, "pixels is more than 67,108,864"),
+    "other_input": (
+        lambda graph: setattr(graph.input[0], "name", "x"),
+        {},
+        "its inputs and outputs are x tensor(uint8)",
+    ),
+    "no_output": (lambda graph: graph.output.pop(), {}, "its inputs and outputs are"),
+    "flat_boxes": (constant(0, [1.0]), {}, "boxes: expected the shape"),
+    "no_numbers": (constant(0, np.full((1, 30, 4), np.nan)), {}, "boxes: not all are finite"),
+    "scores_of_100": (constant(1, np.full((1, 30, 3), 100.0)), {}, "scores: expected 0 to 1"),
+    "values_elsewhere": (outside, {}, "not a readable ONNX file"),
+    "unknown_operation": (
+        lambda graph: setattr(graph.node[0], "op_type", "Explode"),
+        {},
+        "not a readable ONNX file",
+    ),
+}
+
+
+@needs_onnx
+@pytest.mark.parametrize("kind", list(HOSTILE))
+def test_a_hostile_onnx_file_is_refused_in_a_sentence(
+    kind: str, recipe: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    change, told, message = HOSTILE[kind]
+    plain = plain_config(load_config(recipe))
+    plain["input"]["fit"]["height"] = int(told.get("height", 96))
+    config = told.get("config", json.dumps(plain))
+    kept = {CONFIG_KEY: config, CLASSES_KEY: told.get("classes", json.dumps(CLASSES))}
+    path = network(tmp_path / "m.onnx", change, **({} if kind == "no_metadata" else kept))
+    write_photo(tmp_path / "a.jpg")
+    assert main(["detect", str(path), str(tmp_path / "a.jpg"), "--out", str(tmp_path / "o")]) == 2
+    error = capfd.readouterr().err
+    assert message in error and f"{path}: " in error and "Traceback" not in error
+    assert len(error.strip().splitlines()) == 1, error
+
+
+@needs_onnx
+def test_a_network_of_the_expected_form_is_run(recipe: Path, tmp_path: Path) -> None:
+    config = json.dumps(plain_config(load_config(recipe)))
+    kept = {CONFIG_KEY: config, CLASSES_KEY: json.dumps(CLASSES)}
+    path = network(tmp_path / "m.onnx", lambda _: None, **kept)
+    write_photo(tmp_path / "a.jpg")
+    assert main(["detect", str(path), str(tmp_path / "a.jpg"), "--out", str(tmp_path / "o")]) == 0
