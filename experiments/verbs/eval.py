@@ -17,7 +17,9 @@ Measure detections: VOC's average precision in both forms and COCO's, for all cl
   python -m experiments eval --detections runs/mine --protocol all       its dump, without model
   python -m experiments eval --detections results.json --truth instances.json    COCO's files
   python -m experiments eval --detections FOLDER --truth VOC2007 --split test
-      FOLDER holds the devkit's comp4_det_test_CLASS.txt, VOC2007 holds Annotations and ImageSets
+      FOLDER holds a text file a class, as the devkit's comp4_det_test_CLASS.txt or those of
+      'detect --voc', or one an image, as Padilla's and Cartucho's tools write them; VOC2007 holds
+      Annotations and ImageSets
 
 Evaluators disagree on details. --protocol names whose rules apply; 'all' also shows what each of
 them, and each rule by itself, makes of the same detections. All numbers are percentages.
@@ -164,6 +166,19 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--truth", type=Path, metavar="PATH", help="default: beside the detections")
     parser.add_argument("--split", default="test", help="of a VOC folder or a recipe's data")
     parser.add_argument(
+        "--classes",
+        nargs="+",
+        metavar="NAME",
+        default=(),
+        help="measure these, in this order (the truth's); one without a file has no detections",
+    )
+    parser.add_argument(
+        "--backend",
+        choices=("hotcoco", "pycocotools"),
+        default="hotcoco",
+        help="of COCO's numbers: pycocotools is the slow reference, both give the same bits",
+    )
+    parser.add_argument(
         "--protocol", default="devkit", help="devkit (default), detectron2, mmdet, or all"
     )
     parser.add_argument("--iou", type=float, help="least overlap of a hit in VOC's AP (.5)")
@@ -192,7 +207,9 @@ def _tables(arguments: argparse.Namespace) -> Any:
             raise UsageError("eval: a checkpoint or --detections, not both")
         from experiments.run.truth import load
 
-        return load(arguments.detections, arguments.truth, arguments.split)
+        return load(
+            arguments.detections, arguments.truth, arguments.split, tuple(arguments.classes)
+        )
     if len(arguments.model) not in (1, 2):
         raise UsageError("eval: name a checkpoint (or a recipe and a checkpoint), or --detections")
     from experiments.run.trained import detect_split
@@ -209,7 +226,7 @@ def _measure(arguments: argparse.Namespace, tables: Any) -> int:
 
     rules = _rules(arguments)
     inputs = (tables.detections, tables.truth, tables.images, tables.classes)
-    metrics = evaluate(*inputs, split=arguments.split, rules=rules)
+    metrics = evaluate(*inputs, split=arguments.split, rules=rules, backend=arguments.backend)
     print(metrics_text(metrics))
     if arguments.protocol == "all":
         print("\n" + protocols_text(tables))

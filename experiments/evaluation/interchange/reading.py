@@ -25,8 +25,8 @@ from experiments.evaluation.tables import (
 from experiments.evaluation.voc import voc_average_precision
 
 FORMS = (
-    f"one text file a class, its name ending on the class, with lines '{devkit.LINE}';"
-    f" one text file an image, with lines '{per_image.LINE}'; or a .json: {results.FORM}"
+    f"a text file a class, its name ending on the class ('{devkit.LINE}'), a text file an image"
+    f" ('{per_image.LINE}'), or a .json of results"
 )
 
 

@@ -235,3 +235,18 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):
             call(verb, "--help")
         assert f"python -m experiments {verb}" in capsys.readouterr().out
+
+
+def test_eval_measures_the_classes_asked_for_by_either_library(
+    sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = sweep / "focal/0"
+    told = []
+    for backend in ("hotcoco", "pycocotools"):
+        words = ["--classes", "dog", "--backend", backend, "--out", tmp_path / backend]
+        assert call("eval", "--detections", whole, *words) == 0
+        told.append(json.loads((tmp_path / backend / "metrics.json").read_text()))
+        assert "objects of other classes are left out: cat" in capsys.readouterr().err
+    assert told[0] == told[1] and list(told[0]["per_class"]) == ["dog"]
+    everything = json.loads((whole / "record.json").read_text())["metrics"]["per_class"]["dog"]
+    assert told[0]["per_class"]["dog"] == everything

@@ -322,8 +322,8 @@ def test_json_of_another_form_is_refused_by_entry(
         ("helmet.txt", "im4 0.5 1 2 3 4\n", r"1 of 1 images are not in the truth's 4, .*'im4'"),
         ("im3.txt", "helmet 0.5 1 2\n", r"im3.txt:1: expected 'class score left top"),
         ("im3.txt", "hemlet 0.5 1 2 3 4\n", r"none of its classes \(hemlet\)"),
-        ("notes.txt", "hello", r"1 text files \(notes.txt\), none of a class .* expected one text"),
-        ("a.csv", "", r"holds no text files; expected one text file a class"),
+        ("notes.txt", "hello", r"1 text files \(notes.txt\), none of a class .* expected a text"),
+        ("a.csv", "", r"holds no text files; expected a text file a class"),
     ],
 )
 def test_text_of_another_form_is_refused_by_line(
@@ -332,7 +332,7 @@ def test_text_of_another_form_is_refused_by_line(
     (tmp_path / name).write_text(text)
     with pytest.raises(EvaluationError, match=message):
         read_detections(tmp_path, truth_of())
-    with pytest.raises(EvaluationError, match=r"expected one text .* found a file '"):
+    with pytest.raises(EvaluationError, match=r"expected a text .* found a file '"):
         read_detections(tmp_path / name, truth_of())
 
 
