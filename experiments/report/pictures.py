@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from datasets.pixels.reading import read_pixels
+from experiments.evaluation.plates import Plate, place_plates
 from experiments.report.arms import Arm, Group
 from experiments.report.load import Run
 
@@ -152,6 +153,8 @@ def best_threshold(matched: Mapping[str, Matched]) -> float:
 
 
 LONGEST_SIDE = 400  # pixels of the embedded image: enough for a panel, about 25 kB
+TEXT_SIZE = 0.03  # of the longer side: 12 px in a panel of LONGEST_SIDE
+LETTER_WIDTH = 0.6  # of the text's size, of the widest fonts of pages
 MOST_IMAGES = 1000  # images looked at when choosing; the first by name
 
 
@@ -166,7 +169,7 @@ class ImageFile(NamedTuple):
 
 class Mark(NamedTuple):
     """One box of a panel, xyxy in pixels of the original image; kind: truth, ignored, found,
-    false or missed.
+    false or missed. `plate` is where its name stands, None for a box without one.
     """
 
     kind: str
@@ -176,6 +179,12 @@ class Mark(NamedTuple):
     y1: float
     x2: float
     y2: float
+    plate: Plate | None = None
+
+    @property
+    def name(self) -> str:
+        """What the plate says."""
+        return self.label if self.score is None else f"{self.label} {self.score:.2f}"
 
 
 class Panel(NamedTuple):
@@ -306,7 +315,23 @@ def _picture(
     names = ["baseline", "best"] if len(runs) > 1 else ["run"]
     for name, run, one, threshold in zip(names, runs, matched, thresholds, strict=True):
         panels.append(_run_panel(f"{name}: {run.arm}", one, threshold, classes))
-    return Picture(image, file.width, file.height, encode(file.path, file.turn), tuple(panels))
+    named = [
+        panel._replace(marks=_with_plates(panel.marks, (file.width, file.height), place == 0))
+        for place, panel in enumerate(panels)
+    ]
+    return Picture(image, file.width, file.height, encode(file.path, file.turn), tuple(named))
+
+
+def _with_plates(
+    marks: tuple[Mark, ...], picture: tuple[int, int], truth: bool
+) -> tuple[Mark, ...]:
+    """Names for all objects of the truth, for what a run found or took for one."""
+    size = TEXT_SIZE * max(picture)
+    named = [mark for mark in marks if truth or mark.kind in ("found", "false")]
+    boxes = [(mark.x1, mark.y1, mark.x2, mark.y2) for mark in named]
+    widths = [LETTER_WIDTH * size * len(mark.name) for mark in named]
+    plates = iter(place_plates(boxes, widths, size, picture))
+    return tuple(mark._replace(plate=next(plates)) if mark in named else mark for mark in marks)
 
 
 def _truth_panel(one: Matched, classes: Sequence[str]) -> Panel:

@@ -100,3 +100,15 @@ def test_a_photo_is_shown_turned_as_training_saw_it(tmp_path: Path) -> None:
     pictures = [encode(shown[name].path, shown[name].turn) for name in ("6", "1")]
     sizes = [Image.open(io.BytesIO(base64.b64decode(jpeg))).size for jpeg in pictures]
     assert sizes == [(40, 60), (60, 40)]
+
+
+def test_names_stand_on_plates_inside_the_picture(small_study: Path) -> None:
+    group = make_groups(load_runs([small_study]))[1]
+    for picture in choose(group, group.best("voc07_map"), 99).pictures:
+        for panel, what in zip(picture.panels, ("all", "some", "some"), strict=False):
+            plates = [mark.plate for mark in panel.marks if mark.plate is not None]
+            assert what == "some" or len(plates) == len(panel.marks)
+            assert not any(mark.plate for mark in panel.marks if mark.kind == "missed")
+            for plate in plates:
+                assert 0 <= plate.y <= picture.height - plate.height
+                assert plate.x == 0 or plate.x + plate.width <= picture.width + 1e-6
