@@ -34,7 +34,7 @@ def bare_step(config: RunConfig) -> Callable[[Batch], None]:
         batch = to_device(batch, device, arithmetic)
         with autocast(arithmetic, device):
             output = detector(detector.normalise(batch.images_BCHW, batch.content_B2))
-            total = detector.loss(output, batch, 0).total
+            total = detector.loss(output, batch).total
         total.backward()
         if clip is not None:
             torch.nn.utils.clip_grad_norm_(detector.parameters(), clip)

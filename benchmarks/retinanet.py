@@ -261,9 +261,8 @@ def our_step(detector: RetinaNetDetector, images: Tensor, truth: Batch) -> Step:
 
     def step() -> float:
         optimizer.zero_grad()
-        total = detector.loss(
-            detector(detector.normalise(images, truth.content_B2)), truth, 0
-        ).total
+        output = detector(detector.normalise(images, truth.content_B2))
+        total = detector.loss(output, truth).total
         total.backward()
         optimizer.step()
         return float(total.detach())
@@ -271,7 +270,7 @@ def our_step(detector: RetinaNetDetector, images: Tensor, truth: Batch) -> Step:
     def loss() -> None:
         logits_BAK.grad = deltas_BA4.grad = None
         dense = DenseOutput(logits_BAK, deltas_BA4, output.grid)
-        detector.loss(dense, truth, 0).total.backward()
+        detector.loss(dense, truth).total.backward()
 
     return step, loss
 

@@ -304,6 +304,7 @@ def our_step(
 ) -> Callable[[], Any]:
     """A step in channels_last, as the recipes train."""
     network = detector.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.images_seen = 20_000
     images = images.contiguous(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(network.parameters(), 1e-6, momentum=0.9, weight_decay=5e-4)
 
@@ -311,7 +312,7 @@ def our_step(
         optimizer.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
             output = network(images)
-        network.loss(output, truth, 20_000).total.backward()
+        network.loss(output, truth).total.backward()
         optimizer.step()
 
     return step
@@ -346,9 +347,11 @@ def region_part(detector: YOLOv2Detector, side: int, rounds: int) -> dict[str, A
     truth, cells = turns.truth_of(16, 30, side, range(CLASSES)), side // 32
     fields = torch.randn(16, cells, cells, 5, 5 + CLASSES, requires_grad=True)
 
+    detector.images_seen = 20_000
+
     def loss() -> None:
         fields.grad = None
-        detector.loss(RegionOutput(fields, 32), truth, 20_000).total.backward()
+        detector.loss(RegionOutput(fields, 32), truth).total.backward()
 
     step = our_step(detector, torch.rand(16, 3, side, side), truth)
     seconds = turns.in_turns({"ours, loss alone": loss, "ours, whole step": step}, rounds)

@@ -57,13 +57,14 @@ OutputT = TypeVar("OutputT")
 class Detector(nn.Module, ABC, Generic[OutputT]):
     """Base of both detectors: `forward` / `loss` / `decode`.
 
-    `classification_loss` is the loss in force; the training engine replaces it as a schedule moves
-    on.
+    `classification_loss` is the loss in force, `images_seen` the training images before the next
+    batch: the training engine moves both on.
     The network is fed uint8 RGB images and normalises them itself, so a detector carries its own
     statistics.
     """
 
     classification_loss: ClassificationLoss
+    images_seen = 0  # YOLOv2 alone asks, for the start of training
     size_multiple: int  # height and width of the input must be multiples of this
 
     pixel_mean: Tensor  # buffers [3, 1, 1]
@@ -95,10 +96,8 @@ class Detector(nn.Module, ABC, Generic[OutputT]):
         """Normalised float images to this detector's dense output."""
 
     @abstractmethod
-    def loss(self, output: OutputT, truth: Truth, images_seen: int) -> LossTerms:
-        """Dense output and truth to normalised terms; `images_seen` counts training images before
-        this batch.
-        """
+    def loss(self, output: OutputT, truth: Truth) -> LossTerms:
+        """Dense output and truth to normalised terms."""
 
     @abstractmethod
     def decode(self, output: OutputT, content_B2: Tensor) -> list[Detections]:

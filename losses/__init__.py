@@ -1,7 +1,7 @@
 """Losses: tensors in, tensors out; torch only. The tables name what a config may choose.
 
 LOSSES: `loss: {name: focal, gamma: 2}`, settings that are each a `losses.base.ScheduledLoss`.
-NORMALISERS: `{name: image}`, settings with `.build()`: positives [B] -> divisors [B].
+NORMALISERS: `{name: image}`, settings that `losses.normalise.normaliser_of` makes callable.
 SCHEDULES: values tagged by the key `schedule`, wherever a field's annotation admits them.
 """
 
@@ -11,7 +11,7 @@ from losses.focal import Focal
 from losses.normalise import EMA, AllReduced, Batch, Fixed, Image
 from losses.ohem import OHEMCrossEntropy
 from losses.quality import QualityFocal
-from losses.schedules import Constant, Cosine, Exponential, Linear, Piecewise, Staged
+from losses.schedules import Constant, Cosine, Cyclical, Exponential, Linear, Piecewise, Staged
 
 LossSettings = CrossEntropy | BalancedCrossEntropy | Focal | OHEMCrossEntropy | QualityFocal
 
@@ -34,7 +34,15 @@ NORMALISERS: dict[str, type[Image | Batch | AllReduced | EMA | Fixed]] = {
 SCHEDULES: dict[
     str,
     type[
-        Constant | Staged | Linear | Cosine | Exponential | Piecewise | PaperAlpha | ClassFrequency
+        Constant
+        | Staged
+        | Linear
+        | Cosine
+        | Exponential
+        | Cyclical
+        | Piecewise
+        | PaperAlpha
+        | ClassFrequency
     ],
 ] = {
     "constant": Constant,
@@ -42,6 +50,7 @@ SCHEDULES: dict[
     "linear": Linear,
     "cosine": Cosine,
     "exponential": Exponential,
+    "cyclical": Cyclical,
     "piecewise": Piecewise,
     "paper": PaperAlpha,  # alpha only: it follows gamma
     "class_frequency": ClassFrequency,  # class_weights only: it waits for the counts

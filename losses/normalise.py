@@ -5,10 +5,13 @@ Every normaliser maps the positives of each image, foreground_B, to divisor_B, a
 alpha, gamma and the learning rate tuned under one normaliser do not carry over to another. Divisors
 carry no gradient.
 
+All but `EMA` are values that are called; `EMA` remembers, so `normaliser_of` builds a module of it.
+
 With several ranks, whose gradients are averaged, the step of every normaliser but `batch` equals
 that of one process with all their images: `batch` means a rank's own, whatever the others hold.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -41,53 +44,30 @@ def rank_count() -> int:
     return 1
 
 
-class PerImage(nn.Module):
-    """See `Image`."""
-
-    def forward(self, foreground_B: Tensor) -> Tensor:
-        """Positives [B] to divisors [B]."""
-        return foreground_B.detach().clamp(min=1) * len(foreground_B)
-
-
 @dataclass(frozen=True, slots=True)
 class Image:
     """Each image by its own positives, then the mean over images, as torchvision's RetinaNet does.
 
-    >>> Image().build()(torch.tensor([4.0, 0.0]))
+    >>> Image()(torch.tensor([4.0, 0.0]))
     tensor([8., 2.])
     """
 
-    def build(self) -> nn.Module:
-        """The module positives [B] -> divisors [B]."""
-        return PerImage()
-
-
-class PerBatch(nn.Module):
-    """See `Batch` and `AllReduced`."""
-
-    def __init__(self, all_ranks: bool) -> None:
-        super().__init__()
-        self.all_ranks = all_ranks
-
-    def forward(self, foreground_B: Tensor) -> Tensor:
-        """Positives [B] to divisors [B], all equal."""
-        total, ranks = foreground_B.detach().sum(), 1
-        if self.all_ranks:
-            total, ranks = over_ranks(total)
-        return (total.clamp(min=1) / ranks).expand(len(foreground_B))
+    def __call__(self, foreground_B: Tensor) -> Tensor:
+        """Positives [B] to divisors [B]."""
+        return foreground_B.detach().clamp(min=1) * len(foreground_B)
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """All images of the rank's batch by their positives together, as mmdet's RetinaNet does.
 
-    >>> Batch().build()(torch.tensor([4.0, 0.0]))
+    >>> Batch()(torch.tensor([4.0, 0.0]))
     tensor([4., 4.])
     """
 
-    def build(self) -> nn.Module:
-        """The module positives [B] -> divisors [B]."""
-        return PerBatch(all_ranks=False)
+    def __call__(self, foreground_B: Tensor) -> Tensor:
+        """Positives [B] to divisors [B], all equal."""
+        return foreground_B.detach().sum().clamp(min=1).expand(len(foreground_B))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,33 +78,37 @@ class AllReduced:
     The step then equals that of one process with the whole batch, which `Batch` does only if ranks
     hold equally many.
 
-    >>> AllReduced().build()(torch.tensor([4.0, 0.0]))
+    >>> AllReduced()(torch.tensor([4.0, 0.0]))
     tensor([4., 4.])
     """
 
-    def build(self) -> nn.Module:
-        """The module positives [B] -> divisors [B]."""
-        return PerBatch(all_ranks=True)
+    def __call__(self, foreground_B: Tensor) -> Tensor:
+        """Positives [B] to divisors [B], all equal."""
+        total, ranks = over_ranks(foreground_B.detach().sum())
+        return (total.clamp(min=1) / ranks).expand(len(foreground_B))
 
 
-class MovingAverage(nn.Module):
-    """See `EMA`. The average is a buffer of the state dict, so a resumed run goes on with it."""
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """A constant, for each image of the batch or for the batch of all ranks as a whole.
 
-    average: Tensor
+    The default is the mean over images of the plain sum, as darknet's YOLOv2 has it.
 
-    def __init__(self, start: float, momentum: float) -> None:
-        super().__init__()
-        self.momentum = momentum
-        self.register_buffer("average", torch.tensor(float(start)))
+    >>> Fixed()(torch.tensor([4.0, 0.0]))
+    tensor([2., 2.])
+    """
 
-    def forward(self, foreground_B: Tensor) -> Tensor:
-        """Positives [B] to divisors [B], all equal; the average moves in training mode only."""
-        if self.training:
-            total, _ = over_ranks(foreground_B.detach().sum())
-            total = total.clamp(min=1).to(self.average.dtype)
-            self.average = self.momentum * self.average + (1 - self.momentum) * total
-        average = self.average / rank_count()
-        return average.to(foreground_B.dtype).expand(len(foreground_B))
+    value: float = 1.0
+    per: Literal["image", "batch"] = "image"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.value < float("inf"):
+            raise ValueError(f"value: must be > 0, found {self.value}")
+
+    def __call__(self, foreground_B: Tensor) -> Tensor:
+        """Positives [B] to divisors [B], whatever the positives are."""
+        parts = len(foreground_B) if self.per == "image" else 1 / rank_count()
+        return torch.full_like(foreground_B, self.value * parts).detach()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +116,7 @@ class EMA:
     """The moving average of the positives per batch, as Detectron2's RetinaNet does: steady where
     objects are few. Here it is one average of all ranks' positives together, there one a rank.
 
-    >>> EMA(start=100.0, momentum=0.9).build()(torch.tensor([4.0, 6.0]))
+    >>> MovingAverage(EMA(start=100.0, momentum=0.9))(torch.tensor([4.0, 6.0]))
     tensor([91., 91.])
     """
 
@@ -145,44 +129,34 @@ class EMA:
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum: must be in [0, 1), found {self.momentum}")
 
-    def build(self) -> nn.Module:
-        """The module positives [B] -> divisors [B]."""
-        return MovingAverage(self.start, self.momentum)
 
+class MovingAverage(nn.Module):
+    """See `EMA`. The average is a buffer of the state dict, so a resumed run goes on with it."""
 
-class Constant(nn.Module):
-    """See `Fixed`."""
+    average: Tensor
 
-    def __init__(self, value: float, per: Literal["image", "batch"]) -> None:
+    def __init__(self, settings: EMA) -> None:
         super().__init__()
-        self.value, self.per = value, per
+        self.momentum = settings.momentum
+        self.register_buffer("average", torch.tensor(float(settings.start)))
 
     def forward(self, foreground_B: Tensor) -> Tensor:
-        """Positives [B] to divisors [B], whatever the positives are."""
-        parts = len(foreground_B) if self.per == "image" else 1 / rank_count()
-        return torch.full_like(foreground_B, self.value * parts).detach()
-
-
-@dataclass(frozen=True, slots=True)
-class Fixed:
-    """A constant, for each image of the batch or for the batch of all ranks as a whole.
-
-    The default is the mean over images of the plain sum, as darknet's YOLOv2 has it.
-
-    >>> Fixed().build()(torch.tensor([4.0, 0.0]))
-    tensor([2., 2.])
-    """
-
-    value: float = 1.0
-    per: Literal["image", "batch"] = "image"
-
-    def __post_init__(self) -> None:
-        if not 0 < self.value < float("inf"):
-            raise ValueError(f"value: must be > 0, found {self.value}")
-
-    def build(self) -> nn.Module:
-        """The module positives [B] -> divisors [B]."""
-        return Constant(self.value, self.per)
+        """Positives [B] to divisors [B], all equal; the average moves in training mode only."""
+        if self.training:
+            total, _ = over_ranks(foreground_B.detach().sum())
+            total = total.clamp(min=1).to(self.average.dtype)
+            self.average = self.momentum * self.average + (1 - self.momentum) * total
+        average = self.average / rank_count()
+        return average.to(foreground_B.dtype).expand(len(foreground_B))
 
 
 Normaliser = Image | Batch | AllReduced | EMA | Fixed
+
+
+def normaliser_of(settings: Normaliser) -> Callable[[Tensor], Tensor]:
+    """What maps positives [B] to divisors [B]: the settings themselves, or the module of an EMA.
+
+    >>> normaliser_of(Batch())
+    Batch()
+    """
+    return MovingAverage(settings) if isinstance(settings, EMA) else settings

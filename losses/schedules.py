@@ -23,17 +23,6 @@ def _require_progress(progress: float) -> None:
         raise ValueError(f"progress: must be in [0, 1], found {progress}")
 
 
-def _require_ramp(ramp: tuple[float, float]) -> None:
-    if not 0 <= ramp[0] < ramp[1] <= 1:
-        raise ValueError(f"ramp: must be two rising fractions of training in [0, 1], found {ramp}")
-
-
-def _ramp_fraction(progress: float, ramp: tuple[float, float]) -> float:
-    """How much of the ramp is behind: 0 before it, 1 after it."""
-    _require_progress(progress)
-    return min(1.0, max(0.0, (progress - ramp[0]) / (ramp[1] - ramp[0])))
-
-
 def _mix(start: float, end: float, fraction: float) -> float:
     """Linear interpolation that hits both ends exactly."""
     return start if fraction <= 0 else end if fraction >= 1 else start + (end - start) * fraction
@@ -102,12 +91,8 @@ class Staged:
 
 
 @dataclass(frozen=True, slots=True)
-class Linear:
-    """A straight line from `start` to `end` over `ramp`, flat on both sides of it.
-
-    >>> [Linear(0.0, 2.0, ramp=(0.0, 0.5))(progress) for progress in (0.0, 0.25, 0.5, 1.0)]
-    [0.0, 1.0, 2.0, 2.0]
-    """
+class Ramp:
+    """From `start` to `end` over `ramp`, flat on both sides of it; its kinds differ in `eased`."""
 
     start: float
     end: float
@@ -116,11 +101,21 @@ class Linear:
     def __post_init__(self) -> None:
         _require_finite("start", [self.start])
         _require_finite("end", [self.end])
-        _require_ramp(self.ramp)
+        if not 0 <= self.ramp[0] < self.ramp[1] <= 1:
+            raise ValueError(
+                f"ramp: must be two rising fractions of training in [0, 1], found {self.ramp}"
+            )
 
     def __call__(self, progress: float) -> float:
         """The value at `progress` in [0, 1]."""
-        return _mix(self.start, self.end, _ramp_fraction(progress, self.ramp))
+        _require_progress(progress)
+        begin, end = self.ramp
+        fraction = min(1.0, max(0.0, (progress - begin) / (end - begin)))
+        return _mix(self.start, self.end, self.eased(fraction))
+
+    def eased(self, fraction: float) -> float:
+        """How much of the way is done when `fraction` of the ramp is; 0 at 0 and 1 at 1."""
+        raise NotImplementedError
 
     @property
     def extremes(self) -> tuple[float, float]:
@@ -129,7 +124,20 @@ class Linear:
 
 
 @dataclass(frozen=True, slots=True)
-class Cosine:
+class Linear(Ramp):
+    """A straight line from `start` to `end` over `ramp`, flat on both sides of it.
+
+    >>> [Linear(0.0, 2.0, ramp=(0.0, 0.5))(progress) for progress in (0.0, 0.25, 0.5, 1.0)]
+    [0.0, 1.0, 2.0, 2.0]
+    """
+
+    def eased(self, fraction: float) -> float:
+        """The fraction itself."""
+        return fraction
+
+
+@dataclass(frozen=True, slots=True)
+class Cosine(Ramp):
     """Half a cosine wave from `start` to `end` over `ramp`: no corner at either end.
 
     >>> wave = Cosine(0.0, 2.0, ramp=(0.0, 1.0))
@@ -137,28 +145,13 @@ class Cosine:
     [0.0, 0.293, 1.0, 2.0]
     """
 
-    start: float
-    end: float
-    ramp: tuple[float, float] = (0.0, 0.5)
-
-    def __post_init__(self) -> None:
-        _require_finite("start", [self.start])
-        _require_finite("end", [self.end])
-        _require_ramp(self.ramp)
-
-    def __call__(self, progress: float) -> float:
-        """The value at `progress` in [0, 1]."""
-        fraction = _ramp_fraction(progress, self.ramp)
-        return _mix(self.start, self.end, (1 - math.cos(math.pi * fraction)) / 2)
-
-    @property
-    def extremes(self) -> tuple[float, float]:
-        """Least and greatest value it takes."""
-        return min(self.start, self.end), max(self.start, self.end)
+    def eased(self, fraction: float) -> float:
+        """Half a wave."""
+        return (1 - math.cos(math.pi * fraction)) / 2
 
 
 @dataclass(frozen=True, slots=True)
-class Exponential:
+class Exponential(Ramp):
     """From `start` to `end` over `ramp` along (exp(rate * f) - 1) / (exp(rate) - 1), f the part of
     the ramp done.
 
@@ -169,27 +162,50 @@ class Exponential:
     [0.0, 0.238, 2.0]
     """
 
-    start: float
-    end: float
-    ramp: tuple[float, float] = (0.0, 0.5)
     rate: float = 4.0
 
     def __post_init__(self) -> None:
-        _require_finite("start", [self.start])
-        _require_finite("end", [self.end])
-        _require_ramp(self.ramp)
+        Ramp.__post_init__(self)  # super() is lost in a dataclass with slots
         if not 0 < abs(self.rate) <= 100:
             raise ValueError(f"rate: must be in [-100, 100] and not 0, found {self.rate}")
 
+    def eased(self, fraction: float) -> float:
+        """A share of the curve's rise."""
+        return math.expm1(self.rate * fraction) / math.expm1(self.rate)
+
+
+@dataclass(frozen=True, slots=True)
+class Cyclical:
+    """Straight up from `start` to `peak` at the fraction `turn` of training, and straight back.
+
+    The course of focal weight in Cyclical Focal Loss (Smith 2022, arXiv:2202.08978), whose factor
+    is 1 / `turn`: 2 by default. There two losses are mixed, one of which favours the easy; here
+    gamma itself goes up and comes back, between cross-entropy and focal loss.
+
+    >>> cycle = Cyclical(peak=2.0)
+    >>> [cycle(progress) for progress in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    [0.0, 1.0, 2.0, 1.0, 0.0]
+    """
+
+    peak: float
+    start: float = 0.0
+    turn: float = 0.5
+
+    def __post_init__(self) -> None:
+        _require_finite("peak", [self.peak])
+        _require_finite("start", [self.start])
+        if not 0 < self.turn < 1:
+            raise ValueError(f"turn: must lie between 0 and 1, found {self.turn}")
+
     def __call__(self, progress: float) -> float:
         """The value at `progress` in [0, 1]."""
-        fraction = _ramp_fraction(progress, self.ramp)
-        return _mix(self.start, self.end, math.expm1(self.rate * fraction) / math.expm1(self.rate))
+        _require_progress(progress)
+        return interpolate(progress, (0.0, self.turn, 1.0), (self.start, self.peak, self.start))
 
     @property
     def extremes(self) -> tuple[float, float]:
         """Least and greatest value it takes."""
-        return min(self.start, self.end), max(self.start, self.end)
+        return min(self.start, self.peak), max(self.start, self.peak)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +263,7 @@ def interpolate(position: float, points: Sequence[float], values: Sequence[float
     )
 
 
-Schedule = Constant | Staged | Linear | Cosine | Exponential | Piecewise
+Schedule = Constant | Staged | Linear | Cosine | Exponential | Cyclical | Piecewise
 
 
 def value_at(number: float | Schedule, progress: float) -> float:

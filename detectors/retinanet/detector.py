@@ -29,7 +29,7 @@ from losses.boxes import giou, smooth_l1
 from losses.cross_entropy import CrossEntropy
 from losses.normalise import Batch as PerBatch
 from losses.normalise import Image as PerImage
-from losses.normalise import Normaliser
+from losses.normalise import Normaliser, normaliser_of
 
 BACKBONE_STRIDES = (8, 16, 32)  # C3, C4, C5
 GRIDS_KEPT = 32  # multi-scale training visits a dozen input sizes; a grid of 800 x 1333 takes 6 MB
@@ -126,7 +126,7 @@ class RetinaNetDetector(Detector[DenseOutput]):
         self.regression = Tower(settings.head, width, per_cell, 4, exact=True)
         prior_ = sigmoid_prior_ if settings.activation == "sigmoid" else softmax_prior_
         prior_(self.classification, settings.head.prior)
-        self.normaliser = settings.normaliser.build()
+        self.normaliser = normaliser_of(settings.normaliser)
         self.classification_loss: ClassificationLoss = CrossEntropy().at(0.0)
         self.strides = tuple(8 * 2**level for level in range(settings.pyramid.levels))
         self.set_pixel_statistics(self.backbone.pixel_mean, self.backbone.pixel_std)
@@ -147,7 +147,7 @@ class RetinaNetDetector(Detector[DenseOutput]):
         with torch.no_grad():
             return assign(self.settings.assign, output.grid, truth)
 
-    def loss(self, output: DenseOutput, truth: Truth, images_seen: int) -> LossTerms:
+    def loss(self, output: DenseOutput, truth: Truth) -> LossTerms:
         """Both terms, in float32 whatever the network computes in, divided as the normaliser
         says.
         """

@@ -25,7 +25,7 @@ from detectors.yolov2.settings import Darknet, Region
 from detectors.yolov2.targets import limit
 from losses.base import ClassificationLoss, LossTerms
 from losses.cross_entropy import CrossEntropy
-from losses.normalise import Fixed, Normaliser
+from losses.normalise import Fixed, Normaliser, normaliser_of
 
 BackboneSettings = Darknet19 | TinyDarknet | TorchvisionBackbone | TimmBackbone
 AnchorSet = tuple[tuple[float, float], ...]
@@ -204,7 +204,7 @@ class YOLOv2Detector(Detector[RegionOutput]):
         anchors = torch.tensor(settings.anchor_pixels()) / settings.output_stride
         self.register_buffer("anchors_A2", anchors, persistent=False)
         self.head = _head(settings, self.backbone.channels, len(anchors) * (5 + classes))
-        self.normaliser = settings.normaliser.build()
+        self.normaliser = normaliser_of(settings.normaliser)
         self._cross_entropy: ClassificationLoss = CrossEntropy().at(0.0)
         self.classification_loss = self._cross_entropy
         self.set_pixel_statistics(self.backbone.pixel_mean, self.backbone.pixel_std)
@@ -223,7 +223,7 @@ class YOLOv2Detector(Detector[RegionOutput]):
         )
         return RegionOutput(fields, self.settings.output_stride)
 
-    def loss(self, output: RegionOutput, truth: Truth, images_seen: int) -> LossTerms:
+    def loss(self, output: RegionOutput, truth: Truth) -> LossTerms:
         """The region loss in float32, whatever precision the network ran in."""
         settings = self.settings.region
         fields_BHWAF = output.fields_BHWAF.float()
@@ -235,7 +235,7 @@ class YOLOv2Detector(Detector[RegionOutput]):
         )
         losses = RegionLosses(self.classification_loss, self._cross_entropy, self.settings.sites)
         # Darknet counts a batch as seen before it runs it.
-        pull = images_seen + images < settings.prior_images
+        pull = self.images_seen + images < settings.prior_images
         with torch.autocast(fields_BHWAF.device.type, enabled=False):
             sums = region_loss(
                 fields_BHWAF, cells, self.anchors_A2, settings, losses, pull_priors=pull

@@ -27,7 +27,7 @@ from experiments.config.train import Train
 from experiments.engine import distributed
 from experiments.engine.arithmetic import to_device
 from experiments.engine.distributed import world, wrapper_settings
-from experiments.engine.hooks import Stop
+from experiments.engine.hooks import COUNTED, Stop
 from experiments.record.parts import Arithmetic
 from losses.base import LossTerms
 
@@ -55,16 +55,21 @@ class StepModel(BaseModel):
         super().__init__(data_preprocessor=_ToDevice(arithmetic))
         self.detector = detector
 
-    def forward(self, batch: Batch, images_seen: int, mode: str = "loss") -> dict[str, Tensor]:
-        """Named terms of the loss; mmengine sums those whose name holds `loss`."""
+    def forward(self, batch: Batch, images_seen: int, mode: str = "loss") -> LossTerms:
+        """The terms of the loss; `images_seen` counts training images before this batch."""
         if mode != "loss":
             raise ValueError(f"mode: only 'loss' is run through the Runner, found {mode!r}")
+        self.detector.images_seen = images_seen
         images_BCHW = self.detector.normalise(batch.images_BCHW, batch.content_B2)
-        terms: LossTerms = self.detector.loss(self.detector(images_BCHW), batch, images_seen)
-        named = {"loss_classification": terms.classification, "loss_box": terms.box}
-        if terms.objectness is not None:
-            named["loss_objectness"] = terms.objectness
-        return named | {"foreground": terms.foreground.float()}
+        return self.detector.loss(self.detector(images_BCHW), batch)
+
+    def parse_losses(self, losses: LossTerms) -> tuple[Tensor, dict[str, Tensor]]:
+        """What to differentiate, and the row of the curves; mmengine would look for names."""
+        row = {"loss": losses.total, "loss_classification": losses.classification}
+        row |= {"loss_box": losses.box, COUNTED: losses.foreground.float()}
+        if losses.objectness is not None:
+            row["loss_objectness"] = losses.objectness
+        return losses.total, row
 
 
 class UpdateLoop(BaseLoop):

@@ -82,7 +82,7 @@ def count_foreground(config: RunConfig, dataset: Dataset, images: int) -> Imbala
         while seen < images:
             batch = next(batches)
             output = detector(detector.normalise(batch.images_BCHW, batch.content_B2))
-            terms = detector.loss(output, batch, seen)
+            terms = detector.loss(output, batch)
             seen += len(batch.images_BCHW)
             anchors += len(batch.images_BCHW) * output.anchors
             foreground += int(terms.foreground)

@@ -79,7 +79,7 @@ def _step_seconds(
         batch = to_device(next(batches), device, arithmetic)
         with autocast(arithmetic, device):
             output = detector(detector.normalise(batch.images_BCHW, batch.content_B2))
-        detector.loss(output, batch, 0).total.backward()
+        detector.loss(output, batch).total.backward()
         detector.zero_grad(set_to_none=True)
         if device.type == "cuda":
             torch.cuda.synchronize()
@@ -202,7 +202,7 @@ def _step(
     with update.optim_context(detector):
         output = detector(detector.normalise(batch.images_BCHW, batch.content_B2))
         mark()
-        total = detector.loss(output, batch, 0).total
+        total = detector.loss(output, batch).total
     mark()
     update.backward(total)
     mark()

@@ -82,9 +82,9 @@ def gradient_scale(
 
         def caused_by(chosen: ClassificationLoss) -> torch.Tensor:
             twin.classification_loss = ScaledLoss(chosen, 2.0)
-            doubled = _told_apart(twin.loss(output, batch, 0))
+            doubled = _told_apart(twin.loss(output, batch))
             twin.classification_loss = chosen
-            return doubled - _told_apart(twin.loss(output, batch, 0))
+            return doubled - _told_apart(twin.loss(output, batch))
 
         return matching_scale(
             caused_by(loss.at(0.0)), caused_by(CrossEntropy().at(0.0)), twin.parameters()

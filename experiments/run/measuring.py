@@ -96,14 +96,11 @@ def _detections(
     found = detect_batches(detector, batches_in_order(config, dataset, detector), arithmetic)
     if distributed.is_first():
         found = shown(found, f"detecting on {split}", len(dataset) // distributed.world())
-    mine = [
-        (image_id, each.boxes_D4.numpy(), each.scores_D.numpy(), each.labels_D.numpy())
-        for image_id, each in found
-    ]
-    ranks = distributed.gathered(mine)
+    ranks = distributed.gathered(list(found))
     collected = DetectionCollector()
     for index in range(len(dataset)):
-        collected.add(*ranks[index % len(ranks)][index // len(ranks)])
+        image_id, each = ranks[index % len(ranks)][index // len(ranks)]
+        collected.add(image_id, each.boxes_D4, each.scores_D, each.labels_D)
     return collected.table()
 
 

@@ -1,16 +1,19 @@
 """Normalisers: what each divides by, and that ranks together equal one big batch."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from torch import distributed, multiprocessing, nn
+from torch import Tensor, distributed, multiprocessing
 
 from losses import NORMALISERS
-from losses.normalise import EMA, AllReduced, Batch, Fixed, Image
+from losses.normalise import EMA, AllReduced, Batch, Fixed, Image, MovingAverage, normaliser_of
 
 
-def total(normaliser: nn.Module, loss_B: list[float], foreground_B: list[float]) -> float:
+def total(
+    normaliser: Callable[[Tensor], Tensor], loss_B: list[float], foreground_B: list[float]
+) -> float:
     return (torch.tensor(loss_B) / normaliser(torch.tensor(foreground_B))).sum().item()
 
 
@@ -26,27 +29,27 @@ def total(normaliser: nn.Module, loss_B: list[float], foreground_B: list[float])
     ],
 )
 def test_each_peers_convention(settings, expected: float) -> None:
-    assert total(settings.build(), [8.0, 3.0], [4.0, 0.0]) == pytest.approx(expected)
+    assert total(normaliser_of(settings), [8.0, 3.0], [4.0, 0.0]) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("name", NORMALISERS)
 def test_no_object_anywhere_divides_by_no_zero(name: str) -> None:
-    divisor_B = NORMALISERS[name]().build()(torch.zeros(3))
+    divisor_B = normaliser_of(NORMALISERS[name]())(torch.zeros(3))
     assert divisor_B.shape == (3,) and divisor_B.isfinite().all() and divisor_B.gt(0).all()
 
 
 @pytest.mark.parametrize("name", NORMALISERS)
 def test_divisors_carry_no_gradient(name: str) -> None:
-    assert not NORMALISERS[name]().build()(torch.ones(3, requires_grad=True)).requires_grad
+    assert not normaliser_of(NORMALISERS[name]())(torch.ones(3, requires_grad=True)).requires_grad
 
 
 def test_the_average_moves_in_training_only_and_survives_a_resume() -> None:
-    module = EMA(100.0, 0.9).build()
+    module = MovingAverage(EMA(100.0, 0.9))
     module(torch.tensor([20.0, 30.0]))
     assert module.state_dict()["average"].item() == pytest.approx(95.0)
     module.eval()
     assert module(torch.tensor([0.0, 0.0])).tolist() == [pytest.approx(95.0)] * 2
-    resumed = EMA(100.0, 0.9).build()
+    resumed = MovingAverage(EMA(100.0, 0.9))
     resumed.load_state_dict(module.state_dict())
     both = (copy.train()(torch.tensor([7.0]))[0].item() for copy in (module, resumed))
     assert len(set(both)) == 1
@@ -60,7 +63,7 @@ def _rank_gradient(rank: int, folder: str, settings, shared) -> None:
     scale = torch.ones((), requires_grad=True)
     loss_B = scale * torch.tensor([[8.0, 3.0], [1.0, 5.0]])[rank]
     foreground_B = torch.tensor([[4.0, 0.0], [1.0, 7.0]])[rank]
-    (loss_B / settings.build()(foreground_B)).sum().backward()
+    (loss_B / normaliser_of(settings)(foreground_B)).sum().backward()
     assert scale.grad is not None
     distributed.all_reduce(scale.grad)
     shared[rank] = scale.grad / 2
@@ -92,7 +95,7 @@ def test_ranks_together_equal_one_process_with_the_whole_batch(
     for process in ranks:
         process.join(60)
     assert [process.exitcode for process in ranks] == [0, 0]
-    alone = (Batch() if isinstance(settings, AllReduced | Batch) else settings).build()
+    alone = normaliser_of(Batch() if isinstance(settings, AllReduced | Batch) else settings)
     whole = total(alone, [8.0, 3.0, 1.0, 5.0], [4.0, 0.0, 1.0, 7.0])
     assert (shared[0].item() == pytest.approx(whole)) is equal
     assert shared[0] == shared[1]

@@ -1,5 +1,6 @@
 """Schedules are values: pure, bounded by their ends, and exact at them."""
 
+import dataclasses
 import itertools
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from losses.schedules import (
     Constant,
     Cosine,
+    Cyclical,
     Exponential,
     Linear,
     Piecewise,
@@ -25,6 +27,7 @@ ALL: list[Schedule] = [
     Linear(0.0, 2.0),
     Cosine(2.0, 0.5, (0.1, 0.9)),
     Exponential(0.0, 5.0, (0.0, 1.0), rate=-3.0),
+    Cyclical(2.0, turn=0.25),
     Piecewise((0.2, 0.5, 0.9), (0.0, 3.0, 1.0)),
 ]
 
@@ -60,7 +63,7 @@ def test_a_rising_ramp_never_falls(ramp) -> None:
 def test_resuming_anywhere_reads_the_same_value(schedule: Schedule) -> None:
     # a fresh schedule asked backwards knows what one asked from the start says
     counted = [schedule(iteration / 90) for iteration in range(91)]
-    fresh = type(schedule)(**{name: getattr(schedule, name) for name in schedule.__slots__})
+    fresh = dataclasses.replace(schedule)
     assert [fresh(iteration / 90) for iteration in reversed(range(91))] == counted[::-1]
 
 
@@ -79,6 +82,12 @@ def test_a_milestone_belongs_to_the_stage_it_opens() -> None:
 def test_piecewise_is_flat_outside_its_points() -> None:
     lines = Piecewise((0.25, 0.75), (1.0, 3.0))
     assert [lines(0.0), lines(0.5), lines(1.0)] == [1.0, 2.0, 3.0]
+
+
+def test_a_cycle_turns_once_and_comes_back() -> None:
+    # their factor is 1 / turn: up over the first quarter, down over the other three
+    cycle = Cyclical(2.0, turn=0.25)
+    assert [cycle(step / 8) for step in (0, 1, 2, 5, 8)] == [0.0, 1.0, 2.0, 1.0, 0.0]
 
 
 def test_plain_numbers_are_schedules_too() -> None:
@@ -103,6 +112,7 @@ def test_progress_outside_training_is_refused(schedule: Schedule, progress: floa
         (lambda: Staged((1.0,), (0.5,)), "values: must be one more than milestones, found 1"),
         (lambda: Staged((0.0, 1.0, 2.0), (0.6, 0.3)), "milestones: must rise strictly"),
         (lambda: Staged((0.0, 1.0), (1.0,)), "milestones: must rise strictly inside"),
+        (lambda: Cyclical(2.0, turn=1.0), "turn: must lie between 0 and 1, found 1.0"),
         (lambda: Piecewise((), ()), "points: must be as many as values and at least one"),
         (lambda: Piecewise((0.5, 0.5), (1.0, 2.0)), "points: must rise strictly"),
     ],

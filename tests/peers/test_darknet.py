@@ -109,7 +109,8 @@ def relative(mine: Tensor, theirs: Tensor) -> float:
 def gradient_error(case: Case, seen: int) -> float:
     """Largest difference of the gradients at Darknet's own training head."""
     head = case.fields("train_head").requires_grad_()
-    terms = case.model.loss(RegionOutput(head, 32), case.truth(), seen - case.batch)
+    case.model.images_seen = seen - case.batch
+    terms = case.model.loss(RegionOutput(head, 32), case.truth())
     (gradient,) = torch.autograd.grad(terms.total * case.batch, head)
     expected, active = -case.fields("train_delta"), head.detach().sigmoid()
     for field in (0, 1, 4):

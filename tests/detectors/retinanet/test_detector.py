@@ -68,7 +68,7 @@ def test_it_learns_two_squares_and_finds_them() -> None:
     optimiser = torch.optim.AdamW(detector.parameters(), lr=2e-3)
     for _ in range(40):
         optimiser.zero_grad()
-        terms = detector.loss(run(detector, batch), batch, 0)
+        terms = detector.loss(run(detector, batch), batch)
         terms.total.backward()
         optimiser.step()
     assert terms.total.item() < 0.6
@@ -105,7 +105,7 @@ def test_first_cross_entropy_is_what_the_prior_makes_of_it() -> None:
         detector = slim(head=Head(depth=1, norm="group", groups=8, prior=prior)).build(2).eval()
         detector.classification_loss = CrossEntropy().at(0.0)
         output = run(detector, batch)
-        terms = detector.loss(output, batch, 0)
+        terms = detector.loss(output, batch)
         losses[prior] = terms.classification.item() * terms.foreground.item()
     counted = int(detector.assign(output, batch).counted_BA.sum())
     assert losses[0.5] == pytest.approx(counted * 2 * math.log(2), rel=0.05)
@@ -116,7 +116,7 @@ def gradients(detector: RetinaNetDetector, batch: Batch) -> tuple[Tensor, Tensor
     output = run(detector, batch)
     logits = output.logits_BAK.detach().requires_grad_()
     deltas = output.deltas_BA4.detach().requires_grad_()
-    detector.loss(DenseOutput(logits, deltas, output.grid), batch, 0).total.backward()
+    detector.loss(DenseOutput(logits, deltas, output.grid), batch).total.backward()
     zeros = torch.zeros_like(deltas)
     assert logits.grad is not None
     return logits.grad, zeros if deltas.grad is None else deltas.grad, output
@@ -149,7 +149,7 @@ def test_an_image_without_objects_teaches_background_only() -> None:
         batch.placements,
     )
     detector = slim().build(2)
-    terms = detector.loss(run(detector, empty), empty, 0)
+    terms = detector.loss(run(detector, empty), empty)
     assert terms.foreground.item() == 0
     assert terms.box.item() == 0
     assert torch.isfinite(terms.classification) and terms.classification.item() > 0
@@ -167,7 +167,7 @@ def test_every_form_has_finite_gradients_in_bfloat16(box_loss: BoxLoss, activati
     batch = squares(2)
     with torch.autocast("cpu", torch.bfloat16):
         output = run(detector, batch)
-        terms = detector.loss(output, batch, 0)
+        terms = detector.loss(output, batch)
     assert output.deltas_BA4.dtype == torch.float32  # boxes are not rounded on their way
     assert terms.total.dtype == torch.float32
     terms.total.backward()

@@ -153,7 +153,7 @@ def test_losses_and_gradients_are_torchvisions(version: int) -> None:
     logits, deltas = (
         heads[name].detach().clone().requires_grad_() for name in ("cls_logits", "bbox_regression")
     )
-    terms = detector.loss(DenseOutput(logits, deltas, grid), truth(), 0)
+    terms = detector.loss(DenseOutput(logits, deltas, grid), truth())
     terms.total.backward()
     assert terms.classification.item() == pytest.approx(expected["classification"].item(), rel=1e-5)
     assert terms.box.item() == pytest.approx(expected["bbox_regression"].item(), rel=1e-5)

@@ -106,7 +106,8 @@ def test_heads_are_darknets_at_inference_and_in_training(case: Case) -> None:
 @pytest.mark.parametrize("seen", [0, 20000])
 def test_gradients_are_darknets(case: Case, seen: int) -> None:
     head = case.fields("train_head").requires_grad_()
-    terms = case.model.loss(RegionOutput(head, 32), case.truth, seen - BATCH)
+    case.model.images_seen = seen - BATCH
+    terms = case.model.loss(RegionOutput(head, 32), case.truth)
     (gradient,) = torch.autograd.grad(terms.total * BATCH, head)
     expected = -case.fields(f"train_delta_{seen}")
     active = head.detach().sigmoid()

@@ -87,7 +87,7 @@ def test_a_matched_arm_starts_with_the_gradient_of_cross_entropy(glyphs, detecto
         totals = []
         for factor in (3.0, 1.0):
             network.classification_loss = ScaledLoss(loss, factor)
-            totals.append(network.loss(output, batch, 0).total)
+            totals.append(network.loss(output, batch).total)
         return gradient_norm((totals[0] - totals[1]) / 2, network.parameters())
 
     matched = length(ScaledLoss(config.loss.at(0.0), scale))
