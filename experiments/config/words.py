@@ -38,6 +38,8 @@ def parameter_words(value: Any) -> str | None:
     ('0.5', None, 'by class')
     >>> parameter_words({"schedule": "staged", "values": [0, 1, 2], "milestones": [0.25, 0.5]})
     '0→1→2 at 25, 50 %'
+    >>> parameter_words({"schedule": "cyclical", "peak": 2.0})
+    '0→2→0, turning at 50 %'
     """
     if value is None or isinstance(value, str):
         return value
@@ -62,6 +64,9 @@ def _schedule_words(value: Mapping[str, Any]) -> str:
         span = f"to {100 * end:g} %" if not begin else f"from {100 * begin:g} to {100 * end:g} %"
         rate = f" (rate {value['rate']:g})" if "rate" in value else ""
         return f"{value['start']:g}→{value['end']:g}, {kind}{rate} {span}"
+    if "peak" in value:
+        start, turn = value.get("start", 0.0), 100 * value.get("turn", 0.5)
+        return f"{start:g}→{value['peak']:g}→{start:g}, turning at {turn:g} %"
     places = value.get("milestones") or value.get("points")
     if "values" in value and isinstance(places, Sequence):
         path = "→".join(f"{item:g}" for item in value["values"])
