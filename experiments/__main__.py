@@ -2,13 +2,38 @@
 
 import argparse
 import importlib.util
+import os
+import select
 import sys
-from collections.abc import Iterable
+import traceback
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 ROOMS = ("losses", "datasets", "detectors")
+# In the order of work; each is a file of that name in verbs/, loaded when it is asked for.
+VERBS = {
+    "demo": "draw a data set, sweep both detectors over it, write the report",
+    "data": "get a data set (glyphs, voc, coco, bccd), count what one holds, fit anchors to it",
+    "doctor": "find what is wrong in a data set, and write a repaired copy",
+    "show": "print the whole resolved run, its parameters and FLOPs",
+    "train": "train one run, measure it on its test split, write its record",
+    "bench": "time a training step by its parts",
+    "sweep": "run a sweep file (W&B's schema) offline, look at it, retry or stop it",
+    "serve": "watch a running sweep in a browser on this machine",
+    "reproduce": "say what a study costs, run it, report it",
+    "report": "make tables, figures and a page from records",
+    "verify": "check a report against its records and detections",
+    "compare": "tell whether the difference between arms is real",
+    "eval": "measure a checkpoint, or detections that are already there",
+    "errors": "show what kind of errors a detector makes",
+    "anatomy": "show where a checkpoint's loss is, for any gamma (the paper's Figure 4)",
+    "detect": "find objects in images with a trained checkpoint or an exported model",
+    "export": "write a trained detector as an ONNX file, boxes decoded inside",
+}
+DEBUG = "SOFTGAMMA_DEBUG"
+USER_ERROR, INTERRUPTED, BROKEN_PIPE = 2, 130, 141  # the shell's 128 + SIGINT, 128 + SIGPIPE
 
 
 def refuse_foreign_rooms() -> None:
@@ -26,70 +51,88 @@ def refuse_foreign_rooms() -> None:
             )
 
 
-def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
-    """The parser of all verbs, or of `train` and its neighbours alone where that is the verb: a
-    sweep starts it again and again. Imports nothing heavy, so that --help is quick.
+def build_parser(*verbs: str) -> argparse.ArgumentParser:
+    """The parser of all verbs; those named know their arguments, the others only their names.
+
+    Imports nothing heavy, so that --help is quick.
     """
-    if verb == "train":
-        from experiments.verbs import train as run_verbs
+    from experiments.verbs.arguments import Parser
 
-        return _parser((run_verbs,))
-    from experiments.verbs import anatomy as anatomy_verbs
-    from experiments.verbs import bench as bench_verbs
-    from experiments.verbs import data as data_verbs
-    from experiments.verbs import eval as eval_verbs
-    from experiments.verbs import report as report_verbs
-    from experiments.verbs import reproduce as study_verbs
-    from experiments.verbs import sweep as sweep_verbs
-    from experiments.verbs import train as run_verbs
-
-    return _parser(
-        (
-            *(run_verbs, sweep_verbs, study_verbs, report_verbs),
-            *(eval_verbs, anatomy_verbs, data_verbs, bench_verbs),
-        )
-    )
-
-
-def _parser(modules: Iterable[Any]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m experiments",
         description="Cross-entropy, focal loss and soft-gamma in YOLOv2 and RetinaNet: "
         "train, sweep, measure, report.",
-        epilog="First steps: 'make demo', or 'python -m experiments data glyphs', then "
-        "'python -m experiments sweep sweep.yaml' and 'python -m experiments report runs/sweep'. "
-        "Every verb explains itself: 'python -m experiments train --help'.",
+        epilog="First steps: 'make demo' or 'python -m experiments demo'. "
+        "Every verb explains itself: 'python -m experiments train --help'.\n"
+        f"A mistake of yours ends with one message and status 2; {DEBUG}=1 shows where it was met.",
     )
-    verbs = parser.add_subparsers(title="verbs", dest="verb", metavar="VERB", required=True)
-    for module in modules:
-        module.add_parsers(verbs)
+    adding = parser.add_subparsers(title="verbs", dest="verb", metavar="VERB", required=True)
+    for name, words in VERBS.items():
+        if name not in verbs:
+            adding.add_parser(name, help=words)
+            continue
+        verb = import_module(f"experiments.verbs.{name}")
+        known = adding.add_parser(name, help=words, description=verb.TEACH)
+        verb.add_arguments(known)
+        known.set_defaults(run=verb.run)
     return parser
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run one verb; the user's mistakes end with a message and status 2, without a traceback."""
-    refuse_foreign_rooms()
-    from experiments import compiler_on_demand
-    from experiments.errors import ConfigError, UsageError
+def parse(words: list[str]) -> Any:
+    """The arguments of one command; words that a recipe's overrides may be are kept for them."""
 
-    compiler_on_demand.install()
-
-    words = sys.argv[1:] if arguments is None else arguments
-    parser = build_parser(words[0] if words else None)
+    parser = build_parser(*words[:1])
     parsed, rest = parser.parse_known_args(words)
     if rest:
         if not hasattr(parsed, "overrides"):
             parser.error(f"unrecognised arguments: {' '.join(rest)}")
         parsed.overrides = [*parsed.overrides, *rest]
+    return parsed
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one verb and give its exit status; a reader who is gone (`| head`) ends it quietly."""
+    refuse_foreign_rooms()
     try:
+        try:
+            return _run(sys.argv[1:] if arguments is None else arguments)
+        finally:
+            sys.stdout.flush()  # here, not at the interpreter's end, where its failing is told
+    except BrokenPipeError:
+        if not _nobody_reads():
+            raise
+        return BROKEN_PIPE
+
+
+def _run(words: list[str]) -> int:
+    """The user's mistakes, whatever room meets them, end here: a message and status 2."""
+    from experiments.errors import users_errors
+
+    try:
+        parsed = parse(words)
         status: int = parsed.run(parsed)
-    except (ConfigError, UsageError) as error:
+    except users_errors() as error:
+        if os.environ.get(DEBUG):
+            traceback.print_exception(error)
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return USER_ERROR
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     return status
+
+
+def _nobody_reads() -> bool:
+    """Whether a pipe to `head` and the like was closed; then the rest goes nowhere, quietly."""
+    closed = False
+    for stream in (sys.stdout, sys.stderr):
+        asked = select.poll()
+        asked.register(stream, select.POLLOUT)
+        if any(event & select.POLLERR for _, event in asked.poll(0)):
+            closed = True
+            # What is still buffered would be written at the interpreter's end, and fail there.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return closed
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ And the words in which they name what was found and the nearest right answer.
 """
 
 import difflib
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -11,7 +12,11 @@ MOST_NAMES_TOLD = 40
 MOST_LETTERS_SHOWN = 60
 
 
-class ConfigError(ValueError):
+class UserError(ValueError):
+    """What the user has to mend; caught once, in `__main__`: its message, exit status 2."""
+
+
+class ConfigError(UserError):
     """A configuration that cannot be read; says where, what was found, and what is allowed.
 
     `findings` are all that is wrong, as far as one reading can tell; the message has a line each.
@@ -22,12 +27,25 @@ class ConfigError(ValueError):
         super().__init__("\n".join(self.findings))
 
 
-class UsageError(ValueError):
+class UsageError(UserError):
     """A command that cannot be carried out as it was given."""
 
 
 class GuardError(RuntimeError):
     """A run that a guard ended, exit status 1: what happened, what to change, what is kept."""
+
+
+# Rooms that know nothing of this one have a base class each.
+_OF_ROOMS = (("datasets.errors", "DataError"), ("detectors.errors", "DetectorError"))
+# What the system says of a path that the user named.
+_OF_PATHS = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
+
+
+def users_errors() -> tuple[type[Exception], ...]:
+    """Every error that is the user's to mend; those of rooms not loaded cannot have been raised."""
+    rooms = ((sys.modules.get(module), name) for module, name in _OF_ROOMS)
+    loaded = (getattr(module, name) for module, name in rooms if module is not None)
+    return (UserError, *_OF_PATHS, *loaded)
 
 
 class Findings:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from experiments.evaluation.coco import hotcoco_evaluator
@@ -130,6 +131,25 @@ def curves(dump: Dump, rules: VocRules = PROTOCOLS["devkit"]) -> dict[str, Curve
     ranked = rank(dump, rules)
     labels = np.flatnonzero(ranked.objects_K).tolist()
     return {dump.classes[label]: curve(dump, ranked, label) for label in labels}
+
+
+def curves_csv(dump: Dump, rules: VocRules = PROTOCOLS["devkit"]) -> str:
+    """One line a class and point of its curve: score, recall, precision."""
+    parts = [
+        pd.DataFrame(
+            {
+                "class": name,
+                "score": one.score_T,
+                "recall": one.recall_T,
+                "precision": one.precision_T,
+            }
+        )
+        for name, one in curves(dump, rules).items()
+    ]
+    if not parts:
+        return ""
+    text: str = pd.concat(parts).to_csv(index=False, float_format="%.6f")
+    return text
 
 
 def cuts(dump: Dump, scores: Sequence[float], rules: VocRules = PROTOCOLS["devkit"]) -> list[Cut]:

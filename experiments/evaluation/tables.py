@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from experiments.errors import nearest
+from experiments.errors import UserError, nearest
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -38,7 +38,7 @@ IMAGE_TYPES = {"image_id": "str", "width": "int32", "height": "int32", "path": "
 TURN = {"turn": "uint8"}  # optional column of the images
 
 
-class EvaluationError(ValueError):
+class EvaluationError(UserError):
     """A table or file that cannot be evaluated; says where, what was found and what is allowed."""
 
 

@@ -8,12 +8,13 @@ the devkit's VOCevaldet.m.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
+from experiments.errors import nearest
 from experiments.evaluation.match import best_object, first_claims, overlaps, pair
-from experiments.evaluation.tables import Bools, Dump, Floats, Ints
+from experiments.evaluation.tables import Bools, Dump, EvaluationError, Floats, Ints
 
 RECALL_LEVELS = np.arange(11) * 0.1  # as the devkit's 0:0.1:1; its 0.3 is 0.30000000000000004
 
@@ -57,6 +58,21 @@ PROTOCOLS: dict[str, VocRules] = {
     # eval_map with use_legacy_coordinate, as its VOCMetric calls it: the devkit's rules
     "mmdet": VocRules(),
 }
+
+
+def rules_of(protocol: str, **changes: Any) -> VocRules:
+    """A protocol's rules with some of them changed; None changes nothing.
+
+    Raises EvaluationError for an unknown protocol or a value that no rule can have.
+    """
+    if protocol not in PROTOCOLS:
+        known = (*PROTOCOLS, "all")
+        raise EvaluationError(f"--protocol: found {protocol!r}{nearest(protocol, known)}")
+    given = {key: value for key, value in changes.items() if value is not None}
+    try:
+        return replace(PROTOCOLS[protocol], **given)
+    except ValueError as error:
+        raise EvaluationError(str(error)) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,10 +34,13 @@ from experiments.evaluation.anatomy import (
     LogitCounts,
     shares_of,
 )
+from experiments.evaluation.tables import EvaluationError
 from experiments.record.origin import config_hash, file_hash
 from experiments.record.parts import Arithmetic
 from experiments.run.assembly import batches_in_order
 from experiments.run.trained import load_trained
+
+USUAL_GAMMAS = (0.0, 0.5, 1.0, 2.0)  # as Figure 4 of the paper draws them
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ def probe(
 ) -> Probed:
     """Count the answers on the first `most_images` images, to the end of their batch.
 
-    Raises TypeError for a detector that is neither of ours.
+    Raises EvaluationError for a detector that is neither of ours.
     """
     detector.eval()
     device = next(detector.parameters()).device
@@ -122,7 +125,9 @@ def answers(
 
 def _region(detector: AnyDetector) -> YOLOv2Detector:
     if not isinstance(detector, YOLOv2Detector):
-        raise TypeError(f"anatomy knows YOLOv2 and RetinaNet, found {type(detector).__name__}")
+        raise EvaluationError(
+            f"anatomy knows YOLOv2 and RetinaNet, found {type(detector).__name__}"
+        )
     return detector
 
 
@@ -194,11 +199,10 @@ def anatomise(
     split: Split,
     most_images: int,
     gammas: tuple[float, ...] | None,
-    usual: tuple[float, ...],
 ) -> tuple[Anatomy, Path]:
     """The anatomy of a checkpoint or a run's newest one, and the run's folder.
 
-    gammas None: the `usual` ones and the run's own at the end of its training. Raises UsageError,
+    gammas None: USUAL_GAMMAS and the run's own at the end of its training. Raises UsageError,
     and EvaluationError where there is no foreground or no background in the images.
     """
     path = checkpoint_file(named)
@@ -213,7 +217,7 @@ def anatomise(
     )
     values = config.loss.values(1.0)
     weights = gradient_weights(detector, values.get("alpha"))
-    chosen = gammas or tuple(sorted({*usual, values.get("gamma", 0.0)}))
+    chosen = gammas or tuple(sorted({*USUAL_GAMMAS, values.get("gamma", 0.0)}))
     anatomy = Anatomy(
         of=found.of,
         weights=weights,

@@ -3,9 +3,11 @@
 How rare foreground is: the anchors that answer for an object, of all that a detector offers.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
 from datasets.dataset import Dataset
@@ -87,3 +89,20 @@ def count_foreground(config: RunConfig, dataset: Dataset, images: int) -> Imbala
             anchors += len(batch.images_BCHW) * output.anchors
             foreground += int(terms.foreground)
     return Imbalance(seen, anchors, foreground)
+
+
+def imbalance_table(counted: Mapping[str, Imbalance]) -> Table:
+    """One line a recipe: anchors and foreground of an image, and one in how many that is."""
+    table = Table("recipe", "images", title="foreground among anchors")
+    for title in ("anchors an image", "foreground an image", "one in"):
+        table.add_column(title, justify="right")
+    for name, counts in counted.items():
+        one_in = "-" if counts.one_in is None else f"{counts.one_in:,.0f}"
+        table.add_row(
+            name,
+            str(counts.images),
+            f"{counts.anchors / counts.images:,.0f}",
+            f"{counts.foreground / counts.images:.1f}",
+            one_in,
+        )
+    return table

@@ -22,7 +22,7 @@ from typing import Any, Literal, Self, cast
 import orjson
 
 from experiments.config.strict import Reader, Where
-from experiments.errors import ConfigError
+from experiments.errors import ConfigError, UserError
 from experiments.record import origin as provenance
 from experiments.record.files import write_text
 from experiments.record.lines import Appender, BrokenLineError, read_lines
@@ -88,7 +88,7 @@ _PERCENT = float | None
 _PERCENTS = {float, type(None)}
 
 
-class RecordError(ValueError):
+class RecordError(UserError):
     """A record that cannot be read; says which file and key, what was found and what is allowed."""
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.errors import nearest
+from experiments.errors import UserError, nearest
 from experiments.importing import uncollected
 from experiments.record.record import (
     Data,
@@ -34,7 +34,7 @@ from experiments.record.record import (
 CURVE_POINTS = 160  # a figure is about 400 px wide: more points than this cannot be seen
 
 
-class ReportError(ValueError):
+class ReportError(UserError):
     """The records named cannot give a report; the message says which folder and what to do."""
 
 

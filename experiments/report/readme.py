@@ -1,9 +1,11 @@
 """The part of README.md that a report fills, between two markers."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.errors import UsageError
 from experiments.record.files import write_text
+from experiments.record.record import find_records
 
 BEGIN, END = "<!-- report: begin -->", "<!-- report: end -->"
 NOTHING = (
@@ -40,6 +42,20 @@ def block_of(markdown: str) -> str:
     while "\n\n\n" in text:
         text = text.replace("\n\n\n", "\n\n")
     return text.strip()
+
+
+def write_block(directories: Sequence[Path], readme: Path, out: Path) -> None:
+    """Fill the marked block of `readme` from the report in `out`, or say that nothing is measured
+    where `directories` hold no record.
+    """
+    page = out / "report.md"
+    words = block_of(page.read_text(encoding="utf-8")) if any_record(directories) else NOTHING
+    fill(readme, words)
+
+
+def any_record(directories: Sequence[Path]) -> bool:
+    """Whether there is a run to tell of."""
+    return any(find_records(directory) for directory in directories if directory.is_dir())
 
 
 def _parts(readme: Path) -> tuple[str, str, str]:

@@ -2,14 +2,15 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     TextColumn,
@@ -115,3 +116,18 @@ def shown(items: Iterable[ItemT], title: str, total: int) -> Iterator[ItemT]:
         for item in items:
             yield item
             bar.advance(task)
+
+
+@contextmanager
+def counted(title: str, unit: str) -> Iterator[Callable[[str, int, int | None], None]]:
+    """A bar of something counted, on a terminal; gives (what, done, total or None) -> None."""
+    console = Console(file=sys.stderr)
+    amount = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
+    columns = (TextColumn("{task.description}"), BarColumn(), amount, TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task(title, total=None)
+
+        def step(what: str, done: int, total: int | None) -> None:
+            progress.update(task, description=what, completed=done, total=total)
+
+        yield step

@@ -1,7 +1,7 @@
 """Trained weights by the name of a file, a run, or a run's best: the detector as measured."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from experiments.engine.checkpoint import find_checkpoint
 from experiments.errors import UsageError
 from experiments.evaluation import Tables
 from experiments.record.parts import Arithmetic
-from experiments.run.assembly import build_detector, without_weights
+from experiments.run.assembly import build_detector, open_splits, without_weights
 from experiments.run.measuring import measure
 
 
@@ -93,3 +93,28 @@ def detect_split(checkpoint: Path, recipe: Path | None, split: Split) -> Tables:
     config, dataset = trained.open(recipe, split)
     measured = measure(config, trained.arithmetic, trained.detector, dataset, split)
     return Tables(measured.detections, measured.truth, measured.images, trained.classes)
+
+
+def weights_to_export(
+    recipe: Path | None, checkpoint: Path | None, overrides: Sequence[str]
+) -> tuple[AnyDetector, RunConfig, tuple[str, ...]]:
+    """A detector with its weights, its run and its classes: from a checkpoint, from a recipe that
+    names weights, or a checkpoint's weights under a recipe's thresholds.
+
+    Raises UsageError where the checkpoint is not of the recipe's network, or neither is given.
+    """
+    trained = None if checkpoint is None else load_trained(checkpoint)
+    if recipe is None:
+        if trained is None:
+            raise UsageError("name a recipe or a checkpoint")
+        return trained.detector, trained.config, trained.classes
+    config = load_config(recipe, overrides)
+    if trained is None:
+        classes = getattr(config.data, "classes", None) or open_splits(config).train.classes
+        return build_detector(config, classes), config, classes
+    detector = build_detector(without_weights(config), trained.classes)
+    try:
+        detector.load_state_dict(trained.detector.state_dict())
+    except RuntimeError as error:
+        raise UsageError(f"{checkpoint}: not of the network in {recipe}: {error}") from error
+    return detector, config, trained.classes

@@ -1,15 +1,30 @@
-"""What a study (a sweep file) says of its report: its keys x-published, x-question, x-baseline."""
+"""A study is a sweep file with a question: its tiny form, its runs, and what it says of its report
+(x-published, x-question, x-baseline).
+"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from experiments.errors import UsageError
+from experiments.errors import ConfigError, UsageError
+from experiments.record.files import write_text
+from experiments.sweep.command import fixed_arguments, written
+from experiments.sweep.proposals import first_points
+from experiments.sweep.space import Sweep, grid_points, read_sweep
 
 SWEEP_FILE = "sweep.yaml"  # the copy that a sweep keeps in its folder
 LISTS, WORDS = ("published",), ("question", "baseline")
+# `--scale tiny` shows that a study's path is sound; it says nothing of its question.
+TINY: dict[str, Any] = {
+    "train.iterations": 20,
+    "train.batch_size": 2,
+    "train.checkpoint_every": 20,
+    "train.validate_every": None,
+    "learning_rate.warmup_iterations": 0,
+    "tracking.wandb": "off",
+}
 
 
 def study_of(directories: Sequence[Path]) -> Path | None:
@@ -46,3 +61,51 @@ def study_mapping(study: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UsageError(f"{study}: expected keys and values, found {type(values).__name__}")
     return values
+
+
+def study_file(study: Path, scale: str, out: Path) -> Path:
+    """The sweep file to run: the study itself, or its tiny form, written below `out`.
+
+    Tiny: the values of TINY in place of the study's own, and the first seed only.
+    """
+    if scale == "full":
+        return study
+    values = study_mapping(study)
+    parameters = dict(values.get("parameters") or {})
+    for name, knob in parameters.items():
+        if name == "seed" and isinstance(knob, Mapping) and knob.get("values"):
+            parameters[name] = {"value": knob["values"][0]}
+    parameters |= {name: {"value": value} for name, value in TINY.items()}
+    values |= {"name": f"{values.get('name') or study.stem}-tiny", "parameters": parameters}
+    values.pop("early_terminate", None)
+    path = out / "study.yaml"
+    write_text(path, yaml.safe_dump(values, sort_keys=False, width=100))
+    return path
+
+
+def out_folder(study: Path, scale: str, named: Path | None) -> Path:
+    """Where the study's runs go: `named`, else runs/NAME, with `-tiny` for the tiny scale."""
+    return named or Path("runs") / (read_sweep(study).name + ("-tiny" if scale == "tiny" else ""))
+
+
+def resolved(sweep: Sweep) -> list[dict[str, Any]]:
+    """The whole configuration of each trial; raises ConfigError for one that cannot be run.
+
+    Of a sweep that proposes its points, the first `run_cap` ones.
+    """
+    from experiments.config.run import load_config, plain_config
+
+    points = (
+        list(grid_points(sweep))
+        if sweep.method == "grid"
+        else first_points(sweep, sweep.run_cap or 1)
+    )
+    found = []
+    for point in points:
+        values = {**fixed_arguments(sweep.command), **point}
+        recipe = values.pop("config", None)
+        if not isinstance(recipe, str):
+            raise ConfigError(f"{sweep.path}: a trial has no recipe: give a parameter 'config'")
+        words = [f"{name}={written(value)}" for name, value in values.items()]
+        found.append(plain_config(load_config(Path(recipe), words)))
+    return found

@@ -28,7 +28,7 @@ from experiments.record.record import (
     changed_files,
     load_record,
 )
-from experiments.sweep.space import Sweep
+from experiments.sweep.space import Check, Sweep, check_points, grid_points
 from experiments.sweep.state import COPY, TRIALS
 
 DEFAULT_PROJECT = "softgamma"  # as of the runs themselves, `tracking.project`
@@ -43,6 +43,28 @@ class Pulled:
     brought: tuple[str, ...]
     here: tuple[str, ...]  # runs whose records had been pulled before
     missing: dict[str, str]
+
+
+def create_and_run(sweep: Sweep, agents: int, check: Check | None) -> int:
+    """Create the sweep on W&B's server, say how to run it, and run `agents` of it here."""
+    if check is not None and sweep.method == "grid":
+        check_points(sweep, grid_points(sweep), check)
+    path = create(sweep)
+    print(f"run it from any checkout, as often as you like: wandb agent {path}")
+    print(f"bring its results here: python -m experiments sweep pull {path}", flush=True)
+    return run_agents(path, agents) if agents > 0 else 0
+
+
+def pull_told(path: str, out: Path | None) -> int:
+    """Bring a sweep's records back and say what came; returns 1 if a run brought none."""
+    pulled = pull(path, out, say=print)
+    print(
+        f"{pulled.folder}: {len(pulled.brought)} runs pulled, {len(pulled.here)} were here, "
+        f"{len(pulled.missing)} without a record"
+    )
+    if pulled.brought or pulled.here:
+        print(f"their report: python -m experiments report {pulled.folder}")
+    return 1 if pulled.missing else 0
 
 
 def create(sweep: Sweep) -> str:

@@ -1,14 +1,12 @@
-"""The `anatomy` verb: where the loss of a checkpoint is, for any gamma. Heavy imports wait."""
+"""`anatomy`: where the loss of a trained detector is, for any gamma."""
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from experiments.errors import UsageError
+from experiments.verbs.arguments import add_weights, positive, weights_of
 
-GAMMAS = (0.0, 0.5, 1.0, 2.0)  # as Figure 4 of the paper draws them
-
-_TEACH = """\
+TEACH = """\
 Where is the loss of a trained detector, and who pulls at its weights? Figure 4 of the focal-loss
 paper, for any gamma, from one checkpoint: the cumulative loss of foreground and background, the
 hardest last, and the share of the gradient by kind and by output level.
@@ -22,34 +20,23 @@ counts. anatomy.json is written beside the run's record, and `report` draws it.
 """
 
 
-def add_parsers(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the verb; its `run` is a function of the arguments that gives the exit status."""
-    parser = verbs.add_parser(
-        "anatomy",
-        help="show where a checkpoint's loss is, for any gamma (the paper's Figure 4)",
-        description=_TEACH,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "model",
-        nargs="+",
-        type=Path,
-        metavar="[CONFIG] CHECKPOINT",
-        help="a checkpoint or a run's folder; a recipe before it replaces its data",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `anatomy` takes."""
+    add_weights(parser)
     parser.add_argument(
         "--gamma",
         type=float,
         action="append",
         metavar="G",
-        help="repeatable (0, 0.5, 1, 2 and the run's own)",
+        help="repeatable (default: 0, 0.5, 1, 2 and the run's own)",
     )
-    parser.add_argument("--split", default="test", help="whose images are looked at (test)")
-    parser.add_argument("--images", type=int, default=200, metavar="N", help="at most (200)")
+    parser.add_argument("--split", default="test", help="whose images are looked at")
+    parser.add_argument(
+        "--images", type=positive, default=200, metavar="N", help="at most so many are looked at"
+    )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="where anatomy.json goes (default: the run)"
     )
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -57,36 +44,22 @@ def run(arguments: argparse.Namespace) -> int:
 
     Raises:
         UsageError: the arguments name no checkpoint, or nothing in it can be probed.
+        EvaluationError: the split holds nothing to look at.
     """
-    if len(arguments.model) > 2:
-        raise UsageError("anatomy: name a checkpoint, or a recipe and a checkpoint")
-    if arguments.images < 1:
-        raise UsageError(f"--images: must be at least 1, found {arguments.images}")
+    checkpoint, recipe = weights_of(arguments)
     if any(gamma < 0 for gamma in arguments.gamma or ()):
         raise UsageError(f"--gamma: must be >= 0, found {min(arguments.gamma)}")
     from experiments.evaluation.anatomy import write_anatomy
-    from experiments.evaluation.tables import EvaluationError
     from experiments.evaluation.text import anatomy_text
-
-    try:
-        anatomy, folder = _anatomy(arguments)
-    except (EvaluationError, TypeError) as error:
-        raise UsageError(str(error)) from error
-    print(anatomy_text(anatomy))
-    print(f"\nwritten to {write_anatomy(arguments.out or folder, anatomy)}")
-    return 0
-
-
-def _anatomy(arguments: argparse.Namespace) -> tuple[Any, Path]:
-    """The anatomy, and the folder of the run that it is of."""
     from experiments.probes.anatomy import anatomise
 
-    recipe = arguments.model[0] if len(arguments.model) == 2 else None
-    return anatomise(
-        arguments.model[-1],
+    anatomy, folder = anatomise(
+        checkpoint,
         recipe,
         split=arguments.split,
         most_images=arguments.images,
         gammas=tuple(arguments.gamma) if arguments.gamma else None,
-        usual=GAMMAS,
     )
+    print(anatomy_text(anatomy))
+    print(f"\nwritten to {write_anatomy(arguments.out or folder, anatomy)}")
+    return 0

@@ -1,50 +1,39 @@
-"""The verb that times: bench. Heavy imports wait until it runs."""
+"""`bench`: where the time of a training step goes."""
 
 import argparse
 from pathlib import Path
 from typing import Any
 
-_TEACH = """\
+from experiments.verbs.arguments import add_recipe, natural, positive, recipe_of
+
+TEACH_TRAIN = """\
 Where does the time of a training step go? Takes the recipe's own images, network and loss, and
 times the wait for data, forward pass, loss, backward pass and the optimiser's update:
 
-  python -m experiments bench train --config configs/glyphs/retinanet_focal.yaml
-  python -m experiments bench train --config configs/glyphs/yolov2_focal.yaml train.workers=2
+  python -m experiments bench train configs/glyphs/retinanet_focal.yaml
+  python -m experiments bench train configs/glyphs/yolov2_focal.yaml train.workers=2
 
 A long wait for data asks for train.workers, train.cache_images or smaller images; nothing is
 trained or written. Run it on a quiet machine.
 """
+TEACH = "Time what a run does.\n\n" + TEACH_TRAIN
 
 
-def add_parsers(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the verb to the program's parser."""
-    bench = verbs.add_parser("bench", help="time a training step by its parts")
-    kinds = bench.add_subparsers(title="what", dest="what", metavar="WHAT", required=True)
-    _add_train(kinds)
-
-
-def _add_train(kinds: Any) -> None:
-    parser = kinds.add_parser(
-        "train",
-        help="data wait, forward, loss, backward, optimiser",
-        description=_TEACH,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `bench` takes."""
+    kinds: Any = parser.add_subparsers(title="what", dest="what", metavar="WHAT", required=True)
+    train = kinds.add_parser(
+        "train", help="data wait, forward, loss, backward, optimiser", description=TEACH_TRAIN
     )
-    parser.add_argument("--config", metavar="FILE", help="the recipe, a YAML file below configs/")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="over the recipe's")
-    parser.add_argument("--steps", type=int, default=30, help="to time (30)")
-    parser.add_argument("--warmup", type=int, default=5, help="before them (5)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers")
-    parser.set_defaults(run=_bench_train)
+    add_recipe(train)
+    train.add_argument("--steps", type=positive, default=30, help="to time")
+    train.add_argument("--warmup", type=natural, default=5, help="before them")
+    train.add_argument("--json", type=Path, metavar="FILE", help="write the numbers")
 
 
-def _bench_train(arguments: argparse.Namespace) -> int:
-    from experiments.errors import UsageError
-    from experiments.verbs.train import config_argument
-
-    if arguments.steps < 1 or arguments.warmup < 0:
-        raise UsageError("bench train: --steps must be >= 1 and --warmup >= 0")
-    path, overrides = config_argument(arguments)
+def run(arguments: argparse.Namespace) -> int:
+    """Time and print; raises ConfigError where there is no such run."""
+    path, overrides = recipe_of(arguments)
     from experiments.config.run import load_config
     from experiments.probes.pace import profile, profile_text, write_profile
 

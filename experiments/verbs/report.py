@@ -1,4 +1,4 @@
-"""The `report` verb: from the command line to experiments/report. No torch."""
+"""`report`: tables, figures and a page from records. No torch."""
 
 import argparse
 import webbrowser
@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from experiments.errors import UsageError
-from experiments.record.record import find_records
-from experiments.report.readme import NOTHING, block_of, fill
-from experiments.sweep.study import report_options, study_of
+from experiments.verbs.arguments import natural
 
-_TEACH = """\
+TEACH = """\
 Make a report of every run at or below DIR, from the records alone: no network, no GPU, and
 nothing is run again.
 
@@ -28,25 +26,9 @@ Written: report.html (one page, opens from disk), report.md, table.csv, per_clas
 anatomy.csv, runs.csv, table.tex and figures/*.svg.
 """
 
-_TEACH_VERIFY = """\
-Compute everything in a report again and compare: its tables from the records, the records' metrics
-from their detections, and every file against its hash. Ends with status 1 and names each
-difference, or with status 0.
 
-  python -m experiments verify runs/sweep/report
-"""
-
-
-def add_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add `report` and `verify` to the verbs; each `run` default is the function that carries it
-    out and gives the exit status.
-    """
-    parser = subparsers.add_parser(
-        "report",
-        help="make tables, figures and a page from records",
-        description=_TEACH,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `report` takes."""
     parser.add_argument(
         "directories",
         metavar="DIR",
@@ -66,7 +48,8 @@ def add_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]
     parser.add_argument(
         "--metric",
         metavar="KEY",
-        help="the deciding metric: voc07_map, voc_area_map, coco_ap, coco_ap50 ...",
+        help="the deciding metric: voc07_map, voc_area_map, coco_ap, coco_ap50 ... "
+        "(default: voc07_map where every run has it)",
     )
     parser.add_argument(
         "--question",
@@ -76,9 +59,9 @@ def add_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]
     parser.add_argument(
         "--images",
         metavar="N",
-        type=int,
+        type=natural,
         default=8,
-        help="test images a detector (default 8; 0: none)",
+        help="test images a detector; 0: none",
     )
     parser.add_argument(
         "--readme",
@@ -86,7 +69,7 @@ def add_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]
         type=Path,
         nargs="?",
         const=Path("README.md"),
-        help="fill FILE's marked block (default README.md)",
+        help="fill FILE's marked block (README.md if none is named)",
     )
     parser.add_argument(
         "--gallery",
@@ -115,52 +98,33 @@ def add_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]
         " not given (default: the sweep.yaml of DIR)",
     )
     parser.add_argument("--open", action="store_true", help="open the page in a browser")
-    parser.set_defaults(run=run)
-    _add_verify(subparsers)
-
-
-def _add_verify(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = subparsers.add_parser(
-        "verify",
-        help="check a report against its records and detections",
-        description=_TEACH_VERIFY,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("report", metavar="REPORT", type=Path, help="the folder `report` wrote")
-    parser.add_argument(
-        "--quick", action="store_true", help="do not compute the metrics from the detections again"
-    )
-    parser.set_defaults(run=run_verify)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the report and say where it is.
 
     Raises:
-        UsageError: the records or options cannot give a report.
+        UsageError: the options do not go together.
+        ReportError: the records cannot give a report.
     """
-    from experiments.report import ReportError, write_report
-    from experiments.report.gallery import (
-        make_gallery,  # heavy (figures, parquet): only when it is used
-    )
-
     if arguments.gallery is not None and arguments.out is not None:
         raise UsageError("report: --gallery FOLDER is where it is written; leave out --out")
     if arguments.in_place and arguments.gallery is None:
         raise UsageError("report: --in-place goes with --gallery")
+    from experiments.report import write_report
+    from experiments.report.gallery import make_gallery
+    from experiments.report.readme import any_record, write_block
+
     out = arguments.gallery or arguments.out or arguments.directories[0] / "report"
-    if arguments.readme is not None and not _any_record(arguments.directories):
+    if arguments.readme is not None and not any_record(arguments.directories):
         write_block(arguments.directories, arguments.readme, out)
         print(f"{arguments.readme}: no record to tell of yet")
         return 0
     options = _options(arguments)
-    try:
-        if arguments.gallery is not None:
-            page = make_gallery(arguments.directories, out, in_place=arguments.in_place, **options)
-        else:
-            page = write_report(arguments.directories, out, **options)
-    except ReportError as error:
-        raise UsageError(str(error)) from None
+    if arguments.gallery is not None:
+        page = make_gallery(arguments.directories, out, in_place=arguments.in_place, **options)
+    else:
+        page = write_report(arguments.directories, out, **options)
     if arguments.readme is not None:
         write_block(arguments.directories, arguments.readme, out)
     print(f"report: {page}")
@@ -171,6 +135,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _options(arguments: argparse.Namespace) -> dict[str, Any]:
     """What the report is told: by the command line, else by its study."""
+    from experiments.sweep.study import report_options, study_of
+
     study = arguments.study or study_of(arguments.directories)
     told = report_options(study) if study is not None else {}
     return {
@@ -180,36 +146,3 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
         "images": arguments.images,
         "published": arguments.published or told.get("published", []),
     }
-
-
-def run_verify(arguments: argparse.Namespace) -> int:
-    """Check a report; 0 where it is sound, 1 where something differs.
-
-    Raises:
-        UsageError: the folder holds no report.
-    """
-    from experiments.report import ReportError
-    from experiments.report.verify import verify
-
-    folder = arguments.report.parent if arguments.report.is_file() else arguments.report
-    try:
-        found = verify(folder, metrics=not arguments.quick)
-    except ReportError as error:
-        raise UsageError(str(error)) from None
-    for line in found:
-        print(line)
-    print(f"verify: {len(found)} differences" if found else "verify: every number is confirmed")
-    return 1 if found else 0
-
-
-def write_block(directories: list[Path], readme: Path, out: Path) -> None:
-    """Fill the marked block of `readme` from the report in `out`, or say that nothing is measured
-    where `directories` hold no record.
-    """
-    page = out / "report.md"
-    words = block_of(page.read_text(encoding="utf-8")) if _any_record(directories) else NOTHING
-    fill(readme, words)
-
-
-def _any_record(directories: list[Path]) -> bool:
-    return any(find_records(directory) for directory in directories if directory.is_dir())

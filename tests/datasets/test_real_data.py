@@ -9,10 +9,10 @@ import pytest
 
 from datasets import COCO, VOC
 from datasets.coco import category_ids
+from datasets.doctor.told import stats_csv
 from datasets.labels import COCO_CATEGORY_IDS, COCO_CLASSES, VOC_CLASSES
 from datasets.stats import describe
 from docs import counts
-from experiments.verbs.data_tables import stats_csv
 
 Shared = Callable[[str], Path]
 VOC07_TEST_BY_CLASS = dict(

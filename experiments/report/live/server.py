@@ -1,12 +1,15 @@
 """The server behind `serve`: 127.0.0.1, a fixed table of addresses, a report beside the table."""
 
+import signal
 import threading
+import webbrowser
 from collections.abc import Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, cast
 
+from experiments.errors import UsageError
 from experiments.record.record import RECORD_FILE
 from experiments.report import ReportError, write_report
 from experiments.report.live.page import render_shell, render_table
@@ -172,3 +175,31 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *arguments: Any) -> None:
         """Say nothing of answers: the terminal belongs to the one who started the server."""
+
+
+def serve(directory: Path, port: int, options: Mapping[str, Any], *, show: bool = False) -> int:
+    """Serve `directory` until Ctrl-C or SIGTERM; `show` opens the page in a browser.
+
+    Raises:
+        UsageError: there is no such folder, or the port cannot be had.
+    """
+    if not directory.is_dir():
+        raise UsageError(f"{directory}: no such folder")
+    try:
+        server = LiveServer(directory, port, options)
+    except (OSError, OverflowError) as error:
+        raise UsageError(f"--port {port}: {error}; 0 takes a free one") from None
+    print(f"serving {directory} at {server.address} (Ctrl-C ends it)", flush=True)
+    if show:
+        webbrowser.open(server.address)
+    # Also where a shell started it in the background, which ignores SIGINT.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        server.start_watching()
+        server.serve_forever()
+    except KeyboardInterrupt:
+        print("ended")
+    finally:
+        server.close()
+    return 0

@@ -1,19 +1,17 @@
 """Published values beside ours."""
 
-import argparse
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from experiments.errors import UsageError
 from experiments.report import ReportError, write_report
 from experiments.report.arms import make_groups
 from experiments.report.literature import STUDIES
 from experiments.report.load import load_runs
 from experiments.report.published import beside, fits
-from experiments.verbs import report as report_verbs
+from tests.calling import call, refused
 
 
 def test_arms_are_matched_by_gamma_and_alpha_and_effects_are_each_sides_own(
@@ -85,11 +83,10 @@ def test_a_missing_key_is_off_and_weighted_cross_entropy_is_gamma_0() -> None:
     assert fits(half, {"loss": {"name": "balanced_cross_entropy", "alpha": 0.5}})
 
 
-def test_the_help_of_the_verb_names_every_study() -> None:
-    parser = argparse.ArgumentParser()
-    verbs = parser.add_subparsers()
-    report_verbs.add_parsers(verbs)
-    told = " ".join(verbs.choices["report"].format_help().split())
+def test_the_help_of_the_verb_names_every_study(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        call("report", "--help")
+    told = " ".join(capsys.readouterr().out.split())
     letters = [name for name in STUDIES if not name.startswith("focal-1")]
     assert all(name in told for name in letters) and "focal-1a to focal-1e" in " ".join(
         told.split()
@@ -103,13 +100,9 @@ def test_what_a_study_says_stands_for_options_that_are_not_given(
     study.write_text(
         "x-question: Why so?\nx-published: yolov2-gamma\nx-baseline: yolov2 cross-entropy\n"
     )
-    parser = argparse.ArgumentParser()
-    report_verbs.add_parsers(parser.add_subparsers())
-    words = ["report", str(tiny_study), "--out", str(tmp_path / "out"), "--images", "0"]
-    arguments = parser.parse_args([*words, "--study", str(study)])
-    assert arguments.run(arguments) == 0
+    words = ["report", tiny_study, "--out", tmp_path / "out", "--images", "0", "--study", study]
+    assert call(*words) == 0
     told = (tmp_path / "out/report.md").read_text(encoding="utf-8")
     assert told.startswith("# Why so?") and "Published beside ours: Softmax focal loss" in told
     study.write_text("x-question: [1]\n")
-    with pytest.raises(UsageError, match="x-question: expected text"):
-        arguments.run(arguments)
+    refused("x-question: expected text", *words)

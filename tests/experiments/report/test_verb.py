@@ -1,22 +1,12 @@
 """The verb `report`, as the command line calls it."""
 
-import argparse
 from pathlib import Path
 
 import pytest
 
-from experiments.errors import UsageError
 from experiments.report import readme as readme_block
 from experiments.report.verify import verify
-from experiments.verbs import report as report_verbs
-
-
-def call(*words: str) -> int:
-    parser = argparse.ArgumentParser()
-    report_verbs.add_parsers(parser.add_subparsers())
-    arguments = parser.parse_args(["report", *words])
-    status: int = arguments.run(arguments)
-    return status
+from tests.calling import call, refused
 
 
 def test_report_is_written_below_the_first_folder(
@@ -24,7 +14,7 @@ def test_report_is_written_below_the_first_folder(
 ) -> None:
     link = tmp_path / "study"
     link.symlink_to(tiny_study / "yolov2-cross-entropy-0")
-    assert call(str(link), "--images", "0") == 0
+    assert call("report", str(link), "--images", "0") == 0
     assert (tiny_study / "yolov2-cross-entropy-0/report/report.html").is_file()
     assert "report.html" in capsys.readouterr().out
 
@@ -34,35 +24,27 @@ def test_readme_block_is_filled_and_the_rest_kept(tiny_study: Path, tmp_path: Pa
     readme.write_text(
         f"# A\n\n{readme_block.BEGIN}\nold\n{readme_block.END}\n\nthe end\n", encoding="utf-8"
     )
-    call(str(tiny_study), "--out", str(tmp_path / "out"), "--images", "0", "--readme", str(readme))
+    out = tmp_path / "out"
+    call("report", tiny_study, "--out", out, "--images", "0", "--readme", readme)
     text = readme.read_text(encoding="utf-8")
     assert "old" not in text and "| arm |" in text and text.endswith("\n\nthe end\n")
     once = text
-    report_verbs.write_block([tiny_study], readme, tmp_path / "out")
+    readme_block.write_block([tiny_study], readme, tmp_path / "out")
     assert readme.read_text(encoding="utf-8") == once
 
 
 def test_mistakes_are_usage_errors(tiny_study: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no such folder"):
-        call(str(tmp_path / "nowhere"))
+    refused("no such folder", "report", str(tmp_path / "nowhere"))
     (tmp_path / "README.md").write_text("no markers", encoding="utf-8")
-    with pytest.raises(UsageError, match="needs one line"):
-        call(
-            str(tiny_study),
-            "--out",
-            str(tmp_path),
-            "--images",
-            "0",
-            "--readme",
-            str(tmp_path / "README.md"),
-        )
+    words = ("--out", tmp_path, "--readme", tmp_path / "README.md")
+    refused("needs one line", "report", tiny_study, "--images", "0", *words)
 
 
 def test_without_records_the_block_says_so(tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(f"{readme_block.BEGIN}\nold\n{readme_block.END}\n", encoding="utf-8")
     (tmp_path / "results").mkdir()
-    assert call(str(tmp_path / "results"), "--readme", str(readme)) == 0
+    assert call("report", str(tmp_path / "results"), "--readme", readme) == 0
     assert readme_block.read(readme) == readme_block.NOTHING
 
 
@@ -70,12 +52,12 @@ def test_a_gallery_holds_its_records_and_verifies_wherever_it_is_moved(
     tiny_study: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "docs/gallery"
-    call(str(tiny_study), "--gallery", str(folder), "--images", "1")
+    call("report", tiny_study, "--gallery", folder, "--images", "1")
     assert len(list((folder / "records").rglob("record.json"))) == 4
     told = (folder / "README.md").read_text(encoding="utf-8")
     assert "## Verdict" in told and "figures/recall-yolov2.svg" in told and "--gallery" in told
     first = (folder / "report.html").read_bytes()
-    call(str(tiny_study), "--gallery", str(folder), "--images", "1")
+    call("report", tiny_study, "--gallery", folder, "--images", "1")
     assert (folder / "report.html").read_bytes() == first
     moved = folder.rename(tmp_path / "elsewhere")
     found = verify(moved)
@@ -90,7 +72,7 @@ def test_a_gallery_in_place_names_the_records_where_they_are(
     tiny_study: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "gallery"
-    call(str(tiny_study), "--gallery", str(folder), "--in-place", "--images", "0")
+    call("report", tiny_study, "--gallery", folder, "--in-place", "--images", "0")
     assert not (folder / "records").exists()
     assert "--in-place" in (folder / "README.md").read_text(encoding="utf-8")
     assert verify(folder, metrics=False) == []
@@ -98,9 +80,14 @@ def test_a_gallery_in_place_names_the_records_where_they_are(
 
 def test_a_gallery_takes_no_folder_of_somebody_elses(tiny_study: Path, tmp_path: Path) -> None:
     (tmp_path / "records").mkdir()
-    with pytest.raises(UsageError, match="is in the way"):
-        call(str(tiny_study), "--gallery", str(tmp_path))
-    with pytest.raises(UsageError, match="goes with --gallery"):
-        call(str(tiny_study), "--in-place")
-    with pytest.raises(UsageError, match="leave out --out"):
-        call(str(tiny_study), "--gallery", str(tmp_path), "--out", str(tmp_path))
+    refused("is in the way", "report", tiny_study, "--gallery", tmp_path)
+    refused("goes with --gallery", "report", tiny_study, "--in-place")
+    refused(
+        "leave out --out",
+        "report",
+        tiny_study,
+        "--gallery",
+        tmp_path,
+        "--out",
+        tmp_path,
+    )

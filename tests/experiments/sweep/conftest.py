@@ -82,14 +82,13 @@ train: {{iterations: 4, batch_size: 2, checkpoint_every: 1000, log_every: 1, wor
 # The sweep verb alone, without the check that builds real configurations.
 DRIVER = """
 import argparse, sys
-from experiments.verbs import sweep as sweep_verbs
-from experiments.errors import ConfigError, UsageError
+from experiments.errors import UserError
+from experiments.verbs import sweep
 parser = argparse.ArgumentParser()
-sweep_verbs.add_parsers(parser.add_subparsers(), check=None)
-arguments = parser.parse_args()
+sweep.add_arguments(parser)
 try:
-    sys.exit(arguments.run(arguments))
-except (ConfigError, UsageError) as error:
+    sys.exit(sweep.carry_out(parser.parse_args(), check=None))
+except UserError as error:
     sys.exit(f"error: {error}")
 """
 
@@ -115,7 +114,7 @@ class Bench:
         return self.file
 
     def command(self, *words: str) -> list[str]:
-        return [sys.executable, "-c", DRIVER, "sweep", *words]
+        return [sys.executable, "-c", DRIVER, *words]
 
     def start(self, *words: str) -> "subprocess.Popen[str]":
         """Start the sweep (or another of its commands) and return its process."""

@@ -1,6 +1,5 @@
 """Figure 4 from a checkpoint: what is counted, and the verb as a user calls it."""
 
-import argparse
 import json
 import os
 import subprocess
@@ -19,11 +18,10 @@ from detectors.retinanet.detector import RetinaNet
 from detectors.retinanet.head import Head
 from detectors.retinanet.pyramid import Pyramid
 from detectors.yolov2.darknet19 import TinyDarknet
-from experiments.errors import UsageError
 from experiments.evaluation.anatomy import KINDS, Anatomy, read_anatomy
 from experiments.probes.anatomy import answers, gradient_weights, levels_of, probe
 from experiments.record.parts import Arithmetic
-from experiments.verbs import anatomy as anatomy_verbs
+from tests.calling import call, refused
 
 CHECKOUT = Path(__file__).parents[3]
 RECIPE = """
@@ -60,14 +58,6 @@ def trained(small_glyphs: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return folder / "run"
 
 
-def call(*words: str | Path) -> int:
-    parser = argparse.ArgumentParser()
-    anatomy_verbs.add_parsers(parser.add_subparsers())
-    arguments = parser.parse_args(["anatomy", *map(str, words)])
-    status: int = arguments.run(arguments)
-    return status
-
-
 def found(folder: Path) -> Anatomy:
     anatomy = read_anatomy(folder)
     assert anatomy is not None
@@ -77,7 +67,7 @@ def found(folder: Path) -> Anatomy:
 def test_gamma_2_gathers_the_background_more_than_the_foreground(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert call(trained, "--images", "8") == 0
+    assert call("anatomy", trained, "--images", "8") == 0
     told = capsys.readouterr().out
     assert "every class of every anchor, 8 images of test" in told and "stride 32" in told
     anatomy = found(trained)
@@ -97,7 +87,7 @@ def test_the_file_is_of_this_run_and_the_record_stays_as_it_was(
 ) -> None:
     before = (trained / "record.json").read_bytes()
     checkpoint = sorted((trained / "checkpoints").glob("*.pt"))[-1]
-    assert call(checkpoint, "--gamma", "2", "--images", "1", "--out", tmp_path) == 0
+    assert call("anatomy", checkpoint, "--gamma", "2", "--images", "1", "--out", tmp_path) == 0
     anatomy, record = found(tmp_path), json.loads(before)
     assert (anatomy.config_hash, anatomy.seed) == (record["config_hash"], record["seed"])
     assert anatomy.checkpoint == checkpoint.name and [s.gamma for s in anatomy.shares] == [2.0]
@@ -109,14 +99,13 @@ def test_the_file_is_of_this_run_and_the_record_stays_as_it_was(
     ("words", "message"),
     [
         (("nowhere",), "nowhere: no such"),
-        (("a", "b", "c"), "name a checkpoint"),
+        (("a", "b", "c"), "name a run or a checkpoint"),
         (("a", "--gamma", "-1"), "must be >= 0, found -1"),
         (("a", "--images", "0"), "must be at least 1"),
     ],
 )
 def test_mistakes_are_usage_errors(words: tuple[str, ...], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        call(*words)
+    refused(message, "anatomy", *words)
 
 
 def batch(boxes: int = 2) -> Batch:

@@ -147,7 +147,7 @@ def test_a_recipe_exports_the_weights_it_names(recipe: Path, tmp_path: Path) -> 
     [
         (["detect", "{run}", "nowhere.jpg"], "nowhere.jpg: no such file or folder"),
         (["detect", "{run}", "no*thing.jpg"], "no images (.jpg"),
-        (["detect", "{run}", "{photos}", "--batch", "0"], "--batch: must be >= 1"),
+        (["detect", "{run}", "{photos}", "--batch", "0"], "--batch: must be at least 1"),
         (["detect", "{run}", "{photos}", "--backend", "onnxruntime"], "'export' writes one"),
         (["detect", "m.onnx", "{photos}", "--backend", "torch"], "runs a checkpoint"),
         (["detect", "m.onnx", "{photos}", "--compile"], "--compile is for checkpoints"),

@@ -1,6 +1,5 @@
 """The verbs eval, compare and errors on small dumps and records, as a user calls them."""
 
-import argparse
 import dataclasses
 import json
 from pathlib import Path
@@ -8,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.errors import UsageError
 from experiments.evaluation import (
     DetectionCollector,
     Tables,
@@ -26,7 +24,7 @@ from experiments.record.record import (
     start_record,
     write_record,
 )
-from experiments.verbs import eval as eval_verbs
+from tests.calling import call, refused
 
 CLASSES = ("cat", "dog")
 IMAGES = 30
@@ -63,14 +61,6 @@ def write_run(folder: Path, arm: str, quality: float, seed: int, *, data: str = 
         files={kind: describe_file(path) for kind, path in files.items()},
     )
     write_record(folder, record)
-
-
-def call(*words: str | Path) -> int:
-    parser = argparse.ArgumentParser()
-    eval_verbs.add_parsers(parser.add_subparsers(required=True))
-    arguments = parser.parse_args([str(word) for word in words])
-    status: int = arguments.run(arguments)
-    return status
 
 
 @pytest.fixture(scope="module")
@@ -133,22 +123,26 @@ def test_eval_of_devkit_files_against_voc_xml(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "name a checkpoint"),
+        ((), "name a run or a checkpoint"),
         (("--detections", "absent.parquet"), "absent.parquet: no such file or folder"),
         (("--detections", "."), "holds no dump, which would bring its truth"),
         (("run", "--detections", "x"), "not both"),
     ],
 )
 def test_eval_says_what_it_needs(words: tuple[str, ...], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        call("eval", *words)
+    refused(message, "eval", *words)
 
 
 def test_eval_suggests_the_protocol_that_was_meant(sweep: Path) -> None:
-    with pytest.raises(UsageError, match="did you mean 'detectron2'"):
-        call("eval", "--detections", sweep / "plain/0", "--protocol", "detectron")
-    with pytest.raises(UsageError, match="iou: must be in"):
-        call("eval", "--detections", sweep / "plain/0", "--iou", "1.5")
+    refused(
+        "did you mean 'detectron2'",
+        "eval",
+        "--detections",
+        sweep / "plain/0",
+        "--protocol",
+        "detectron",
+    )
+    refused("iou: must be in", "eval", "--detections", sweep / "plain/0", "--iou", "1.5")
 
 
 def test_classes_are_matched_by_name(
@@ -162,8 +156,14 @@ def test_classes_are_matched_by_name(
     assert call("eval", "--detections", sweep / "focal/0") == 0
     assert theirs == capsys.readouterr().out
     write_table(path, swapped, "detections", ("dog", "cow"))
-    with pytest.raises(UsageError, match="class 'cow' is not in the truth"):
-        call("eval", "--detections", path, "--truth", sweep / "plain/0")
+    refused(
+        "class 'cow' is not in the truth",
+        "eval",
+        "--detections",
+        path,
+        "--truth",
+        sweep / "plain/0",
+    )
 
 
 def test_three_seeds_an_arm_give_a_verdict(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -195,23 +195,19 @@ def test_one_run_each_never_makes_a_winner(sweep: Path, capsys: pytest.CaptureFi
     ],
 )
 def test_compare_says_what_is_wrong(sweep: Path, words: tuple[str, ...], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        call("compare", *(word.format(sweep=sweep) for word in words))
+    refused(message, "compare", *(word.format(sweep=sweep) for word in words))
 
 
 def test_runs_that_are_not_seeds_of_one_arm_are_not_pooled(tmp_path: Path) -> None:
     write_run(tmp_path / "a/0", "plain", 0.3, 0)
     write_run(tmp_path / "a/1", "plain", 0.3, 0)
     write_run(tmp_path / "b/0", "plain", 0.3, 1, data="e" * 64)
-    with pytest.raises(UsageError, match="seed 0 occurs twice"):
-        call("compare", tmp_path / "a", tmp_path / "b")
-    with pytest.raises(UsageError, match="measured on different data"):
-        call("compare", tmp_path / "a/0", tmp_path / "b")
+    refused("seed 0 occurs twice", "compare", tmp_path / "a", tmp_path / "b")
+    refused("measured on different data", "compare", tmp_path / "a/0", tmp_path / "b")
     record = json.loads((tmp_path / "a/1/record.json").read_text())
     record["status"], record["metrics"], record["files"] = "failed", None, {}
     (tmp_path / "a/1/record.json").write_text(json.dumps(record))
-    with pytest.raises(UsageError, match="there is no finished run"):
-        call("compare", tmp_path / "a/1", tmp_path / "b")
+    refused("there is no finished run", "compare", tmp_path / "a/1", tmp_path / "b")
 
 
 def test_errors_tell_kinds_confusions_and_cuts(
@@ -224,10 +220,8 @@ def test_errors_tell_kinds_confusions_and_cuts(
         assert word in shown
     lines = path.read_text().splitlines()
     assert lines[0] == "class,score,recall,precision" and len(lines) == 1 + 2 * IMAGES
-    with pytest.raises(UsageError, match="name a run's folder or --detections"):
-        call("errors")
-    with pytest.raises(UsageError, match="holds no dump, which would bring its truth"):
-        call("errors", tmp_path)
+    refused("name a run's folder or --detections", "errors")
+    refused("holds no dump, which would bring its truth", "errors", tmp_path)
 
 
 def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:

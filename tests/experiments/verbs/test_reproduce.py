@@ -1,6 +1,5 @@
 """What a study will cost, its tiny form, and its path to a report."""
 
-import argparse
 import io
 import json
 import os
@@ -12,13 +11,11 @@ from typing import Any
 import pytest
 import yaml
 
-from experiments.errors import UsageError
 from experiments.record import origin as provenance
 from experiments.sweep.space import read_sweep
-from experiments.sweep.study import report_options
+from experiments.sweep.study import out_folder, report_options, resolved, study_file
 from experiments.sweep.study_costs import Pace, kind_of, paces_on_record, study_cost, told
-from experiments.verbs import reproduce as study_verbs
-from experiments.verbs.reproduce import out_folder, resolved, study_file
+from tests.calling import call, refused
 
 CHECKOUT = Path(__file__).parents[3]
 
@@ -97,25 +94,16 @@ def test_tiny_is_one_seed_and_few_iterations_of_every_arm(tmp_path: Path) -> Non
     assert report_options(study) == report_options(path) == words
 
 
-def call(*words: str) -> int:
-    parser = argparse.ArgumentParser()
-    study_verbs.add_parsers(parser.add_subparsers())
-    arguments = parser.parse_args(["reproduce", *words])
-    status: int = arguments.run(arguments)
-    return status
-
-
 def test_the_cost_is_told_and_nothing_runs_unasked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(CHECKOUT)
     words = ["sweep.yaml", "--no-probe", "--records", str(tmp_path), "--out", str(tmp_path / "out")]
-    assert call(*words, "--dry-run") == 0
+    assert call("reproduce", *words, "--dry-run") == 0
     told_lines = capsys.readouterr().out.splitlines()
     assert told_lines[1].startswith("10 trials, ") and told_lines[-1] == "time: unknown"
     monkeypatch.setattr("sys.stdin", io.StringIO())
-    with pytest.raises(UsageError, match="give --yes"):
-        call(*words)
+    refused("give --yes", "reproduce", *words)
     assert not list(tmp_path.rglob("record.json"))
 
 

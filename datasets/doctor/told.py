@@ -1,11 +1,10 @@
-"""What the data verbs print and draw: tables of statistics and findings, one figure."""
+"""What is told of a data set: tables of statistics and findings, one figure."""
 
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
@@ -15,9 +14,6 @@ from datasets.dataset import Dataset
 from datasets.doctor.examine import KINDS
 from datasets.errors import Finding
 from datasets.stats import Stats
-
-if TYPE_CHECKING:
-    from experiments.probes.cost import Imbalance
 
 _MOST_LINES = 40  # of one kind; the rest is counted
 
@@ -53,23 +49,6 @@ def stats_csv(stats: Mapping[str, Stats]) -> str:
     ]
     text: str = pd.DataFrame(rows, columns=columns).to_csv(index=False, lineterminator="\n")
     return text
-
-
-def print_imbalance(counted: Mapping[str, "Imbalance"]) -> None:
-    """One line a recipe: anchors and foreground of an image, and one in how many that is."""
-    table = Table("recipe", "images", title="foreground among anchors")
-    for title in ("anchors an image", "foreground an image", "one in"):
-        table.add_column(title, justify="right")
-    for name, counts in counted.items():
-        one_in = "-" if counts.one_in is None else f"{counts.one_in:,.0f}"
-        table.add_row(
-            name,
-            str(counts.images),
-            f"{counts.anchors / counts.images:,.0f}",
-            f"{counts.foreground / counts.images:.1f}",
-            one_in,
-        )
-    Console().print(table)
 
 
 def _totals(stats: Mapping[str, Stats]) -> Table:

@@ -1,0 +1,271 @@
+"""What is done with a sweep: run it, look at it, retry what failed, stop it.
+
+Each gives the exit status of its verb: 0 all done, 1 some trials failed, 130 interrupted.
+"""
+
+import json
+import os
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+
+from experiments.errors import ConfigError, UsageError
+from experiments.sweep.command import expand, written
+from experiments.sweep.coordinator import Coordinator, Options, shown
+from experiments.sweep.cost import make_plan, runs_below, told
+from experiments.sweep.executors.local import LocalExecutor
+from experiments.sweep.executors.warm import ENV, warm_words
+from experiments.sweep.ledger import Ledger, holder, read_events
+from experiments.sweep.proposals import first_points
+from experiments.sweep.space import Check, Parameters, Sweep, check_points, grid_points, read_sweep
+from experiments.sweep.state import COPY, State, fold, open_state
+from experiments.sweep.table import (
+    LiveTable,
+    PlainLines,
+    counts,
+    rendered,
+    row,
+    status_json,
+    varying_names,
+)
+
+# What every trial imports sooner or later, seconds of each.
+TRAINING = (
+    "experiments.run.training",
+    "experiments.run.measuring",
+    "experiments.tracking.pictures",
+    "wandb",
+)
+MOST_LOOKED_AT = 32  # points of a sweep that proposes them, before anything starts
+INTERRUPTED = 130  # the shell's status for a process ended by Ctrl-C
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where trials run: `jobs` at a time, as processes here or on a Ray cluster.
+
+    A stopped trial has `grace` seconds to save; `cold`: each trial starts anew, without sharing
+    its imports.
+    """
+
+    jobs: int = 1
+    grace: float = 120.0
+    cold: bool = False
+    executor: Literal["local", "ray"] = "local"
+    ray_address: str = "auto"
+    trial_cpus: float = 1
+    trial_gpus: float = 0
+
+    def executing(self, sweep: Sweep) -> AbstractContextManager[Any]:
+        """The executor for the trials of `sweep`."""
+        if self.executor == "local":
+            return LocalExecutor(self.jobs, self.grace, () if self.cold else preloads(sweep))
+        from experiments.sweep.executors.ray import RayExecutor
+
+        return RayExecutor(
+            self.jobs,
+            self.grace,
+            address=self.ray_address,
+            cpus=self.trial_cpus,
+            gpus=self.trial_gpus,
+        )
+
+
+def check_run(overrides: Parameters) -> None:
+    """Build the configuration of one trial of `train`; raises ConfigError if there is none."""
+    from experiments.config.run import load_config  # imports torch: some seconds, once
+
+    values = dict(overrides)
+    config = values.pop("config", None)
+    if not isinstance(config, str):
+        raise ConfigError(
+            "config: no recipe: add '--config FILE' to the command, or a parameter 'config'"
+        )
+    load_config(Path(config), [f"{name}={written(value)}" for name, value in values.items()])
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """How a sweep is run.
+
+    `extend`: its file has changed, and its new points join the old trials; `retry`: what failed
+    runs again. `check` builds a trial's configuration before anything starts.
+    """
+
+    place: Place = field(default_factory=Place)
+    options: Options = field(default_factory=Options)
+    extend: bool = False
+    retry: bool = False
+    check: Check | None = check_run
+
+
+def run(sweep: Sweep, folder: Path, how: Running) -> int:
+    """Check the points of `sweep`, then run it in `folder`, from its start or where it was left."""
+    options = how.options
+    if sweep.size() is None and options.limit is None:
+        raise UsageError(
+            f"{sweep.path}: a {sweep.method} sweep has no end of its own; give run_cap in the file "
+            "or --limit N"
+        )
+    points = [] if how.retry else known_points(sweep, options.limit)
+    console = Console(stderr=True)
+    with Ledger(folder) as ledger, how.place.executing(sweep) as executor:
+        _check(sweep, points, how.check)  # while the warm process does its imports
+        state = open_state(ledger, sweep, folder, extend=how.extend)
+        if how.retry:
+            _reopen_failed(ledger, state)
+        with LiveTable(console) if console.is_terminal else PlainLines(console) as watcher:
+            watcher.said(f"sweep {sweep.name}: {counts(state)}, in {folder}")
+            coordinator = Coordinator(
+                sweep, folder, ledger, state, executor, watcher, options, how.check
+            )
+            coordinator.run()
+    return _told(coordinator, console)
+
+
+def default_folder(sweep: Sweep) -> Path:
+    """`runs/NAME` of the sweep."""
+    return Path("runs") / sweep.name
+
+
+def preloads(sweep: Sweep) -> tuple[str, ...]:
+    """What a warm process imports for the trials of `sweep`, if they are our own runs."""
+    words = warm_words([*map(_without_macro, sweep.command)])
+    return TRAINING if words is not None and words[0] == "experiments" else ()
+
+
+def _without_macro(word: str) -> str:
+    return {"${env}": ENV, "${interpreter}": sys.executable}.get(word, word)
+
+
+def _check(sweep: Sweep, points: Sequence[Parameters], check: Check | None) -> None:
+    if check is not None:
+        check_points(sweep, points, check)
+
+
+def plan(sweep: Sweep, workers: int, records: Path) -> int:
+    """Print what the sweep will cost and can show, from the runs on record below `records`."""
+    if sweep.method == "grid":
+        points = list(grid_points(sweep))
+    else:
+        points = first_points(replace(sweep, method="random"), sweep.run_cap or 1)
+    runs = list(runs_below(records, sweep.metric.name if sweep.metric else None))
+    for line in told(make_plan(sweep, points, runs, workers), sweep, workers):
+        print(line)
+    return 0
+
+
+def dry_run(sweep: Sweep, limit: int | None, check: Check | None) -> int:
+    """Print the points and one command line; raises ConfigError for a point that cannot run."""
+    points = known_points(sweep, limit)
+    _check(sweep, points, check)
+    for n, point in enumerate(points):
+        print(f"{n:4d}  {shown(point)}")
+    roles = [f"{p.name}: {p.role or 'role not given'}" for p in sweep.parameters]
+    size = sweep.size()
+    print(f"{'endless' if size is None else size} points; {', '.join(roles)}")
+    words = [w for w in sweep.command if w != "${args_json_file}"]
+    print("command:", shlex.join(expand(words, sweep.program, points[0], Path("."))))
+    return 0
+
+
+def status(folder: Path, *, as_json: bool = False) -> int:
+    """Print every trial of a sweep's folder; returns 1 if any failed."""
+    state = fold(read_events(folder))
+    if as_json:
+        json.dump(status_json(state, str(folder)), sys.stdout, indent=1)
+        print()
+    else:
+        _print_status(state, folder)
+    return 1 if state.with_status("failed") else 0
+
+
+def stop(folder: Path) -> int:
+    """Ask the sweep that runs in `folder` to save and end, and wait for it."""
+    read_events(folder)
+    pid = holder(folder)
+    if pid is None:
+        print(f"{folder}: no sweep is running here")
+        return 0
+    os.kill(pid, signal.SIGTERM)
+    print(f"{folder}: asked process {pid} to stop; its trials save their state", flush=True)
+    while holder(folder) == pid:
+        time.sleep(0.1)
+    print(f"{folder}: stopped")
+    return 0
+
+
+def retry(folder: Path, how: Running) -> int:
+    """Run again what failed in `folder`, and whatever is still open."""
+    failed = fold(read_events(folder)).with_status("failed")
+    sweep = read_sweep(folder / COPY)
+    print(f"{folder}: {len(failed)} failed trials to run again", flush=True)
+    return run(sweep, folder, replace(how, retry=True))
+
+
+def _reopen_failed(ledger: Ledger, state: State) -> None:
+    events = [{"event": "retry", "n": trial.n} for trial in state.with_status("failed")]
+    if events:
+        ledger.append(*events)
+        for event in events:
+            state.apply(event)
+
+
+def _told(coordinator: Coordinator, console: Console) -> int:
+    """Say how the sweep ended and how to go on; the exit status."""
+    state, folder, sweep = coordinator.state, coordinator.folder, coordinator.sweep
+    failed = state.with_status("failed")
+    lines = [f"sweep {sweep.name}: {counts(state)}"]
+    for trial in failed:
+        lines.append(f"failed: trial {trial.n} ({shown(trial.parameters)})")
+        lines.append(f"  log: {coordinator.running_log(trial)}")
+    if failed:
+        lines.append(f"to run failed trials again: python -m experiments sweep retry {folder}")
+    if coordinator.interrupted or state.with_status("pending"):
+        where = f" --out {folder}" if folder != default_folder(sweep) else ""
+        lines.append(
+            f"to go on where this stopped: python -m experiments sweep {sweep.path}{where}"
+        )
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if coordinator.interrupted:
+        return INTERRUPTED
+    return 1 if failed else 0
+
+
+def known_points(sweep: Sweep, limit: int | None) -> list[dict[str, object]]:
+    """All points of a grid; of another sweep, the first that it will propose."""
+    if sweep.method == "grid":
+        return list(grid_points(sweep))
+    wanted = sweep.run_cap or limit or MOST_LOOKED_AT
+    return first_points(sweep, min(wanted, MOST_LOOKED_AT))
+
+
+def _print_status(state: State, folder: Path) -> None:
+    opened: Mapping[str, Any] = state.opened or {}
+    rows = [row(trial, None, trial.seconds) for trial in state.trials.values()]
+    for index, item in enumerate(rows):
+        if item.trial.status == "running":
+            rows[index] = _live_row(item.trial, folder, opened.get("metric"))
+    pid = holder(folder)
+    running = f"run by process {pid}" if pid else "not running now"
+    caption = f"{folder}: {counts(state)}; {running}"
+    metric = opened.get("metric") or "metric"
+    Console().print(rendered(state, rows, metric, varying_names(state), caption))
+
+
+def _live_row(trial: Any, folder: Path, metric: str | None) -> Any:
+    from experiments.record.follow import Progress
+
+    progress = Progress(trial.folder(folder), metric)
+    progress.update()
+    started = trial.started or time.time()
+    return row(trial, progress, trial.seconds + max(0.0, time.time() - started))

@@ -1,0 +1,163 @@
+"""What several verbs take: the recipe, weights, others' detections, a data set's place, counts."""
+
+import argparse
+import re
+from pathlib import Path
+from typing import Any, NoReturn
+
+from experiments.errors import UsageError, nearest
+
+_UNKNOWN_CHOICE = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)")
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose help shows every default, with descriptions as they are written, and whose
+    errors name the nearest choice.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(*arguments, **options)
+
+    def add_argument(self, *names: Any, **options: Any) -> argparse.Action:
+        """As argparse's; the help says the default, where there is one and it does not say it."""
+        return super().add_argument(*names, **with_default(options))
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError; a word that is no choice is told the nearest one."""
+        found = _UNKNOWN_CHOICE.search(message)
+        if found is not None:
+            known = re.findall(r"[^\s,']+", found[2])
+            told = f"found {found[1]!r}{nearest(found[1], known)}"
+            message = message[: found.start()] + told + message[found.end() :]
+        raise UsageError(f"{message} (see '{self.prog} --help')")
+
+
+def with_default(options: dict[str, Any]) -> dict[str, Any]:
+    """The options of `add_argument` with the default in the help."""
+    default, told = options.get("default"), str(options.get("help", ""))
+    if default in (None, False, argparse.SUPPRESS) or default == [] or "default" in told:
+        return options
+    words = " ".join(map(str, default)) if isinstance(default, list) else "%(default)s"
+    return options | {"help": f"{told} (default: {words})".strip()}
+
+
+def add_recipe(parser: argparse.ArgumentParser) -> None:
+    """The recipe, as the first word or by --config, and values over it; see `recipe_of`."""
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="RECIPE key=value",
+        help="the recipe, a YAML file below configs/, then values over the recipe's, for example "
+        "loss.gamma=1.5 train.iterations=200 'loss={name: cross_entropy}'; 'show' lists every key",
+    )
+    parser.add_argument("--config", metavar="RECIPE", help="the recipe, as W&B's agents give it")
+
+
+def recipe_of(arguments: argparse.Namespace) -> tuple[Path, list[str]]:
+    """The recipe and the overrides; W&B's agents give the recipe as `config=FILE` or
+    `--config=FILE`.
+
+    Raises:
+        UsageError: no recipe is named, or two are.
+    """
+    words: list[str] = arguments.overrides
+    plain = [word for word in words if "=" not in word and word[:1] not in ("-", "+", "{")]
+    named = [word.partition("=")[2] for word in words if _is_config(word)]
+    configs = [*plain, *([named[-1]] if named else [arguments.config] if arguments.config else [])]
+    if not configs:
+        raise UsageError(
+            "name a recipe: a YAML file below configs/, such as configs/glyphs/yolov2_focal.yaml"
+        )
+    if len(set(configs)) > 1:
+        raise UsageError(
+            f"one recipe is needed, found {' and '.join(configs)} (values over it are written "
+            "key=value)"
+        )
+    return Path(configs[0]), [word for word in words if word not in plain and not _is_config(word)]
+
+
+def _is_config(word: str) -> bool:
+    return word.lstrip("-+").startswith("config=")
+
+
+def add_weights(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
+    """A run or a checkpoint, with a recipe before it whose data replace the run's own."""
+    parser.add_argument(
+        "model",
+        nargs="*" if optional else "+",
+        type=Path,
+        metavar="[RECIPE] RUN",
+        help="a run's folder, RUN/best, or a checkpoint; a recipe before it replaces its data",
+    )
+
+
+def weights_of(arguments: argparse.Namespace) -> tuple[Path, Path | None]:
+    """The run or checkpoint, and the recipe if one stands before it."""
+    model: list[Path] = arguments.model
+    if len(model) not in (1, 2):
+        raise UsageError(
+            f"{arguments.verb}: name a run or a checkpoint, with at most a recipe before it"
+        )
+    return model[-1], model[0] if len(model) == 2 else None
+
+
+def add_detections(parser: argparse.ArgumentParser, split: str) -> None:
+    """Detections that are there already, by whomever, and their truth; `split` is of what."""
+    parser.add_argument("--detections", type=Path, metavar="PATH", help="a dump, or others' files")
+    parser.add_argument(
+        "--truth", type=Path, metavar="PATH", help="by default what lies beside the detections"
+    )
+    parser.add_argument("--split", default="test", help=split)
+
+
+def add_data_set(parser: argparse.ArgumentParser) -> None:
+    """A data set on disk, in any layout, and how to read it."""
+    parser.add_argument("root", type=Path, metavar="DATA", help="the data set's folder")
+    parser.add_argument(
+        "splits",
+        nargs="*",
+        metavar="SPLIT",
+        help="VOC: names such as trainval or 2007/test; COCO: JSON files below the folder "
+        "(default: all there are)",
+    )
+    parser.add_argument("--images", metavar="DIR", help="COCO: folder of images below the root")
+    parser.add_argument(
+        "--classes", nargs="+", metavar="NAME", help="the classes asked for (default: all)"
+    )
+    parser.add_argument(
+        "--first-pixel",
+        type=int,
+        choices=(0, 1),
+        default=1,
+        help="VOC: what the files call the first pixel",
+    )
+
+
+def data_set_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """How to read the data set, as `datasets.layouts.open_all` and the doctor take it."""
+    return {
+        "images": arguments.images,
+        "classes": arguments.classes,
+        "first_pixel": arguments.first_pixel,
+    }
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 on, for `type=`."""
+    return _at_least(1, text)
+
+
+def natural(text: str) -> int:
+    """A whole number from 0 on, for `type=`."""
+    return _at_least(0, text)
+
+
+def _at_least(least: int, text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a whole number, found {text!r}") from None
+    if number < least:
+        raise argparse.ArgumentTypeError(f"must be at least {least}, found {text}")
+    return number

@@ -1,0 +1,33 @@
+"""`demo`: from nothing to an ablation report."""
+
+import argparse
+from pathlib import Path
+
+from experiments.verbs.arguments import positive
+
+TEACH = """\
+What `make demo` does: draw the embedded data set, run sweep.yaml on it, and report the runs. Ends
+with the page's path. The same command goes on where a stopped one was.
+
+  python -m experiments demo
+"""
+STUDY, DATA = Path("sweep.yaml"), Path("data/glyphs")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `demo` takes."""
+    parser.add_argument("--jobs", type=positive, default=2, metavar="N", help="trials at a time")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/demo"), metavar="DIR", help="where trials go"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Draw, sweep, report; the exit status of the sweep."""
+    from datasets.glyphs.write import write_glyphs
+    from experiments.run.progress import counted
+    from experiments.verbs.reproduce import run_study
+
+    with counted("draw glyphs", "images") as step:
+        write_glyphs(DATA, progress=lambda done, total: step("draw glyphs", done, total))
+    return run_study(STUDY, STUDY, arguments.out, arguments.jobs)

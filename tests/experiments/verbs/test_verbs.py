@@ -1,0 +1,159 @@
+"""What holds of every verb: its file, its help, how mistakes and closed pipes end it."""
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from datasets.errors import DataError
+from detectors.errors import DetectorError
+from experiments.__main__ import CHECKOUT, VERBS, build_parser, main
+from experiments.errors import ConfigError, UsageError
+from experiments.evaluation.tables import EvaluationError
+from experiments.record.record import RecordError
+from experiments.report.load import ReportError
+from tests.calling import call, refused
+
+RECIPE = "configs/glyphs/yolov2_focal.yaml"
+
+
+def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """The parser of a verb, and those of its kinds."""
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                yield from parsers(below)
+
+
+def test_a_verb_is_a_file_of_its_name() -> None:
+    files = {path.stem for path in (CHECKOUT / "experiments/verbs").glob("*.py")}
+    assert files - {"__init__", "arguments"} == set(VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_teaches_with_an_example_and_says_every_default(
+    verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([verb, "--help"])
+    assert end.value.code == 0
+    assert f"python -m experiments {verb}" in capsys.readouterr().out.partition("\n\n")[2]
+    for parser in parsers(build_parser(verb)):
+        told = " ".join(parser.format_help().split())
+        for action in parser._actions:
+            default = action.default
+            if default in (None, False, argparse.SUPPRESS) or default == []:
+                continue
+            words = " ".join(map(str, default)) if isinstance(default, list) else str(default)
+            assert f"(default: {words})" in told, f"{parser.prog} {action.option_strings}"
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom experiments.__main__ import main\n"
+        "for words in (['--help'], ['train', '--help'], ['sweep', '--help'], ['report', '--help']):"
+        "\n    try:\n        main(words)\n    except SystemExit:\n        pass\n"
+        "sys.exit(str({'torch', 'numpy', 'rich', 'yaml', 'pandas'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True
+    )
+    assert done.stderr == "set()\n"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [ConfigError, UsageError, DataError, DetectorError, EvaluationError, RecordError, ReportError],
+)
+def test_users_errors_of_every_room_end_with_2_and_a_message(
+    kind: type[Exception], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(arguments: argparse.Namespace) -> int:
+        raise kind("here: what was found")
+
+    monkeypatch.setattr("experiments.verbs.verify.run", fail)
+    assert call("verify", "somewhere") == 2
+    assert capsys.readouterr().err == "error: here: what was found\n"
+    monkeypatch.setenv("SOFTGAMMA_DEBUG", "1")
+    assert call("verify", "somewhere") == 2
+    told = capsys.readouterr().err
+    assert told.startswith("Traceback") and told.endswith("error: here: what was found\n")
+
+
+def test_a_fault_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(arguments: argparse.Namespace) -> int:
+        raise ValueError("a value that no user gave")
+
+    monkeypatch.setattr("experiments.verbs.verify.run", fail)
+    with pytest.raises(ValueError, match="no user gave"):
+        call("verify", "somewhere")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["trian"], "found 'trian'; did you mean 'train'"),
+        (["data", "glyps"], "found 'glyps'; did you mean 'glyphs'"),
+        (["sweep", "stats", "x"], "found 'stats'; did you mean 'status'"),
+        ([], "VERB"),
+        (["report", "runs", "--imges", "3"], "unrecognised arguments: --imges"),
+        (["train"], "name a recipe"),
+        (["train", RECIPE, "configs/bccd/yolov2_focal.yaml"], "one recipe is needed, found"),
+        (["train", RECIPE, "--epochs"], "expected key=value, found '--epochs'"),
+        (["show", "configs/glyphs/yolov2_focl.yaml"], "did you mean .*yolov2_focal.yaml"),
+    ],
+)
+def test_a_mistake_is_told_with_the_nearest_right_word(words: list[str], message: str) -> None:
+    refused(message, *words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["show", RECIPE, "loss.gamma=1.5"],
+        ["show", "loss.gamma=1.5", RECIPE],
+        ["show", "--config", RECIPE, "loss.gamma=1.5"],
+        ["show", f"--config={RECIPE}", "--loss.gamma=1.5"],
+        ["show", f"config={RECIPE}", "loss.gamma=1.5"],
+    ],
+)
+def test_the_recipe_is_the_first_word_or_what_wandb_writes(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(*words) == 0
+    assert "gamma: 1.5" in capsys.readouterr().out
+
+
+def piped(command: str) -> tuple[list[int], str]:
+    """A pipeline in bash: the statuses of its members, and everything that was said."""
+    environment = os.environ | {"PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
+    environment.pop("PYTHONUNBUFFERED", None)  # it would hide what fails at the interpreter's end
+    done = subprocess.run(
+        ["bash", "-c", f'{command}; echo "${{PIPESTATUS[@]}}"'],
+        cwd=CHECKOUT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+    )
+    *said, statuses = done.stdout.splitlines()
+    return [int(status) for status in statuses.split()], "\n".join(said)
+
+
+@pytest.mark.parametrize(
+    "words", [f"show {RECIPE}", "--help", "data --help", f"show {RECIPE} 2>&1"]
+)
+def test_a_pipe_closed_early_ends_quietly(words: str) -> None:
+    statuses, said = piped(f"$PYTHON -m experiments {words} | true")
+    assert said == "" and statuses[0] == 141
+
+
+def test_an_error_nobody_reads_ends_quietly(tmp_path: Path) -> None:
+    statuses, said = piped(f"$PYTHON -m experiments verify {tmp_path} 2>&1 | true")
+    assert said == "" and statuses[0] in (2, 141)
