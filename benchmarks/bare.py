@@ -22,8 +22,9 @@ RECIPES = ("configs/glyphs/yolov2_focal.yaml", "configs/glyphs/retinanet_focal.y
 def bare_step(config: RunConfig) -> Callable[[Batch], None]:
     """Forward, loss, backward and update in the recipe's arithmetic, and nothing else."""
     device = device_here()
-    arithmetic = choose(config.train, device)
-    detector = placed(network(config), device, arithmetic).train()
+    detector = network(config)
+    arithmetic = choose(config.train, detector, device)
+    detector = placed(detector, device, arithmetic).train()
     detector.classification_loss = config.loss.at(0.0)
     optimizer = build_optimizer(config.optimizer, detector)
     clip = config.optimizer.clip_norm
@@ -57,9 +58,9 @@ def network(config: RunConfig) -> Any:
     return build_detector(config, open_splits(config).train.classes)
 
 
-def task_of(config: RunConfig) -> Task:
+def task_of(config: RunConfig, detector: Any) -> Task:
     """What the engine fits of the recipe, without validations."""
     train = dataclasses.replace(config.train, validate_every=None)
-    arithmetic = choose(train, device_here())
+    arithmetic = choose(train, detector, device_here())
     classes = open_splits(config).train.classes
     return fit_task(dataclasses.replace(config, train=train), classes, config.loss, arithmetic)

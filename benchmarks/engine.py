@@ -111,7 +111,7 @@ def main() -> int:
 
 
 def claims(parts: dict[str, Any]) -> dict[str, bool]:
-    """What issue 8 promises, of the parts that ran."""
+    """What is promised of the parts that ran."""
     found = {}
     if "overhead" in parts:
         found["the engine adds less than 1 ms an iteration"] = (
@@ -144,11 +144,12 @@ def overhead(iterations: int) -> dict[str, Any]:
             bare.append(time.perf_counter() - ended)
 
     with tempfile.TemporaryDirectory() as folder:
+        detector = network(config)
         Fit(
-            network(config),
+            detector,
             in_turns,
             Path(folder),
-            task_of(config),
+            task_of(config, detector),
             sinks=[lambda row: None],
             validate=lambda detector, iteration: {},
         ).run()

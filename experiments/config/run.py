@@ -17,7 +17,7 @@ from detectors import ASSIGNERS, BACKBONES, DETECTORS, REGIONS
 from detectors.base import DetectorSettings
 from experiments.config.located import Located
 from experiments.config.resolve import Word, parse_words, read_recipe, resolve
-from experiments.config.schema import Choice
+from experiments.config.schema import Choice, free
 from experiments.config.strict import Reader
 from experiments.config.train import LearningRate, Optimizer, Train
 from experiments.config.words import arm_name
@@ -63,8 +63,8 @@ class RunConfig:
     learning_rate: LearningRate = field(default_factory=LearningRate)
     train: Train = field(default_factory=Train)
     evaluate: Evaluate = field(default_factory=Evaluate)
-    tracking: Tracking = field(default_factory=Tracking)
-    arm: str | None = None  # the name in tables; null: detector and loss
+    tracking: Tracking = field(default_factory=Tracking, metadata=free())
+    arm: str | None = field(default=None, metadata=free())  # in tables; null: detector and loss
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -77,6 +77,8 @@ class RunConfig:
             )
 
 
+FREE = "# free"
+FREE_MEANS = "# free: an interrupted run may go on with another value; all else decides its result"
 _DATA = Choice("name", DATASETS)
 _DETECTOR = Choice("name", DETECTORS)
 _LOSS = Choice("name", LOSSES)
@@ -131,9 +133,48 @@ def plain_config(config: RunConfig) -> dict[str, Any]:
     return plain
 
 
+def free_keys() -> frozenset[str]:
+    """The dotted keys that do not decide a run's result: an interrupted one may go on with others.
+
+    The data may lie elsewhere, since their contents are compared.
+    """
+    return frozenset((*_READER.schema.free(RunConfig), "data.root"))
+
+
+def deciding(config: RunConfig) -> dict[str, Any]:
+    """The dotted keys that decide a run's result, with their values."""
+    free = free_keys()
+    flat = dotted(plain_config(config))
+    return {key: value for key, value in flat.items() if key not in free}
+
+
+def dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one with dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= dotted(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
 def config_text(config: RunConfig) -> str:
-    """The whole run as YAML that `load_config` reads back, every key that is read."""
-    return yaml.safe_dump(_READER.plain(config, unread=False), sort_keys=False, width=100)
+    """The whole run as YAML that `load_config` reads back, every key that is read.
+
+    Keys in which an interrupted run may go on otherwise are marked.
+    """
+    text = yaml.safe_dump(_READER.plain(config, unread=False), sort_keys=False, width=100)
+    keys: list[str] = []  # of the mappings around a line
+    lines = []
+    for line in text.splitlines():
+        name, colon, _ = line.strip().partition(":")
+        depth = (len(line) - len(line.lstrip())) // 2
+        if colon and not line.lstrip().startswith("- "):
+            keys[depth:] = [name]
+        marked = colon and ".".join(keys) in free_keys()
+        lines.append(f"{line}  {FREE}" if marked else line)
+    return "\n".join((*lines, FREE_MEANS, ""))
 
 
 def arm_of(config: RunConfig) -> str:

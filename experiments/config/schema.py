@@ -103,6 +103,18 @@ class Schema:
                 return choice
         return None
 
+    def free(self, kind: type[Any], key: str = "") -> Iterator[str]:
+        """The dotted keys of fields that do not decide a result, with all below them."""
+        for name, field in fields_of(kind).items():
+            inner, below = f"{key}.{name}".strip("."), hints_of(kind)[name]
+            nested = isinstance(below, type) and dataclasses.is_dataclass(below)
+            if is_free(field) and nested:
+                yield from (f"{inner}.{part}" for part in fields_of(below))
+            elif is_free(field):
+                yield inner
+            elif nested:
+                yield from self.free(below, inner)
+
     def tags(self, kind: Any) -> dict[str, Tag]:
         """The dotted key of every mapping that a tag may stand in, "" for the whole."""
         return dict(self._tags(kind, "", ()))

@@ -21,7 +21,9 @@ from experiments.record.parts import Arithmetic
 LOW = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 # oneDNN's own limit on the instructions that it uses, in its present and its former name.
 _LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
-_LIMITED = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
+_BELOW_AVX512 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2")
+_BELOW_BFLOAT16 = (*_BELOW_AVX512, "AVX512_CORE", "AVX512_CORE_VNNI")
+WIDE = 1024
 
 
 def device_here() -> torch.device:
@@ -37,9 +39,8 @@ def computes_bfloat16(device: torch.device) -> tuple[bool, str]:
     if device.type == "cuda":
         major, minor = torch.cuda.get_device_capability(device)
         return torch.cuda.is_bf16_supported(including_emulation=False), f"sm{major}{minor}"
-    limit = next((os.environ[name] for name in _LIMITS if name in os.environ), "")
-    if limit.upper() in _LIMITED:
-        return False, f"limited to {limit} by the environment"
+    if _limit() in _BELOW_BFLOAT16:
+        return False, f"limited to {_limit()} by the environment"
     able = torch.cpu.get_capabilities()
     for name, words in (("amx_bf16", "AMX"), ("avx512_bf16", "AVX512-BF16"), ("bf16", "BF16")):
         if able.get(name):
@@ -47,8 +48,8 @@ def computes_bfloat16(device: torch.device) -> tuple[bool, str]:
     return False, f"{torch.backends.cpu.get_cpu_capability()} without bfloat16"
 
 
-def choose(train: Train, device: torch.device) -> Arithmetic:
-    """The arithmetic that a recipe asks for, `auto` answered for this machine.
+def choose(train: Train, detector: nn.Module, device: torch.device) -> Arithmetic:
+    """The arithmetic that a recipe asks for, `auto` answered for this machine and network.
 
     Raises UsageError for float16 on a CPU.
     """
@@ -60,19 +61,33 @@ def choose(train: Train, device: torch.device) -> Arithmetic:
         raise UsageError("train.precision: float16 needs a GPU; on a CPU there is bfloat16")
     last = train.channels_last
     if last == "auto":
-        last = prefers_channels_last(precision, device)
+        last = prefers_channels_last(precision, detector, device)
     return Arithmetic(precision, last, train.compile, words)
 
 
-def prefers_channels_last(precision: str, device: torch.device) -> bool:
-    """Which layout trains faster: channels last in half precision and on a GPU.
+def prefers_channels_last(precision: str, detector: nn.Module, device: torch.device) -> bool:
+    """Which layout trains faster: channels last, but for wide networks in float32 on a CPU without
+    AVX-512, where convolutions of WIDE channels take up to 1.3 times as long in it.
 
-    In float32 on a CPU contiguous maps do (benchmarks/results/arithmetic.json).
+    Measured: benchmarks/results/arithmetic_avx2_*.json, and engine_2cores_*.json with AVX-512.
     """
-    return device.type == "cuda" or precision in LOW
+    if device.type == "cuda" or precision in LOW or "AVX512" in _instructions():
+        return True
+    layers = (layer for layer in detector.modules() if isinstance(layer, nn.Conv2d))
+    return not any(layer.in_channels >= WIDE and layer.kernel_size[0] > 1 for layer in layers)
 
 
-def here(trained: Arithmetic, device: torch.device) -> tuple[Arithmetic, str]:
+def _instructions() -> str:
+    """The widest instructions that convolutions use here: AVX2, AVX512 .."""
+    return "AVX2" if _limit() in _BELOW_AVX512 else torch.backends.cpu.get_cpu_capability()
+
+
+def _limit() -> str:
+    """The instructions that the environment keeps oneDNN to; "" where it does not."""
+    return next((os.environ[name].upper() for name in _LIMITS if name in os.environ), "")
+
+
+def here(trained: Arithmetic, detector: nn.Module, device: torch.device) -> tuple[Arithmetic, str]:
     """The arithmetic to run trained weights in on this machine, and why it is not the training's.
 
     It is float32 where this machine has not what training used; in words, or "".
@@ -80,9 +95,8 @@ def here(trained: Arithmetic, device: torch.device) -> tuple[Arithmetic, str]:
     able = computes_bfloat16(device)[0] if trained.precision == "bfloat16" else device.type != "cpu"
     if trained.precision == "float32" or able:
         return trained, ""
-    plain = dataclasses.replace(
-        trained, precision="float32", channels_last=prefers_channels_last("float32", device)
-    )
+    last = prefers_channels_last("float32", detector, device)
+    plain = dataclasses.replace(trained, precision="float32", channels_last=last)
     lacks = "only emulates" if trained.precision == "bfloat16" else "does not compute on its CPU"
     return plain, f"trained in {trained.precision}, which this machine {lacks}: runs in float32"
 

@@ -49,7 +49,7 @@ def probe_pace(values: Mapping[str, Any]) -> Pace:
     splits = open_splits(config)
     detector = build_detector(config, tuple(splits.train.classes))
     device = device_here()
-    arithmetic = choose(config.train, device)
+    arithmetic = choose(config.train, detector, device)
     detector = placed(detector, device, arithmetic)
     steps = _step_seconds(config, arithmetic, detector, splits.train)
     images, seconds = 0, 0.0
@@ -157,7 +157,7 @@ def _steps(config: RunConfig) -> Iterator[tuple[float, ...]]:
     detector: Any = build_detector(config, splits.train.classes)
     first = next(iter(batches_from(config, splits.train, detector, 0)))
     device = device_here()
-    arithmetic = choose(config.train, device)
+    arithmetic = choose(config.train, detector, device)
     loss, _ = prepare_loss(config, splits.train, detector, arithmetic, first)
     detector = placed(detector, device, arithmetic).train()
     detector.classification_loss = loss.at(0.5)

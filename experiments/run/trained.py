@@ -58,19 +58,19 @@ def load_trained(path: Path) -> Trained:
     detector = build_detector(without_weights(config), classes)
     detector.load_state_dict(_weights(state))
     device = device_here()
-    arithmetic, told = here(_arithmetic(state["context"], config), device)
+    arithmetic, told = here(_arithmetic(state["context"], config, detector), detector, device)
     if told:
         print(f"{path}: {told}", file=sys.stderr)
     return Trained(path, config, placed(detector, device, arithmetic).eval(), classes, arithmetic)
 
 
-def _arithmetic(context: Mapping[str, Any], config: RunConfig) -> Arithmetic:
+def _arithmetic(context: Mapping[str, Any], config: RunConfig, detector: AnyDetector) -> Arithmetic:
     """What the weights were trained in; before it was kept, the configuration said it outright."""
     if "arithmetic" in context:
         return Arithmetic(**context["arithmetic"])
     if config.train.precision == "float16":
         return Arithmetic("float16", config.train.channels_last is True)
-    return choose(config.train, device_here())
+    return choose(config.train, detector, device_here())
 
 
 def _weights(state: Mapping[str, Any]) -> dict[str, torch.Tensor]:

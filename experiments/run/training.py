@@ -3,8 +3,7 @@
 import dataclasses
 import sys
 import time
-import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,27 +12,24 @@ from datasets.dataset import Dataset
 from datasets.sample import Batch
 from detectors.base import AnyDetector
 from experiments.config.resolve import parse_words
-from experiments.config.run import RunConfig, arm_of, plain_config, read_config
+from experiments.config.run import RunConfig, arm_of, deciding, plain_config
 from experiments.engine import distributed
 from experiments.engine.arithmetic import (
     choose,
     computes_bfloat16,
     cost_of_emulation,
-    described,
     device_here,
 )
 from experiments.engine.fit import Fit, Fitted
-from experiments.engine.guards import LostRankError, explained
 from experiments.engine.hooks import Interrupted, Stop, raise_on_signals
 from experiments.engine.machine import peak_memory, prepared
-from experiments.errors import ConfigError, GuardError, UsageError
+from experiments.errors import UsageError
 from experiments.record.origin import config_hash
 from experiments.record.parts import Arithmetic
 from experiments.record.record import (
     RECORD_FILE,
     CurveWriter,
     Data,
-    Failure,
     LossFacts,
     RunRecord,
     Seconds,
@@ -52,9 +48,11 @@ from experiments.run.assembly import (
     loader_workers,
     open_splits,
 )
+from experiments.run.earlier import begun_in, earlier_sitting, require_same_data
 from experiments.run.loss_preparation import prepare_loss
 from experiments.run.measuring import Validation, image_paths
 from experiments.run.progress import TrainProgress
+from experiments.run.telling import failure, tell_failure, tell_problems, tell_start, told_as
 from experiments.tracking.owed import mirror_finished, send_owed
 from experiments.tracking.wandb import Tracker, open_tracker
 from losses.base import ScheduledLoss
@@ -63,13 +61,11 @@ _WHY = {
     Stop.PATIENCE: "no better validation for as long as train.patience allows; stopped",
     Stop.SECONDS: "train.seconds is used up; stopped",
 }
-PROBLEMS_SHOWN = 5
-DIFFERENCES_SHOWN = 3
 
 
 def default_folder(path: Path, config: RunConfig) -> Path:
-    """`runs/<config>-<hash>-seed<n>`: another configuration or seed gets another folder."""
-    short = config_hash(plain_config(config))[:8]
+    """`runs/<config>-<hash>-seed<n>`: what has another result gets another folder."""
+    short = config_hash(deciding(config))[:8]
     return Path("runs") / f"{path.parent.name}-{path.stem}-{short}-seed{config.seed}"
 
 
@@ -80,7 +76,7 @@ def train_run(config: RunConfig, folder: Path, overrides: Sequence[str] = ()) ->
     also
     printed; errors of the user's making (bad data, bad values) are raised after that.
     """
-    earlier = _earlier(folder, config)
+    earlier = earlier_sitting(folder, config)
     if earlier is not None and earlier.status == "finished":
         print(f"{folder}: already finished; its record stands", file=sys.stderr)
         if distributed.is_first():
@@ -101,30 +97,29 @@ def train_run(config: RunConfig, folder: Path, overrides: Sequence[str] = ()) ->
             overrides={key: node.value for key, node in parse_words(overrides)},
         )
         record = dataclasses.replace(
-            record,
-            arithmetic=None if earlier is None else earlier.arithmetic,
-            ranks=distributed.world(),
-            images_an_update=train.images_an_update,
+            record, ranks=distributed.world(), images_an_update=train.images_an_update
         )
-        return _recorded_run(config, folder, record)
+        return _recorded_run(config, folder, record, earlier)
 
 
-def _recorded_run(config: RunConfig, folder: Path, record: RunRecord) -> RunRecord:
+def _recorded_run(
+    config: RunConfig, folder: Path, record: RunRecord, earlier: RunRecord | None
+) -> RunRecord:
     """The run with its record, which the first rank alone writes, whatever happens."""
     began = time.perf_counter()
     mirrors: list[Tracker] = []  # one, once there are data to train on
     try:
         _write(folder, record)  # in here: a signal may come as soon as there is a record
-        record = _train_and_measure(config, folder, record, mirrors)
+        record = _train_and_measure(config, folder, record, earlier, mirrors)
     except Interrupted:
         record = dataclasses.replace(record, status="interrupted")
     except Exception as error:
-        told = _told(error, config, folder)
-        record = dataclasses.replace(record, status="failed", error=_failure(told, error))
+        told = told_as(error, config, folder)
+        record = dataclasses.replace(record, status="failed", error=failure(told, error))
         distributed.leave_trace(folder, told)
         if isinstance(told, ValueError):
             raise UsageError(str(told)) from error
-        _tell(told, error)
+        tell_failure(told, error)
     finally:
         seconds = dataclasses.replace(record.seconds, total=time.perf_counter() - began)
         memory = peak_memory(loader_workers(config))
@@ -137,13 +132,20 @@ def _recorded_run(config: RunConfig, folder: Path, record: RunRecord) -> RunReco
 
 
 def _train_and_measure(
-    config: RunConfig, folder: Path, record: RunRecord, mirrors: list[Tracker]
+    config: RunConfig,
+    folder: Path,
+    record: RunRecord,
+    earlier: RunRecord | None,
+    mirrors: list[Tracker],
 ) -> RunRecord:
     with distributed.in_turn():
         splits = open_splits(config)
     data = _describe(splits)
-    arithmetic = _arithmetic(config, record.arithmetic)
+    if earlier is not None:
+        require_same_data(folder, earlier, data)
     detector = build_detector(config, splits.train.classes)
+    begun = None if earlier is None else begun_in(earlier)
+    arithmetic = _arithmetic(config, detector, begun)
     loss, facts = _prepared(config, arithmetic, splits, detector)
     run = _Run(config, folder, arithmetic, splits, detector, loss)
     record = dataclasses.replace(record, data=data, loss=facts, arithmetic=arithmetic)
@@ -151,8 +153,8 @@ def _train_and_measure(
     if not distributed.is_first():
         fitted = run.fit([], Validation(config, arithmetic))
         return _measured(run, _ended(record, fitted), fitted)
-    _tell_start(record)
-    _tell_problems(data)
+    tell_start(record)
+    tell_problems(data)
     tracker = open_tracker(folder, record, record.config["tracking"])
     mirrors.append(tracker)
     with CurveWriter(folder) as curves:
@@ -186,10 +188,10 @@ class _Run:
         return fit.run()
 
 
-def _arithmetic(config: RunConfig, begun: Arithmetic | None) -> Arithmetic:
+def _arithmetic(config: RunConfig, detector: AnyDetector, begun: Arithmetic | None) -> Arithmetic:
     """What the run began in, else what is chosen now, the same on every rank; told if slow."""
     device = device_here()
-    chosen: Arithmetic = distributed.shared(begun or choose(config.train, device))
+    chosen: Arithmetic = distributed.shared(begun or choose(config.train, detector, device))
     if chosen.precision == "float16" and device.type == "cpu":
         raise UsageError("train.precision: this run began in float16, which needs a GPU")
     if chosen.precision == "bfloat16" and not computes_bfloat16(device)[0]:
@@ -274,39 +276,6 @@ def _ended(record: RunRecord, fitted: Fitted) -> RunRecord:
     )
 
 
-def _earlier(folder: Path, config: RunConfig) -> RunRecord | None:
-    """The record of an earlier sitting; UsageError where it was of another configuration."""
-    if not (folder / RECORD_FILE).is_file():
-        return None
-    record = load_record(folder)
-    differing = list(_differing(_with_defaults(record.config), plain_config(config)))
-    if differing:
-        more = "; ..." if len(differing) > DIFFERENCES_SHOWN else ""
-        raise UsageError(
-            f"{folder}: holds a run of another configuration "
-            f"({'; '.join(differing[:DIFFERENCES_SHOWN])}{more}): choose another --out, or remove "
-            "the folder"
-        )
-    return record
-
-
-def _with_defaults(config: dict[str, Any]) -> dict[str, Any]:
-    """A recorded configuration with the keys that did not exist when it ran, at their defaults."""
-    try:
-        return plain_config(read_config(config))
-    except ConfigError:
-        return config
-
-
-def _differing(old: Any, new: Any, key: str = "") -> Iterator[str]:
-    """What differs between two configurations, as `key: then, now`."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for name in sorted(old.keys() | new.keys()):
-            yield from _differing(old.get(name), new.get(name), f"{key}.{name}".strip("."))
-    elif old != new:
-        yield f"{key}: {old!r} there, {new!r} now"
-
-
 def _describe(splits: Splits) -> Data:
     described = {"train": splits.train, splits.measured_name: splits.measured}
     told = [finding for dataset in described.values() for finding in dataset.remarks]
@@ -325,28 +294,6 @@ def _split(dataset: Dataset) -> Split:
     return Split(images=len(dataset), objects=objects, ignored=ignored, hash=dataset.content_hash())
 
 
-def _tell_start(record: RunRecord) -> None:
-    """The first line of a run: what is not in its recipe, but was found out here."""
-    ranks = f", {record.ranks} processes" if record.ranks > 1 else ""
-    computed = described(record.arithmetic) if record.arithmetic else ""
-    print(
-        f"{record.arm}, seed {record.seed}: {computed}; {record.images_an_update} images an "
-        f"update{ranks}",
-        file=sys.stderr,
-    )
-
-
-def _tell_problems(data: Data) -> None:
-    for problem in data.problems[:PROBLEMS_SHOWN]:
-        print(f"label: {problem}", file=sys.stderr)
-    more = len(data.problems) - PROBLEMS_SHOWN
-    if more > 0:
-        print(
-            f"label: {more} more; all are in {RECORD_FILE} and in the 'doctor' verb's list",
-            file=sys.stderr,
-        )
-
-
 def _write(folder: Path, record: RunRecord) -> None:
     if distributed.is_first():
         write_record(folder, record)
@@ -361,34 +308,3 @@ def _write_last(folder: Path, record: RunRecord) -> None:
             f"{folder / RECORD_FILE}: the end of this run is not in it: {error.strerror}",
             file=sys.stderr,
         )
-
-
-def _told(error: Exception, config: RunConfig, folder: Path) -> Exception:
-    """The error as the record and the user are told of it."""
-    if distributed.is_lost_rank(error):
-        return distributed.lost_rank(error, folder)
-    train = config.train
-    return explained(
-        error,
-        f"Lower train.batch_size ({train.batch_size}; raise train.accumulate, {train.accumulate} "
-        "now, by as much and the update stays the same), the input's size, or train.workers; "
-        f"train.precision=bfloat16 ({train.precision} now) halves what the network keeps, "
-        f"train.cache_images ({train.cache_images} now) decides what the images keep",
-        folder / RECORD_FILE,
-    )
-
-
-def _tell(told: Exception, error: Exception) -> None:
-    """A guard's words alone, anything else with its traceback; a rank that only missed another
-    leaves the telling to it.
-    """
-    if not isinstance(told, GuardError):
-        traceback.print_exception(error)
-    elif distributed.is_first() or not isinstance(told, LostRankError):
-        print(f"error: {told}", file=sys.stderr)
-
-
-def _failure(told: BaseException, error: BaseException) -> Failure:
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return Failure(type=type(told).__name__, message=str(told), where=where)

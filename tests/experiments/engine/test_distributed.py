@@ -37,7 +37,7 @@ with distributed.joined(60.0, folder):
             module.eval()
             module.train = lambda mode=True, module=module: module
     first = next(iter(batches_from(config, splits.train, detector, 0)))
-    arithmetic = choose(config.train, device_here())
+    arithmetic = choose(config.train, detector, device_here())
     loss, facts = prepare_loss(config, splits.train, detector, arithmetic, first)
     gradients, rows, weights = [], [], []
     known = folder.parent / "one" / "weights.pt"

@@ -17,6 +17,7 @@ from experiments.engine.checkpoint import Best, best_good, load_checkpoint, newe
 from experiments.engine.fit import Fit
 from experiments.engine.guards import NonFiniteError, non_finite
 from experiments.run.assembly import batches_from, build_detector, fit_task, open_splits
+from experiments.run.earlier import earlier_sitting
 from experiments.run.measuring import image_paths
 
 
@@ -31,11 +32,12 @@ def fit(config: RunConfig, folder: Path, poisoned: set[int]) -> tuple[Fit, list[
 
     detector.register_forward_pre_hook(poison)
     rows: list[dict[str, Any]] = []
+    arithmetic = choose(config.train, detector, device_here())
     built = Fit(
         detector,
         lambda start: batches_from(config, splits.train, detector, start),
         folder,
-        fit_task(config, splits.train.classes, config.loss, choose(config.train, device_here())),
+        fit_task(config, splits.train.classes, config.loss, arithmetic),
         sinks=[rows.append],
         validate=lambda detector, iteration: {"voc07_map": 0.0},
         file_names=lambda ids: image_paths(splits.train, ids),
@@ -136,8 +138,11 @@ def test_out_of_memory_says_what_to_lower(runs, tmp_path: Path) -> None:
     run = runs().train(tmp_path / "run", *words, before=before)
     assert run.process.exitcode == 1, run.told
     assert "error: out of memory" in run.told and "Traceback" not in run.told
-    assert "Lower train.batch_size (4;" in run.told
     assert runs().record(tmp_path / "run")["error"]["type"] == "OutOfMemoryError"
+    assert "add train.batch_size=2 train.accumulate=2 (the same updates)" in run.told
+    followed = (*words[:2], "train.batch_size=2", "train.accumulate=2")
+    again = earlier_sitting(tmp_path / "run", load_config(runs().config, followed))
+    assert again is not None and again.status == "failed"
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -238,4 +243,4 @@ def test_what_cannot_be_meant_is_refused(runs, tmp_path: Path, words, message: s
     if "float16" in message and torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     with pytest.raises(ValueError, match=message):
-        choose(load_config(runs().config, words).train, device_here())
+        choose(load_config(runs().config, words).train, torch.nn.Identity(), device_here())

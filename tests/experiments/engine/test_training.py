@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -56,6 +57,41 @@ def test_a_finished_run_is_not_run_again_and_another_is_refused(runs, tmp_path: 
     other = small.train(out, "train.iterations=6", *words[1:])
     assert other.process.exitcode == 2
     assert "another configuration (train.iterations: 5 there, 6 now)" in other.told
+
+
+def test_an_interrupted_run_goes_on_with_what_does_not_decide_its_result(
+    runs, small_glyphs: Path, tmp_path: Path
+) -> None:
+    small, out = runs(), tmp_path / "run"
+    first = small.start(out, "train.iterations=400")
+    small.until(lambda: small.rows(out) > 3, first)
+    first.send(signal.SIGTERM)
+    assert first.wait() == 75
+    rows = small.rows(out)
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(small_glyphs, moved)
+    free = ("train.workers=1", "train.threads=1", "train.log_every=3", "train.timeout=60")
+    free += ("train.checkpoint_every=7", "tracking.project=other", "arm=mine", f"data.root={moved}")
+    same_update = ("train.batch_size=1", "train.accumulate=2")
+    again = small.start(out, "train.iterations=400", *free, *same_update)
+    small.until(lambda: small.rows(out) > rows + 1, again)
+    assert "continuing from" in again.said
+    assert "goes on with arm=mine (None before), data.root=" in again.told
+    again.send(signal.SIGTERM)
+    assert again.wait() == 75
+    assert small.record(out)["arm"] == "mine"
+    chosen = small.record(out)["arithmetic"]["precision"]
+    asked = "bfloat16" if chosen == "float32" else "float32"
+    next((moved / "Annotations").glob("*.xml")).write_text("<annotation></annotation>")
+    for words, told in (
+        (("train.batch_size=4",), "train.batch_size: 1 there, 4 now"),
+        (("optimizer.lr=0.5",), "optimizer.lr: 0.001 there, 0.5 now"),
+        ((f"train.precision={asked}",), f"train.precision: {chosen!r} there, {asked!r} now"),
+        ((f"data.root={moved}", *same_update), "its train data are not those it began with"),
+    ):
+        other = small.train(out, "train.iterations=400", *words)
+        assert other.process.exitcode == 2
+        assert told in other.told
 
 
 def test_a_run_from_before_a_key_existed_is_still_the_same_run(runs, tmp_path: Path) -> None:

@@ -1,0 +1,115 @@
+"""What a training step costs in each arithmetic: what `train.precision: auto` and
+`train.channels_last: auto` are chosen by.
+
+    python -m benchmarks.arithmetic configs/glyphs/yolov2_focal.yaml configs/bccd/..
+    python -m benchmarks.arithmetic configs/bccd/yolov2_focal.yaml data.root=PATH/BCCD --threads 1
+    ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 python -m benchmarks.arithmetic ..
+
+The last is the same machine as if it were a lesser one. Forward, loss, backward and update of the
+recipe's own batches, written out; contenders run in turns on the same batches. Milliseconds are CPU
+time (of one thread, a busy machine tells the same), the figure is the median. The JSON goes to
+benchmarks/results/arithmetic_<instructions>_<date>.json, over what an earlier call filed there.
+"""
+
+import argparse
+import itertools
+import json
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.bare import bare_step, training_batches
+from datasets.sample import Batch
+from experiments.config.resolve import parse_words
+from experiments.config.run import Recipes
+from experiments.engine.arithmetic import computes_bfloat16, device_here
+from experiments.record.origin import core_count, cpu_name, gpu_names, versions
+
+HERE = Path(__file__).parent
+CONTENDERS = {
+    "float32": ("train.precision=float32", "train.channels_last=false"),
+    "float32, channels last": ("train.precision=float32", "train.channels_last=true"),
+    "bfloat16": ("train.precision=bfloat16", "train.channels_last=false"),
+    "bfloat16, channels last": ("train.precision=bfloat16", "train.channels_last=true"),
+}
+
+
+def main() -> int:
+    """Time the recipes named, print and file what was found."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("words", nargs="+", help="recipes, and key=value for all of them")
+    parser.add_argument("--batches", type=int, default=2, help="that contenders run on (2)")
+    parser.add_argument("--rounds", type=int, default=3, help="of each contender (3)")
+    parser.add_argument("--threads", type=int, default=core_count(), help="of torch (all cores)")
+    parser.add_argument("--only", default="", help="contenders with this in their name (all)")
+    parser.add_argument("--out", type=Path, help="the JSON (default: benchmarks/results/..)")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    words = [word for word in arguments.words if "=" in word]
+    able, instructions = computes_bfloat16(device_here())
+    name = f"arithmetic_{instructions.split()[0].lower()}_{time.strftime('%Y-%m-%d')}.json"
+    path = arguments.out or HERE / "results" / name
+    earlier = json.loads(path.read_text())["recipes"] if path.is_file() else {}
+    recipes = {}
+    for recipe in (word for word in arguments.words if "=" not in word):
+        found = steps(Path(recipe), words, arguments)
+        recipes[" ".join((recipe, *shown(words)))] = found
+        print(recipe, *(f"{name}: {one['milliseconds']:.0f} ms" for name, one in found.items()))
+    result = {
+        "what": "arithmetic",
+        "cpu": cpu_name(),
+        "gpus": gpu_names(),
+        "cores": core_count(),
+        "threads": torch.get_num_threads(),
+        "instructions": instructions,
+        "computes_bfloat16": able,
+        "versions": versions(("torch", "torchvision")),
+        "recipes": earlier | recipes,
+    }
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    return 0
+
+
+def shown(words: list[str]) -> list[str]:
+    """The words without where the data lie, which is the machine's business."""
+    return [word for word in words if not word.startswith("data.root=")]
+
+
+def steps(recipe: Path, words: list[str], options: argparse.Namespace) -> dict[str, Any]:
+    """Milliseconds of CPU time of a step in each arithmetic, and times as fast as plain float32."""
+    read = Recipes()
+    base = read.resolve(recipe, parse_words(words)).config
+    batches = list(itertools.islice(training_batches(base), options.batches))
+    contenders = {
+        name: bare_step(read.resolve(recipe, parse_words([*words, *more])).config)
+        for name, more in CONTENDERS.items()
+        if options.only in name
+    }
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    for turn in range(options.rounds + 1):
+        for name, step in contenders.items():
+            seconds = [busy(step, batch) for batch in batches]
+            times[name] += seconds if turn else []  # the first turn warms up
+    plain = statistics.median(next(iter(times.values())))
+    return {
+        name: {
+            "milliseconds": 1000 * statistics.median(each),
+            "times_as_fast": plain / statistics.median(each),
+            "images": len(batches[0].image_ids),
+        }
+        for name, each in times.items()
+    }
+
+
+def busy(step: Any, batch: Batch) -> float:
+    """CPU seconds of one step."""
+    began = time.process_time()
+    step(batch)
+    return time.process_time() - began
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
