@@ -24,8 +24,6 @@ SLICES, SLICE_SECONDS = 16, 3.0  # of each of two processes, in turns
 ENDLESS = "train.iterations=100000"
 PLAIN = "import sys; from experiments.__main__ import main; sys.exit(main())"
 GIVING_BACK = f"""
-from experiments import compiler_on_demand
-compiler_on_demand.install()
 from experiments.engine import machine
 machine.keep_freed_memory = bool
 {PLAIN}

@@ -50,7 +50,6 @@ from experiments.run.assembly import (
 )
 from experiments.run.earlier import begun_in, earlier_sitting, require_same_data
 from experiments.run.loss_preparation import prepare_loss
-from experiments.run.measuring import Validation, image_paths
 from experiments.run.progress import TrainProgress
 from experiments.run.telling import failure, tell_failure, tell_problems, tell_start, told_as
 from experiments.tracking.owed import mirror_finished, send_owed
