@@ -1,4 +1,6 @@
-"""Is one arm better than another? Statistics over seeds, and the verdict in words.
+"""The referee: is one arm better than another? Statistics over seeds, and the verdict in words.
+
+The one place that decides: `compare`, reports, README's block, `serve` and the W&B mirror ask it.
 
 Values are one number a seed, such as mAP in percent. n, m seeds of arms A and B, not paired: equal
 seeds of two arms share their data order at most, and a pairing that isn't there would promise too
@@ -9,6 +11,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy import special  # scipy.stats takes 1.4 s to import
@@ -19,16 +22,31 @@ from experiments.evaluation.tables import EvaluationError, Floats
 MOST_SPLITS = 20_000  # beyond this many ways to deal out the seeds, permutation draws at random
 FEWEST_FOR_BOOTSTRAP = 5  # with fewer seeds a resample is too often without spread
 POWER = 0.8
+ALPHA = 0.05
+SEEDS_ADVISED = 3  # an arm: the least with which a spread means anything
+NO_INTERVAL = ("not measured", "too few seeds", "no spread")  # verdicts that decide nothing
 MOST_SEEDS = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """One arm over its seeds; SD with n - 1, None of a single seed."""
+class Summary(NamedTuple):
+    """Mean and sample SD (n - 1) over `seeds` runs; mean None without runs, SD None below two."""
 
-    mean: float
+    mean: float | None
     sd: float | None
     seeds: int
+
+
+class Difference(NamedTuple):
+    """Arm minus baseline in points, its own 95 % interval, p after Holm, and the verdict's word.
+
+    Interval and p are None where seeds allow none: see `NO_INTERVAL`.
+    """
+
+    points: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+    verdict: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +62,8 @@ class Interval:
 class ArmDifference:
     """Mean of B less mean of A. What can't be had from so few seeds is None."""
 
-    a: Spread
-    b: Spread
+    a: Summary
+    b: Summary
     difference: float
     t_interval: Interval | None
     t_p_value: float | None
@@ -55,20 +73,71 @@ class ArmDifference:
     seeds_needed: int | None  # an arm, to see a difference of this size; None if over 1,000
 
 
-def spread(values: Sequence[float]) -> Spread:
-    """Mean and SD; raises EvaluationError without values or with one that is not finite."""
-    array = np.asarray(values, dtype=np.float64)
-    if len(array) == 0 or not np.isfinite(array).all():
-        raise EvaluationError(f"seeds: expected finite numbers, at least one, found {list(values)}")
-    sd = float(array.std(ddof=1)) if len(array) > 1 else None
-    return Spread(float(array.mean()), sd, len(array))
+def summarise(values: Sequence[float]) -> Summary:
+    """Mean and sample SD of `values`, summed exactly so that the order of runs cannot matter.
+
+    Raises EvaluationError where a value is not finite.
+    """
+    count = len(values)
+    if not all(map(math.isfinite, values)):
+        raise EvaluationError(f"seeds: expected finite numbers, found {list(values)}")
+    if count == 0:
+        return Summary(None, None, 0)
+    mean = math.fsum(values) / count
+    if count == 1:
+        return Summary(mean, None, 1)
+    return Summary(mean, math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (count - 1)), count)
+
+
+def differences(arms: Sequence[Sequence[float]], baseline: Sequence[float]) -> list[Difference]:
+    """Each arm's difference to the baseline by Welch's t test, p adjusted by Holm over the arms.
+
+    The intervals are not adjusted: each has its own 95 %.
+    """
+    base = summarise(baseline)
+    found = []
+    for values in arms:
+        arm = summarise(values)
+        known = arm.mean is not None and base.mean is not None
+        points = arm.mean - base.mean if arm.mean is not None and base.mean is not None else None
+        interval, p_value = welch(baseline, values) if known else (None, None)
+        found.append((points, interval, p_value, word_without_interval(base, arm)))
+    adjusted = holm_of_known([p_value for _, _, p_value, _ in found])
+    return [
+        Difference(
+            points,
+            interval.low if interval else None,
+            interval.high if interval else None,
+            p_value,
+            verdict_word(points, p_value, otherwise),
+        )
+        for (points, interval, _, otherwise), p_value in zip(found, adjusted, strict=True)
+    ]
+
+
+def verdict_word(points: float | None, p_value: float | None, otherwise: str) -> str:
+    """better, worse or not shown; `otherwise` where there is no p value to decide by."""
+    if points is None or p_value is None:
+        return otherwise
+    if p_value >= ALPHA:
+        return "not shown"
+    return "better" if points > 0 else "worse"
+
+
+def word_without_interval(a: Summary, b: Summary) -> str:
+    """Why two arms have no interval, one of `NO_INTERVAL`."""
+    if not a.seeds or not b.seeds:
+        return "not measured"
+    return "too few seeds" if min(a.seeds, b.seeds) < 2 else "no spread"
 
 
 def compare_arms(
     a: Sequence[float], b: Sequence[float], *, level: float = 0.95, seed: int = 0
 ) -> ArmDifference:
-    """Compare two arms by the values of their seeds."""
-    one, two = spread(a), spread(b)
+    """Compare two arms by the values of their seeds; raises EvaluationError where one has none."""
+    one, two = summarise(a), summarise(b)
+    if one.mean is None or two.mean is None:
+        raise EvaluationError("seeds: expected finite numbers, at least one, found none")
     t_interval, t_p_value = welch(a, b, level)
     difference = two.mean - one.mean
     needed = None
@@ -91,18 +160,19 @@ def compare_arms(
 def welch(
     a: Sequence[float], b: Sequence[float], level: float = 0.95
 ) -> tuple[Interval | None, float | None]:
-    """Welch's t interval and two-sided p-value of mean(b) - mean(a); None with one seed in an arm.
+    """Welch's t interval and two-sided p-value of mean(b) - mean(a).
 
-    Arms without any spread give an interval of no width: p is 0 if they differ, else 1.
+    None with one seed in an arm, and where neither arm has any spread: equal values at every seed
+    are more likely one run copied than a method without noise.
     """
-    one, two = spread(a), spread(b)
-    if one.sd is None or two.sd is None:
+    one, two = summarise(a), summarise(b)
+    if one.sd is None or two.sd is None or one.mean is None or two.mean is None:
         return None, None
     difference = two.mean - one.mean
     share_a, share_b = one.sd**2 / one.seeds, two.sd**2 / two.seeds
     error = math.sqrt(share_a + share_b)
     if error == 0:
-        return Interval(difference, difference, level), float(difference == 0)
+        return None, None
     parts = share_a**2 / (one.seeds - 1) + share_b**2 / (two.seeds - 1)
     freedom = (share_a + share_b) ** 2 / parts
     reach = float(special.stdtrit(freedom, (1 + level) / 2)) * error
@@ -219,8 +289,10 @@ def seeds_needed(
     return high
 
 
-ALPHA = 0.05
-SEEDS_ADVISED = 3  # an arm: the least with which a spread means anything
+def holm_of_known(p_values: Sequence[float | None]) -> list[float | None]:
+    """Holm's (1979) adjustment over the known p values; unknown ones stay None and do not count."""
+    known = iter(holm([p for p in p_values if p is not None]))
+    return [None if p is None else next(known) for p in p_values]
 
 
 def arms_verdict(
@@ -233,8 +305,7 @@ def arms_verdict(
     least = min(result.a.seeds, result.b.seeds)
     if result.t_interval is None or result.t_p_value is None:
         return (
-            f"No verdict: {b} is {result.difference:+.2f} from {a}, but {_seeds(least)} an arm "
-            f"can't tell a method from the luck of its seed; run {SEEDS_ADVISED} or more of each."
+            f"No verdict: {b} is {result.difference:+.2f} from {a}, but {why_no_interval(least)}."
         )
     p_value = result.t_p_value if p_value is None else p_value
     low, high = result.t_interval.low, result.t_interval.high
@@ -242,9 +313,23 @@ def arms_verdict(
         f"{result.difference:+.2f} [{low:+.2f}, {high:+.2f}], p = {p_value_text(p_value)}, "
         f"{result.a.seeds} and {result.b.seeds} seeds"
     )
-    if p_value < ALPHA:
-        return f"{b} is {'better' if result.difference > 0 else 'worse'} than {a}: {told}."
+    word = verdict_word(result.difference, p_value, "")
+    if word in ("better", "worse"):
+        return f"{b} is {word} than {a}: {told}."
     return f"No difference shown between {a} and {b}: {told}.{_advice(result, least)}"
+
+
+def why_no_interval(least: int) -> str:
+    """Why arms of which the smaller has `least` seeds have no interval, and what to do."""
+    if least < 2:
+        return (
+            f"{_seeds(least)} an arm can't tell a method from the luck of its seed; run "
+            f"{SEEDS_ADVISED} or more of each"
+        )
+    return (
+        "every seed of both gave one value, more likely one run copied than methods without "
+        "noise: look at the runs"
+    )
 
 
 def runs_verdict(result: PairedDifference, a: str = "A", b: str = "B") -> str:

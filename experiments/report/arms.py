@@ -5,7 +5,7 @@ A group holds the arms that may be compared: one detector, one test set, at most
 
 import json
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments.errors import nearest
+from experiments.evaluation.significance import Summary, summarise
 from experiments.report.load import ReportError, Run
-from experiments.report.statistics import Summary, summarise
 
 # What may differ between two runs of one arm without changing what was learned: top-level parts,
 # then keys of any part.
@@ -64,6 +64,12 @@ class Arm:
             if run.finished:
                 latest[run.seed] = run
         return tuple(latest[seed] for seed in sorted(latest))
+
+    @property
+    def repeated(self) -> list[int]:
+        """Seeds that finished more than once."""
+        counts = Counter(run.seed for run in self.runs if run.finished)
+        return sorted(seed for seed, count in counts.items() if count > 1)
 
     def values(self, metric: str) -> list[float]:
         """The metric of each finished run, in the order of seeds, undefined ones left out."""

@@ -12,33 +12,19 @@ from experiments.evaluation.significance import (
     ArmDifference,
     arms_verdict,
     compare_arms,
-    holm,
+    holm_of_known,
     p_value_text,
     runs_verdict,
 )
 from experiments.evaluation.tables import Dump, check
 from experiments.evaluation.text import aligned, number
-from experiments.record.record import Metrics, RunRecord, find_records, load_record
+from experiments.record.record import Metrics, find_records
+from experiments.report.arms import Arm, make_arms
+from experiments.report.load import Run, load_run
 
 METRICS = tuple(
     field.name for field in dataclasses.fields(Metrics) if field.name not in ("split", "per_class")
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Arm:
-    """Finished runs that differ in nothing but their seed."""
-
-    name: str
-    folders: tuple[Path, ...]
-    records: tuple[RunRecord, ...]
-
-    def values(self, metric: str) -> list[float]:
-        """The metric of each seed, in percent; raises UsageError where it is undefined."""
-        found = [getattr(record.metrics, metric) for record in self.records]
-        if None in found:
-            raise UsageError(f"{self.folders[found.index(None)]}: {metric} is undefined there")
-        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +42,8 @@ class Comparison:
 def load_arm(source: str, runs: Path | None) -> Arm:
     """The arm at a path (a run, or a folder of its seeds), or of that name below `runs`.
 
-    Raises UsageError: nothing there, no finished run, several arms, another configuration in
-    between, or a seed that occurs twice.
+    What joins runs to an arm, and which run of a repeated seed counts, is the report's own rule
+    (`arms.make_arms`). Raises UsageError: nothing there, no finished run, or several arms.
     """
     path = Path(source)
     if path.is_dir():
@@ -68,15 +54,20 @@ def load_arm(source: str, runs: Path | None) -> Arm:
         raise UsageError(f"{source}: no such folder; to name an arm, say where by --runs DIR")
     if not found:
         raise UsageError(f"{source}: there is no finished run")
-    names = sorted({record.arm for _, record in found})
+    names = sorted({run.arm for run in found})
     if len(names) > 1:
         raise UsageError(
             f"{source}: holds {len(names)} arms ({', '.join(names)}); name them one by one, with "
             f"--runs {source}"
         )
-    _require_one_configuration(source, found)
-    folders, records = zip(*found, strict=True)
-    return Arm(names[0], folders, records)
+    arms = make_arms(found)
+    if len(arms) > 1:
+        one, two = (arm.runs[0].folder for arm in arms[:2])
+        raise UsageError(
+            f"{source}: {one} and {two} differ in more than their seed "
+            f"({'; '.join(arm.title for arm in arms[:3])}); they are not one arm"
+        )
+    return arms[0]
 
 
 def compare(arms: Sequence[Arm], metric: str, *, resamples: int = 1000) -> list[Comparison]:
@@ -85,19 +76,19 @@ def compare(arms: Sequence[Arm], metric: str, *, resamples: int = 1000) -> list[
         raise UsageError(f"--metric: found {metric!r}{nearest(metric, METRICS)}")
     _require_same_data(arms)
     baseline, *others = arms
-    results = [compare_arms(baseline.values(metric), arm.values(metric)) for arm in others]
-    p_values = [result.t_p_value for result in results if result.t_p_value is not None]
-    adjusted = iter(holm(p_values))
+    base = _values(baseline, metric)
+    results = [compare_arms(base, _values(arm, metric)) for arm in others]
+    adjusted = holm_of_known([result.t_p_value for result in results])
     return [
         Comparison(
             baseline=baseline,
             other=arm,
             metric=metric,
             seeds=result,
-            p_value=next(adjusted) if result.t_p_value is not None else None,
+            p_value=p_value,
             images=_over_images(baseline, arm, resamples),
         )
-        for arm, result in zip(others, results, strict=True)
+        for arm, result, p_value in zip(others, results, adjusted, strict=True)
     ]
 
 
@@ -108,7 +99,10 @@ def comparison_text(comparisons: Sequence[Comparison]) -> str:
     spreads += [(one.other.name, one.seeds.b) for one in comparisons]
     rows = [["arm", first.metric, "SD", "seeds"]]
     rows += [[name, number(s.mean), number(s.sd), str(s.seeds)] for name, s in spreads]
-    return "\n\n".join([aligned(rows), *(_told(one, len(comparisons)) for one in comparisons)])
+    notes = _repeated(comparisons)
+    return "\n\n".join(
+        [aligned(rows), *notes, *(_told(one, len(comparisons)) for one in comparisons)]
+    )
 
 
 def _told(one: Comparison, asked: int) -> str:
@@ -129,41 +123,33 @@ def _told(one: Comparison, asked: int) -> str:
     return "\n".join(lines)
 
 
-def _finished(folder: Path) -> list[tuple[Path, RunRecord]]:
-    found = [(path, load_record(path)) for path in find_records(folder)]
-    return [(path, record) for path, record in found if record.metrics is not None]
+def _finished(folder: Path) -> list[Run]:
+    runs = [load_run(path) for path in find_records(folder)]
+    return [run for run in runs if run.finished]
 
 
-def _named(name: str, runs: Path) -> list[tuple[Path, RunRecord]]:
+def _named(name: str, runs: Path) -> list[Run]:
     there = _finished(runs)
-    names = sorted({record.arm for _, record in there})
+    names = sorted({run.arm for run in there})
     if name not in names:
         raise UsageError(f"{runs}: no arm {name!r}{nearest(name, names)}")
-    return [(path, record) for path, record in there if record.arm == name]
+    return [run for run in there if run.arm == name]
 
 
-def _require_one_configuration(source: str, found: Sequence[tuple[Path, RunRecord]]) -> None:
-    (path, first), *rest = found
-    seeds = {first.seed: path}
-    for other, record in rest:
-        if record.config_hash != first.config_hash:
-            raise UsageError(
-                f"{source}: {path} and {other} differ in more than their seed; they are not one arm"
-            )
-        if record.seed in seeds:
-            raise UsageError(
-                f"{source}: seed {record.seed} occurs twice ({seeds[record.seed]}, {other})"
-            )
-        seeds[record.seed] = other
+def _values(arm: Arm, metric: str) -> list[float]:
+    """The metric of each seed, in percent; raises UsageError where it is undefined."""
+    for run in arm.finished:
+        if run.metric(metric) is None:
+            raise UsageError(f"{run.folder}: {metric} is undefined there")
+    return arm.values(metric)
 
 
 def _require_same_data(arms: Sequence[Arm]) -> None:
     seen: dict[tuple[str, str], Path] = {}
     for arm in arms:
-        for path, record in zip(arm.folders, arm.records, strict=True):
-            split = record.metrics.split if record.metrics else ""
-            described = getattr(record.data, split, None)
-            seen.setdefault((split, described.hash if described else ""), path)
+        for run in arm.finished:
+            split = run.metrics.split if run.metrics else ""
+            seen.setdefault((split, run.split_hash(split) or ""), run.folder)
     if len(seen) > 1:
         raise UsageError(
             f"{' and '.join(map(str, seen.values()))} were measured on different data "
@@ -171,12 +157,24 @@ def _require_same_data(arms: Sequence[Arm]) -> None:
         )
 
 
+def _repeated(comparisons: Sequence[Comparison]) -> list[str]:
+    """A line for each arm that ran a seed more than once."""
+    arms = [comparisons[0].baseline, *(one.other for one in comparisons)]
+    return [
+        f"{arm.name}: seed {', '.join(map(str, arm.repeated))} occurs more than once; the latest "
+        "run counts."
+        for arm in arms
+        if arm.repeated
+    ]
+
+
 def _over_images(a: Arm, b: Arm, resamples: int) -> PairedDifference | None:
-    if len(a.folders) > 1 or len(b.folders) > 1:
+    if len(a.finished) > 1 or len(b.finished) > 1:
         return None
-    if not all((arm.folders[0] / "detections.parquet").is_file() for arm in (a, b)):
+    one, two = a.finished[0].folder, b.finished[0].folder
+    if not all((folder / "detections.parquet").is_file() for folder in (one, two)):
         return None
-    return paired_bootstrap(_dump(a.folders[0]), _dump(b.folders[0]), resamples=resamples)
+    return paired_bootstrap(_dump(one), _dump(two), resamples=resamples)
 
 
 def _dump(folder: Path) -> Dump:

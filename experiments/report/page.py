@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from experiments.evaluation.significance import Difference, Summary
 from experiments.report.arms import Arm, Group
 from experiments.report.evidence import FigureItem, evidence
 from experiments.report.figures import (
     style,
 )
 from experiments.report.pictures import Grid
-from experiments.report.statistics import Difference, Summary
 from experiments.report.tables import (
     ClassRow,
     Metric,

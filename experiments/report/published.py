@@ -10,10 +10,10 @@ schedules do not compare; the effect of a setting may.
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from experiments.evaluation.significance import Summary
 from experiments.report.arms import Arm, Group, alpha_of, gamma_of, settings_of
 from experiments.report.literature import Study, Value
 from experiments.report.load import Run
-from experiments.report.statistics import Summary
 from experiments.report.tables import Metric, metric_named
 
 

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from experiments.evaluation import significance
+from experiments.evaluation.significance import Difference, Summary
 from experiments.record.record import Memory
 from experiments.report.arms import Arm, Group
-from experiments.report.statistics import Difference, Summary, compare
 
 
 class Metric(NamedTuple):
@@ -86,7 +87,7 @@ def _comparison(group: Group, primary: Metric) -> tuple[Row, ...]:
     differences: dict[str, dict[str, Difference]] = {arm.title: {} for arm in group.arms}
     for metric in METRICS if group.baseline else ():
         assert group.baseline is not None
-        found = compare(
+        found = significance.differences(
             [arm.values(metric.key) for arm in group.others()], group.baseline.values(metric.key)
         )
         for arm, difference in zip(group.others(), found, strict=True):

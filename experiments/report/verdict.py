@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from experiments.evaluation.significance import seeds_needed
-from experiments.report.arms import Arm, Group, comparable, display, late_keys
+from experiments.evaluation.significance import NO_INTERVAL, seeds_needed, why_no_interval
+from experiments.report.arms import Group, comparable, display, late_keys
 from experiments.report.load import Run
 from experiments.report.tables import Metric, Row, comparison, fixed, interval, mean_sd, signed
 
@@ -90,11 +90,11 @@ def _against(group: Group, base: Row, best: Row, rivals: Sequence[Row], primary:
     name, below = _capital(best.arm.short), (difference.points or 0.0) < 0
     reached = f"{_score(best, primary)} {primary.name}, {_gap(difference.points)}"
     against = f"{base.arm.short} ({_score(base, primary)})"
-    if difference.verdict == "too few seeds":
+    if difference.verdict in NO_INTERVAL:
         place = "comes nearest" if below else "is highest"
         finding = f"Undecided: {name} {place} with {reached} {against}."
-        best_seeds, base_seeds = (len(row.arm.values(primary.key)) for row in (best, base))
-        return Verdict(group, "open", finding, _seed_sentence(best_seeds, base_seeds))
+        seeds = [row.summaries[primary.key].seeds for row in (best, base)]
+        return Verdict(group, "open", finding, _seed_sentence(*seeds))
     sure = _interval_sentence(best, base, rivals, primary)
     if difference.verdict == "not shown":
         finding = f"No difference is shown: {name} reaches {reached} {against}."
@@ -138,6 +138,8 @@ def _seed_sentence(best: int, base: int) -> str:
             " alike differ by half a point and more); run at least three seeds an arm before"
             " believing it."
         )
+    if min(best, base) >= 2:
+        return f"There is no interval: {why_no_interval(min(best, base))}."
     return (
         f"Seeds are too few for an interval ({best} of this arm, {base} of the baseline);"
         " run at least three of each before believing it."
@@ -194,17 +196,12 @@ def _seed_warnings(group: Group) -> list[str]:
         found.append(f"{group.title}: {who} one seed, so no spread and no verdict.")
     if len(counts) > 1:
         found.append(f"{group.title}: arms have from {min(counts)} to {max(counts)} seeds.")
-    again = [arm.short for arm in group.arms if _repeated(arm)]
+    again = [arm.short for arm in group.arms if arm.repeated]
     if again:
         found.append(
             f"{group.title}: {_listed(again)} ran a seed more than once; the latest run counts."
         )
     return found
-
-
-def _repeated(arm: Arm) -> bool:
-    seeds = [run.seed for run in arm.runs if run.finished]
-    return len(seeds) != len(set(seeds))
 
 
 def _budget_warnings(group: Group) -> list[str]:

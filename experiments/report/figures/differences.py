@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
+from experiments.evaluation.significance import Difference
 from experiments.report.arms import Arm
 from experiments.report.figures import style
-from experiments.report.statistics import Difference
 from experiments.report.tables import Metric, Row, signed
 
 MOST_ARMS = 24

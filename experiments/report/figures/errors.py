@@ -7,9 +7,9 @@ from matplotlib.figure import Figure
 
 from experiments.evaluation.diagnosis import Diagnosis
 from experiments.evaluation.mistakes import ERRORS
+from experiments.evaluation.significance import Summary, summarise
 from experiments.report.arms import Arm
 from experiments.report.figures import style
-from experiments.report.statistics import Summary, summarise
 
 KINDS = tuple(name for name, _ in ERRORS.values())
 

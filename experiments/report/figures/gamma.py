@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
+from experiments.evaluation.significance import Summary
 from experiments.report.arms import Arm, Group
 from experiments.report.figures import style
-from experiments.report.statistics import Summary
 from experiments.report.tables import Metric, setting
 
 

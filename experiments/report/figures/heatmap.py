@@ -5,9 +5,9 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from experiments.evaluation.significance import Summary
 from experiments.report.arms import Arm, Group
 from experiments.report.figures import style
-from experiments.report.statistics import Summary
 from experiments.report.tables import Metric, mean_sd, setting
 
 

@@ -1,5 +1,7 @@
 """Statistics over seeds: what scipy says where it has the test, simulation elsewhere."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,11 +13,14 @@ from experiments.evaluation.significance import (
     arms_verdict,
     bootstrap_t_interval,
     compare_arms,
+    differences,
     holm,
+    holm_of_known,
     p_value_text,
     permutation_test,
     power,
     seeds_needed,
+    summarise,
     welch,
 )
 
@@ -131,12 +136,11 @@ def test_verdicts_in_words() -> None:
     assert arms_verdict(better, p_value=0.2).startswith("No difference shown")  # after Holm
 
 
-def test_no_spread_and_no_difference() -> None:
-    same = compare_arms([70.0, 70.0], [70.0, 70.0])
-    assert (same.difference, same.t_p_value, same.seeds_needed) == (0, 1, None)
-    apart = compare_arms([70.0, 70.0], [71.0, 71.0])
-    assert apart.t_p_value == 0 and apart.permutation_p_value == pytest.approx(1 / 3)
-    assert compare_arms([70.0] * 5, [71.0] * 5).bootstrap_interval is None
+def test_no_spread_gives_nothing_to_decide_by() -> None:
+    for other in (70.0, 71.0):
+        found = compare_arms([70.0] * 5, [other] * 5)
+        assert found.t_interval is found.t_p_value is found.permutation_p_value is None
+        assert found.bootstrap_interval is None
 
 
 @pytest.mark.parametrize("values", [[], [70.0, float("nan")], [float("inf")]])
@@ -150,3 +154,57 @@ def test_p_values_as_text() -> None:
         *("< 0.001", "< 0.001"),
         *("0.012", "0.5"),
     ]
+
+
+def test_mean_and_sd_by_hand() -> None:
+    assert summarise([1.0, 2.0, 6.0]) == (3.0, pytest.approx(math.sqrt(7.0)), 3)
+
+
+def test_one_seed_has_no_spread_and_none_no_mean() -> None:
+    assert summarise([61.0]) == (61.0, None, 1)
+    assert summarise([]) == (None, None, 0)
+
+
+def test_interval_and_p_are_scipys_welch() -> None:
+    one, two = [71.2, 70.1, 72.9, 71.0], [69.0, 69.9, 68.2]
+    found = differences([one], two)[0]
+    known = stats.ttest_ind(one, two, equal_var=False)
+    low, high = known.confidence_interval(0.95)
+    assert (found.low, found.high, found.p) == pytest.approx((low, high, known.pvalue))
+
+
+def test_interval_covers_no_difference_nineteen_times_in_twenty() -> None:
+    draw = np.random.default_rng(1)
+    tries = [differences([draw.normal(0, 1, 4)], draw.normal(0, 2, 4))[0] for _ in range(1000)]
+    covered = sum(
+        one.low <= 0 <= one.high for one in tries if one.low is not None and one.high is not None
+    )
+    assert 935 <= covered <= 985
+
+
+def test_holm_by_hand_and_unknown_p_do_not_count() -> None:
+    assert holm_of_known([0.01, None, 0.04, 0.03]) == pytest.approx([0.03, None, 0.06, 0.06])
+
+
+@pytest.mark.parametrize("seeds", [(1, 1), (1, 5), (5, 1)])
+def test_a_single_seed_never_wins(seeds: tuple[int, int]) -> None:
+    one, two = [90.0 + i for i in range(seeds[0])], [10.0 + i for i in range(seeds[1])]
+    assert differences([one], two)[0].verdict == "too few seeds"
+
+
+def test_verdict_names_the_direction_only_where_it_is_shown() -> None:
+    base = [60.0, 60.4, 59.8]
+    higher, lower, level = [66.0, 66.3, 65.9], [50.0, 50.4, 50.1], [60.2, 60.6, 59.5]
+    assert [one.verdict for one in differences([higher, lower, level], base)] == [
+        "better",
+        "worse",
+        "not shown",
+    ]
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 6])
+def test_arms_without_any_spread_are_not_judged(seeds: int) -> None:
+    """More likely one run copied than a method without noise: one answer, whoever asks."""
+    a, b = [50.0] * seeds, [50.1] * seeds
+    assert differences([b], a)[0].verdict == "no spread"
+    assert arms_verdict(compare_arms(a, b)).startswith("No verdict: B is +0.10 from A, but every")

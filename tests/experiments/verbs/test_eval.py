@@ -198,11 +198,14 @@ def test_compare_says_what_is_wrong(sweep: Path, words: tuple[str, ...], message
     refused(message, "compare", *(word.format(sweep=sweep) for word in words))
 
 
-def test_runs_that_are_not_seeds_of_one_arm_are_not_pooled(tmp_path: Path) -> None:
+def test_runs_that_are_not_seeds_of_one_arm_are_not_pooled(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_run(tmp_path / "a/0", "plain", 0.3, 0)
     write_run(tmp_path / "a/1", "plain", 0.3, 0)
     write_run(tmp_path / "b/0", "plain", 0.3, 1, data="e" * 64)
-    refused("seed 0 occurs twice", "compare", tmp_path / "a", tmp_path / "b")
+    assert call("compare", tmp_path / "a", tmp_path / "a/1", "--resamples", "10") == 0
+    assert "seed 0 occurs more than once; the latest run counts" in capsys.readouterr().out
     refused("measured on different data", "compare", tmp_path / "a/0", tmp_path / "b")
     record = json.loads((tmp_path / "a/1/record.json").read_text())
     record["status"], record["metrics"], record["files"] = "failed", None, {}
