@@ -52,6 +52,7 @@ from experiments.run.earlier import begun_in, earlier_sitting, require_same_data
 from experiments.run.loss_preparation import prepare_loss
 from experiments.run.progress import TrainProgress
 from experiments.run.telling import failure, tell_failure, tell_problems, tell_start, told_as
+from experiments.run.validation import Validation, image_paths
 from experiments.tracking.owed import mirror_finished, send_owed
 from experiments.tracking.wandb import Tracker, open_tracker
 from losses.base import ScheduledLoss
