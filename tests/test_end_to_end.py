@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 CHECKOUT = Path(__file__).parents[1]
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 SMALL = {
     "train.iterations": 4,
     "train.batch_size": 2,

@@ -82,7 +82,7 @@ def read_located(path: Path) -> Located:
     Raises ConfigError with all findings: a missing, huge, malformed or empty file, tags, aliases,
     repeated keys.
     """
-    text = _text(path)
+    text = read_text(path)
     findings = Findings()
     try:
         node = yaml.compose(text, Loader=_Loader)
@@ -147,7 +147,8 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """A YAML file as text, its byte order mark read and left out; raises ConfigError."""
     try:
         if path.stat().st_size > MOST_BYTES:
             raise ConfigError(f"{path}: larger than {MOST_BYTES} bytes, which no such file is")

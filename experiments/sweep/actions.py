@@ -9,24 +9,27 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
 
-from experiments.errors import ConfigError, UsageError
-from experiments.sweep.command import expand, written
+from experiments.errors import UsageError
+from experiments.sweep.checking import MOST_DRAWS, Checker
+from experiments.sweep.command import expand
 from experiments.sweep.coordinator import Coordinator, Options, shown
 from experiments.sweep.cost import make_plan, runs_below, told
 from experiments.sweep.executors.local import LocalExecutor
 from experiments.sweep.executors.warm import ENV, warm_words
 from experiments.sweep.ledger import Ledger, holder, read_events
-from experiments.sweep.proposals import first_points
-from experiments.sweep.space import Check, Parameters, Sweep, check_points, grid_points, read_sweep
+from experiments.sweep.proposals import first_points, require_optuna
+from experiments.sweep.space import Sweep, grid_points
 from experiments.sweep.state import COPY, State, fold, open_state
+from experiments.sweep.sweep_file import read_sweep
 from experiments.sweep.table import (
     LiveTable,
     PlainLines,
@@ -44,7 +47,8 @@ TRAINING = (
     "experiments.tracking.pictures",
     "wandb",
 )
-MOST_LOOKED_AT = 32  # points of a sweep that proposes them, before anything starts
+MOST_POINTS = 100_000  # of a sweep that is run
+MOST_SHOWN = 1_000  # points that --dry-run lists
 INTERRUPTED = 130  # the shell's status for a process ended by Ctrl-C
 
 
@@ -79,56 +83,84 @@ class Place:
         )
 
 
-def check_run(overrides: Parameters) -> None:
-    """Build the configuration of one trial of `train`; raises ConfigError if there is none."""
-    from experiments.config.run import load_config  # imports torch: some seconds, once
-
-    values = dict(overrides)
-    config = values.pop("config", None)
-    if not isinstance(config, str):
-        raise ConfigError(
-            "config: no recipe: add '--config FILE' to the command, or a parameter 'config'"
-        )
-    load_config(Path(config), [f"{name}={written(value)}" for name, value in values.items()])
-
-
 @dataclass(frozen=True, slots=True)
 class Running:
     """How a sweep is run.
 
     `extend`: its file has changed, and its new points join the old trials; `retry`: what failed
-    runs again. `check` builds a trial's configuration before anything starts.
+    runs again.
     """
 
     place: Place = field(default_factory=Place)
     options: Options = field(default_factory=Options)
     extend: bool = False
     retry: bool = False
-    check: Check | None = check_run
 
 
 def run(sweep: Sweep, folder: Path, how: Running) -> int:
     """Check the points of `sweep`, then run it in `folder`, from its start or where it was left."""
     options = how.options
-    if sweep.size() is None and options.limit is None:
-        raise UsageError(
-            f"{sweep.path}: a {sweep.method} sweep has no end of its own; give run_cap in the file "
-            "or --limit N"
-        )
-    points = [] if how.retry else known_points(sweep, options.limit)
+    refuse_endless(sweep, options.limit)
     console = Console(stderr=True)
-    with Ledger(folder) as ledger, how.place.executing(sweep) as executor:
-        _check(sweep, points, how.check)  # while the warm process does its imports
+    with (
+        Ledger(folder) as ledger,
+        how.place.executing(sweep) as executor,
+        Checker(sweep, shown_progress()) as checker,
+    ):
+        if not how.retry:  # its points were judged when they began
+            checker.check(looked_at(sweep, options.limit))  # beside the warm process's imports
+        if sweep.method == "bayes":
+            require_optuna()
         state = open_state(ledger, sweep, folder, extend=how.extend)
         if how.retry:
             _reopen_failed(ledger, state)
         with LiveTable(console) if console.is_terminal else PlainLines(console) as watcher:
             watcher.said(f"sweep {sweep.name}: {counts(state)}, in {folder}")
             coordinator = Coordinator(
-                sweep, folder, ledger, state, executor, watcher, options, how.check
+                sweep, folder, ledger, state, executor, watcher, options, checker.why
             )
             coordinator.run()
     return _told(coordinator, console)
+
+
+def refuse_endless(sweep: Sweep, limit: int | None) -> None:
+    """Refuse a sweep without an end of its own, and one that would end with nobody alive."""
+    size = sweep.size()
+    if size is None and limit is None:
+        raise UsageError(
+            f"{sweep.path}: a {sweep.method} sweep has no end of its own; give run_cap in the file "
+            "or --limit N"
+        )
+    if size is not None and size > MOST_POINTS:
+        raise UsageError(
+            f"{sweep.path}: {size:,} points, and {MOST_POINTS:,} are the most that are run; give "
+            "run_cap, fewer values, or method random"
+        )
+
+
+def check(sweep: Sweep) -> None:
+    """Refuse a sweep whose trials cannot be run, with all that is wrong with it."""
+    with Checker(sweep, shown_progress()) as checker:
+        checker.check()
+
+
+def looked_at(sweep: Sweep, limit: int | None) -> int | None:
+    """How many points are judged beforehand: all of a grid, of another sweep those to be run."""
+    if sweep.method == "grid" or limit is None:
+        return None
+    return limit if sweep.run_cap is None else min(limit, sweep.run_cap)
+
+
+def shown_progress() -> Callable[[int, int], None] | None:
+    """Shows on a terminal how far the check of the points is."""
+    if not sys.stderr.isatty():
+        return None
+
+    def show(done: int, total: int) -> None:
+        end = "\n" if done == total else ""
+        print(f"\rchecking configurations: {done} of {total}", end=end, file=sys.stderr, flush=True)
+
+    return show
 
 
 def default_folder(sweep: Sweep) -> Path:
@@ -146,13 +178,9 @@ def _without_macro(word: str) -> str:
     return {"${env}": ENV, "${interpreter}": sys.executable}.get(word, word)
 
 
-def _check(sweep: Sweep, points: Sequence[Parameters], check: Check | None) -> None:
-    if check is not None:
-        check_points(sweep, points, check)
-
-
 def plan(sweep: Sweep, workers: int, records: Path) -> int:
     """Print what the sweep will cost and can show, from the runs on record below `records`."""
+    check(sweep)
     if sweep.method == "grid":
         points = list(grid_points(sweep))
     else:
@@ -163,15 +191,22 @@ def plan(sweep: Sweep, workers: int, records: Path) -> int:
     return 0
 
 
-def dry_run(sweep: Sweep, limit: int | None, check: Check | None) -> int:
-    """Print the points and one command line; raises ConfigError for a point that cannot run."""
-    points = known_points(sweep, limit)
-    _check(sweep, points, check)
-    for n, point in enumerate(points):
-        print(f"{n:4d}  {shown(point)}")
-    roles = [f"{p.name}: {p.role or 'role not given'}" for p in sweep.parameters]
+def dry_run(sweep: Sweep, limit: int | None) -> int:
+    """Print the points and one command line; raises ConfigError for what `sweep` refuses."""
     size = sweep.size()
-    print(f"{'endless' if size is None else size} points; {', '.join(roles)}")
+    with Checker(sweep, shown_progress()) as checker:
+        checker.check(looked_at(sweep, limit))
+    if sweep.method == "grid":
+        points = list(islice(grid_points(sweep), limit or MOST_SHOWN))
+    else:
+        points = first_points(sweep, min(size or limit or MOST_DRAWS, limit or MOST_SHOWN))
+    for n, point in enumerate(points):
+        why = checker.known(point)
+        print(f"{n:4d}  {shown(point)}" + (f"  cannot be run: {why}" if why else ""))
+    if size is not None and size > len(points):
+        print(f" ...  and {size - len(points):,} more")
+    roles = [f"{p.name}: {p.role or 'role not given'}" for p in sweep.parameters]
+    print(f"{'endless' if size is None else f'{size:,}'} points; {', '.join(roles)}")
     words = [w for w in sweep.command if w != "${args_json_file}"]
     print("command:", shlex.join(expand(words, sweep.program, points[0], Path("."))))
     return 0
@@ -226,7 +261,8 @@ def _told(coordinator: Coordinator, console: Console) -> int:
     lines = [f"sweep {sweep.name}: {counts(state)}"]
     for trial in failed:
         lines.append(f"failed: trial {trial.n} ({shown(trial.parameters)})")
-        lines.append(f"  log: {coordinator.running_log(trial)}")
+        log = coordinator.running_log(trial)
+        lines.append(f"  log: {log}" if log.is_file() else f"  {trial.error}")
     if failed:
         lines.append(f"to run failed trials again: python -m experiments sweep retry {folder}")
     if coordinator.interrupted or state.with_status("pending"):
@@ -239,14 +275,6 @@ def _told(coordinator: Coordinator, console: Console) -> int:
     if coordinator.interrupted:
         return INTERRUPTED
     return 1 if failed else 0
-
-
-def known_points(sweep: Sweep, limit: int | None) -> list[dict[str, object]]:
-    """All points of a grid; of another sweep, the first that it will propose."""
-    if sweep.method == "grid":
-        return list(grid_points(sweep))
-    wanted = sweep.run_cap or limit or MOST_LOOKED_AT
-    return first_points(sweep, min(wanted, MOST_LOOKED_AT))
 
 
 def _print_status(state: State, folder: Path) -> None:

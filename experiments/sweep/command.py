@@ -10,11 +10,11 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import yaml
-
-from experiments.errors import nearest
+from experiments.config.located import Located, located, read_value
+from experiments.errors import ConfigError, nearest
 
 DEFAULT_COMMAND = ("${env}", "${interpreter}", "${program}", "${args}")
 MACRO = re.compile(r"\$\{([^}]*)\}")
@@ -81,8 +81,8 @@ def written(value: object) -> str:
     """A value as one command-line word that YAML reads back equal."""
     if isinstance(value, str):
         try:
-            plain = yaml.safe_load(value) == value
-        except yaml.YAMLError:
+            plain = read_value(value).value == value
+        except ConfigError:
             plain = False
         return value if plain else json.dumps(value)
     return _flow(value)
@@ -109,17 +109,30 @@ def own_words(words: Sequence[str]) -> list[str]:
     return listed[listed.index("-m") + 2 :] if "-m" in listed else listed
 
 
-def fixed_arguments(words: Sequence[str]) -> dict[str, object]:
-    """The `key=value` and `--config FILE` words that a command gives to every trial."""
-    fixed: dict[str, object] = {}
+def fixed_words(words: Sequence[str], places: Mapping[str, Located]) -> dict[str, Located]:
+    """The `key=value` and `--config FILE` words that a command gives to every trial, each at the
+    place of its word.
+    """
+    fixed: dict[str, Located] = {}
     own = own_words(words)
     for word, following in zip(own, [*own[1:], ""], strict=True):
         key, equals, text = word.lstrip("-+").partition("=")
         if equals and re.fullmatch(r"[A-Za-z_][\w.]*", key) and "${" not in text:
-            fixed[key] = text if key == "config" else yaml.safe_load(text)
+            value = text if key == "config" else read_value(text, key=key).value
+            fixed[key] = at(value, places[word])
         elif word == "--config" and following and "${" not in following:
-            fixed["config"] = following
+            fixed["config"] = at(following, places[following])
     return fixed
+
+
+def at(value: object, place: Located) -> Located:
+    """A plain value as a tree at the place of another node."""
+    return _moved(located(value, place.key, place.path), place.line)
+
+
+def _moved(node: Located, line: int) -> Located:
+    keys = {name: _moved(kid, line) for name, kid in node.keys.items()}
+    return replace(node, line=line, keys=keys, items=tuple(_moved(kid, line) for kid in node.items))
 
 
 def _flow(value: object) -> str:

@@ -16,20 +16,24 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
+from experiments.config.words import parameter_words
 from experiments.errors import UsageError
 from experiments.record.follow import Progress, final_metric, log_tail, number, read_record
-from experiments.sweep.command import expand, fixed_arguments, is_train
+from experiments.sweep.command import expand, is_train
 from experiments.sweep.executors import Ended, Executor, Task
 from experiments.sweep.executors.processes import end_orphan
 from experiments.sweep.ledger import Ledger
 from experiments.sweep.proposals import propose
-from experiments.sweep.space import Check, Sweep, check_point
+from experiments.sweep.space import Parameters, Sweep
 from experiments.sweep.state import State, Trial
 
 RUN_DIR = "SOFTGAMMA_RUN_DIR"  # where a trial writes, told by the environment
+NOT_RUN = 2  # of `train`: the user's mistake, which another attempt would meet again
 INTERRUPTED = 75  # a trial's exit status after saving its state on SIGTERM (EX_TEMPFAIL)
 TICK_SECONDS = 0.5
 ERROR_LETTERS = 1200  # of a crashed trial's words that the ledger keeps; the log has them all
+
+Why = Callable[[Parameters], str | None]  # what is wrong with a draw
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,7 @@ class Coordinator:
         executor: Executor,
         watcher: Watcher,
         options: Options | None = None,
-        check: Check | None = None,
+        why: Why | None = None,
     ) -> None:
         self.sweep, self.folder, self.state, self.executor = sweep, folder, state, executor
         self.options = options or Options()
@@ -73,7 +77,7 @@ class Coordinator:
         self.began: dict[int, float] = {}
         self.interrupted = False
         self.ends = 0
-        self._ledger, self._watcher, self._check = ledger, watcher, check
+        self._ledger, self._watcher, self._why = ledger, watcher, why
         self._stopping_early: set[int] = set()
         self._histories: dict[int, list[float]] = {}
         self._signals = 0
@@ -145,14 +149,21 @@ class Coordinator:
             return self.state.trials[self._pending.popleft()]
         if self.sweep.method == "grid":
             return None
-        event = propose(self.sweep, self.state)
-        if event is None:
-            return None
-        if self._check is not None:
-            overrides = fixed_arguments(self.sweep.command) | event["parameters"]
-            check_point(self.sweep, overrides, self._check)
-        self._note(event)
-        return self.state.trials[event["n"]]
+        while (event := propose(self.sweep, self.state)) is not None and not self._at_limit():
+            why = self._why(event["parameters"]) if self._why is not None else None
+            self._note(event)
+            trial = self.state.trials[event["n"]]
+            if why is None:
+                return trial
+            self._refuse(trial, why)
+        return None
+
+    def _refuse(self, trial: Trial, why: str) -> None:
+        """A draw that no run can be made of has failed as a trial; the sweep goes on."""
+        end = {"event": "end", "n": trial.n, "status": "failed", "metric": None, "error": why}
+        self._note({**end, "exit": NOT_RUN, "seconds": 0.0})
+        self.ends += 1
+        self._watcher.said(f"trial {trial.n} cannot be run: {why} ({shown(trial.parameters)})")
 
     def _start(self, trial: Trial) -> dict[str, Any]:
         folder = trial.folder(self.folder).absolute()
@@ -213,7 +224,8 @@ class Coordinator:
         if self._signals or moved_on:
             return {"event": "interruption", "iteration": progress.iteration, **told}
         error = failure_text(end.exit_code, record, progress.folder)
-        if trial.failures < self.options.retries:
+        again = end.exit_code != NOT_RUN or not self._trains
+        if again and trial.failures < self.options.retries:
             return {"event": "failure", "error": error, **told}
         return {"event": "end", "status": "failed", "metric": None, "error": error, **told}
 
@@ -224,6 +236,9 @@ class Coordinator:
             value = "" if trial.metric is None else f", {self.metric_name} {trial.metric:.4g}"
             self._watcher.said(f"trial {trial.n} {trial.status} in {trial.seconds:.0f} s{value}")
             metric = self.sweep.metric
+            if metric and trial.metric is None and trial.status == "finished":
+                learns = ": a bayes search learns nothing from it" * (self.sweep.method == "bayes")
+                self._watcher.said(f"trial {trial.n} has no {metric.name} in its record{learns}")
             if metric and trial.metric is not None and metric.reached(trial.metric):
                 self._reached = True
                 self._watcher.said(f"trial {trial.n} reached the target {metric.target}: no more")
@@ -327,7 +342,13 @@ def shown(parameters: Mapping[str, object]) -> str:
 
 
 def short(value: object) -> str:
-    """A value for a table's cell: a file by its stem, a mapping by its values."""
+    """A value for a table's cell: a file by its stem, a schedule in words, a mapping by its values.
+
+    >>> short({"schedule": "linear", "start": 0.0, "end": 2.0, "ramp": [0.0, 0.5]})
+    '0→2, linear to 50 %'
+    """
+    if isinstance(value, Mapping) and "schedule" in value:
+        return str(parameter_words(value))
     if isinstance(value, Mapping):
         return "/".join(short(item) for item in value.values())
     if isinstance(value, str) and value.endswith((".yaml", ".yml")):

@@ -5,6 +5,7 @@ distribution that a grid can enumerate, and is None for a continuous one.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any, ClassVar, Protocol
@@ -17,9 +18,12 @@ class Distribution(Protocol):
         """The value at quantile `u`, 0 <= u < 1."""
         ...
 
-    def choices(self) -> tuple[Any, ...] | None:
+    def choices(self) -> Sequence[Any] | None:
         """All values in order where a grid can list them, else None."""
         ...
+
+
+MOST_EXPONENT = 709.0  # exp(709) is the largest power of e that a float holds
 
 
 def _require(good: bool, message: str) -> None:
@@ -108,9 +112,9 @@ class IntUniform:
         """An integer, each equally likely."""
         return self.min + int(u * (self.max - self.min + 1))
 
-    def choices(self) -> tuple[Any, ...]:
+    def choices(self) -> Sequence[Any]:
         """Every integer."""
-        return tuple(range(self.min, self.max + 1))
+        return range(self.min, self.max + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,23 +134,35 @@ class Uniform:
         """min + u (max - min)."""
         return self.min + u * (self.max - self.min)
 
-    def choices(self) -> tuple[Any, ...] | None:
+    def choices(self) -> Sequence[Any] | None:
         """None: continuous."""
         return None
 
 
+@dataclass(frozen=True, slots=True)
 class LogUniform(Uniform):
     """exp of a uniform number: min and max are exponents (W&B's first log_uniform)."""
+
+    def __post_init__(self) -> None:
+        Uniform.__post_init__(self)
+        for name in ("min", "max"):
+            value = getattr(self, name)
+            _require(
+                abs(value) < MOST_EXPONENT,
+                f"{name}: is an exponent, and exp({value:g}) is no number a computer holds; "
+                "log_uniform_values takes the values themselves",
+            )
 
     def at(self, u: float) -> float:
         """exp(min + u (max - min))."""
         return math.exp(self.min + u * (self.max - self.min))
 
 
+@dataclass(frozen=True, slots=True)
 class LogUniformValues(Uniform):
     """log(x) is uniform between log(min) and log(max)."""
 
-    positive = True
+    positive: ClassVar[bool] = True
 
     def at(self, u: float) -> float:
         """min^(1 - u) max^u."""
@@ -154,7 +170,8 @@ class LogUniformValues(Uniform):
         return math.exp(low + u * (high - low))
 
 
-class InvLogUniform(Uniform):
+@dataclass(frozen=True, slots=True)
+class InvLogUniform(LogUniform):
     """log(1 / x) is uniform between min and max."""
 
     def at(self, u: float) -> float:
@@ -162,6 +179,7 @@ class InvLogUniform(Uniform):
         return math.exp(-(self.max - u * (self.max - self.min)))
 
 
+@dataclass(frozen=True, slots=True)
 class InvLogUniformValues(LogUniformValues):
     """log(1 / x) is uniform between log(1 / max) and log(1 / min): log_uniform_values again."""
 
@@ -189,8 +207,9 @@ class LogNormal(Normal):
     """exp of a normal number."""
 
     def at(self, u: float) -> float:
-        """exp of the normal quantile."""
-        return math.exp(self.mu + self.sigma * NormalDist().inv_cdf(max(u, 2.0**-53)))
+        """exp of the normal quantile; infinite where that is no number."""
+        exponent = self.mu + self.sigma * NormalDist().inv_cdf(max(u, 2.0**-53))
+        return math.exp(exponent) if exponent < MOST_EXPONENT else math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +234,22 @@ class Beta:
         return None
 
 
+class Steps(Sequence[float]):
+    """start, start + step, ..: a sequence that is counted without being listed."""
+
+    def __init__(self, start: float, step: float, count: int) -> None:
+        self._start, self._step, self._count = start, step, max(0, count)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, place: Any) -> Any:
+        found = range(self._count)[place]
+        if isinstance(found, range):
+            return [self._start + i * self._step for i in found]
+        return self._start + found * self._step
+
+
 @dataclass(frozen=True, slots=True)
 class Quantised:
     """Another distribution rounded to multiples of q; integers when q is one."""
@@ -229,12 +264,12 @@ class Quantised:
         """The inner value, rounded half to even as W&B does."""
         return _rounded(self.inner.at(u), self.q)
 
-    def choices(self) -> tuple[Any, ...] | None:
+    def choices(self) -> Sequence[Any] | None:
         """For q_uniform: min, min + q, .. below max (max itself is left out, as W&B does)."""
         if type(self.inner) is not Uniform:
             return None
         count = math.ceil((self.inner.max - self.inner.min) / self.q)
-        return tuple(self.inner.min + i * self.q for i in range(count))
+        return Steps(self.inner.min, self.q, count)
 
 
 # W&B's name -> the type it fills; a name that begins with q_ is the quantised form.

@@ -16,7 +16,7 @@ import importlib
 import importlib.util
 import itertools
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from experiments.errors import UsageError
@@ -71,7 +71,7 @@ def _space(sweep: "Sweep") -> dict[str, Any]:
     for parameter in drawn(sweep):
         choices = parameter.distribution.choices()
         # Values in order (integers, steps) are searched as numbers, others as a choice of one.
-        if choices is None or len(choices) > 1 and all(_is_number(value) for value in choices):
+        if choices is None or len(choices) > 1 and _in_order(choices):
             space[parameter.name] = kinds.FloatDistribution(0.0, 1.0)
         else:
             space[parameter.name] = kinds.CategoricalDistribution(tuple(range(len(choices))))
@@ -106,8 +106,10 @@ def _coordinate(quantile: float, axis: Any) -> float:
     return quantile if choices is None else int(quantile * len(choices))
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _in_order(choices: Sequence[object]) -> bool:
+    """Whether choices are numbers; those of a range are, and are not looked at one by one."""
+    listed = choices if isinstance(choices, tuple) else choices[:1]
+    return all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in listed)
 
 
 MOST_REPEATS = 1000  # proposals in a row that were there before: the space is used up

@@ -10,9 +10,10 @@ import yaml
 
 from experiments.errors import ConfigError, UsageError
 from experiments.record.files import write_text
-from experiments.sweep.command import fixed_arguments, written
+from experiments.sweep.command import written
 from experiments.sweep.proposals import first_points
-from experiments.sweep.space import Sweep, grid_points, read_sweep
+from experiments.sweep.space import Sweep, grid_points
+from experiments.sweep.sweep_file import read_sweep
 
 SWEEP_FILE = "sweep.yaml"  # the copy that a sweep keeps in its folder
 LISTS, WORDS = ("published",), ("question", "baseline")
@@ -102,7 +103,7 @@ def resolved(sweep: Sweep) -> list[dict[str, Any]]:
     )
     found = []
     for point in points:
-        values = {**fixed_arguments(sweep.command), **point}
+        values = {name: node.value for name, node in sweep.fixed.items()} | point
         recipe = values.pop("config", None)
         if not isinstance(recipe, str):
             raise ConfigError(f"{sweep.path}: a trial has no recipe: give a parameter 'config'")

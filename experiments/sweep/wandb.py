@@ -28,7 +28,7 @@ from experiments.record.record import (
     changed_files,
     load_record,
 )
-from experiments.sweep.space import Check, Sweep, check_points, grid_points
+from experiments.sweep.space import Sweep
 from experiments.sweep.state import COPY, TRIALS
 
 DEFAULT_PROJECT = "softgamma"  # as of the runs themselves, `tracking.project`
@@ -45,10 +45,8 @@ class Pulled:
     missing: dict[str, str]
 
 
-def create_and_run(sweep: Sweep, agents: int, check: Check | None) -> int:
+def create_and_run(sweep: Sweep, agents: int) -> int:
     """Create the sweep on W&B's server, say how to run it, and run `agents` of it here."""
-    if check is not None and sweep.method == "grid":
-        check_points(sweep, grid_points(sweep), check)
     path = create(sweep)
     print(f"run it from any checkout, as often as you like: wandb agent {path}")
     print(f"bring its results here: python -m experiments sweep pull {path}", flush=True)
@@ -71,8 +69,7 @@ def create(sweep: Sweep) -> str:
     """Create the sweep on W&B's server; returns its path, ENTITY/PROJECT/ID. Raises UsageError."""
     import wandb
 
-    values = yaml.safe_load(sweep.path.read_text(encoding="utf-8"))
-    sent = {key: value for key, value in values.items() if not key.startswith("x-")}
+    sent = {key: node.value for key, node in sweep.tree.keys.items() if not key.startswith("x-")}
     project = sweep.project or os.environ.get("WANDB_PROJECT") or DEFAULT_PROJECT
     with _told("the sweep was not created"):
         name = wandb.sweep(sent, project=project)

@@ -50,9 +50,9 @@ def run(arguments: argparse.Namespace) -> int:
         ConfigError: the study or one of its trials cannot be run.
         UsageError: nobody can be asked and `--yes` was not given.
     """
-    from experiments.sweep.space import read_sweep
     from experiments.sweep.study import out_folder, resolved, study_file
     from experiments.sweep.study_costs import paces_on_record, study_cost, told
+    from experiments.sweep.sweep_file import read_sweep
 
     out = out_folder(arguments.study, arguments.scale, arguments.out)
     path = study_file(arguments.study, arguments.scale, out)
@@ -77,8 +77,8 @@ def run_study(path: Path, study: Path, out: Path, jobs: int) -> int:
     from experiments.report import write_report
     from experiments.sweep.actions import Place, Running
     from experiments.sweep.actions import run as run_sweep
-    from experiments.sweep.space import read_sweep
     from experiments.sweep.study import report_options
+    from experiments.sweep.sweep_file import read_sweep
 
     options = report_options(study)
     status = run_sweep(read_sweep(path), out, Running(place=Place(jobs)))

@@ -1,6 +1,7 @@
 """`sweep`: run a sweep file, look at it, retry what failed, stop it."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,7 +9,6 @@ from experiments.verbs.arguments import natural, positive
 
 if TYPE_CHECKING:
     from experiments.sweep.actions import Running
-    from experiments.sweep.space import Check
 
 TEACH = """\
 Run every point of a sweep file (W&B's schema) on this machine, without account or network.
@@ -112,17 +112,9 @@ def run(arguments: argparse.Namespace) -> int:
         ConfigError: the file or one of its points cannot be run.
         UsageError: the command cannot be carried out as given.
     """
-    from experiments.sweep.actions import check_run
-
-    return carry_out(arguments, check_run)
-
-
-def carry_out(arguments: argparse.Namespace, check: "Check | None") -> int:
-    """The command, with `check` for the trials' configurations (None: none)."""
     from experiments.sweep import actions
-    from experiments.sweep.proposals import require_optuna
-    from experiments.sweep.space import read_sweep
     from experiments.sweep.state import TRIALS
+    from experiments.sweep.sweep_file import read_sweep
     from experiments.tracking.owed import send_owed
 
     if arguments.action == "status":
@@ -130,7 +122,7 @@ def carry_out(arguments: argparse.Namespace, check: "Check | None") -> int:
     if arguments.action == "stop":
         return actions.stop(arguments.path)
     if arguments.action == "retry":
-        status = actions.retry(arguments.path, _running(arguments, check))
+        status = actions.retry(arguments.path, _running(arguments))
         send_owed((arguments.path / TRIALS).iterdir())
         return status
     if arguments.action == "pull":
@@ -139,23 +131,24 @@ def carry_out(arguments: argparse.Namespace, check: "Check | None") -> int:
         send_owed(sorted(RUNS.iterdir()) if RUNS.is_dir() else ())  # what an agent here kept back
         return pull_told(str(arguments.path), arguments.out)
     sweep = read_sweep(arguments.path)
+    for warning in sweep.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     if arguments.backend == "wandb":
         from experiments.sweep.wandb import create_and_run
 
-        return create_and_run(sweep, arguments.agents, check)
-    if sweep.method == "bayes":
-        require_optuna()
+        actions.check(sweep)
+        return create_and_run(sweep, arguments.agents)
     if arguments.action == "plan":
         return actions.plan(sweep, arguments.jobs, arguments.records)
     if arguments.dry_run:
-        return actions.dry_run(sweep, arguments.limit, check)
+        return actions.dry_run(sweep, arguments.limit)
     folder = arguments.out or actions.default_folder(sweep)
-    status = actions.run(sweep, folder, _running(arguments, check))
+    status = actions.run(sweep, folder, _running(arguments))
     send_owed((folder / TRIALS).iterdir())
     return status
 
 
-def _running(arguments: argparse.Namespace, check: "Check | None") -> "Running":
+def _running(arguments: argparse.Namespace) -> "Running":
     from experiments.sweep.actions import Place, Running
     from experiments.sweep.coordinator import Options
 
@@ -172,5 +165,4 @@ def _running(arguments: argparse.Namespace, check: "Check | None") -> "Running":
         place=place,
         options=Options(arguments.retries, arguments.limit, arguments.grace),
         extend=arguments.action == "extend",
-        check=check,
     )

@@ -18,8 +18,9 @@ from experiments.report.published import beside
 from experiments.report.tables import METRICS
 from experiments.run.assembly import without_weights
 from experiments.sweep.command import written
-from experiments.sweep.space import grid_points, read_sweep
+from experiments.sweep.space import grid_points
 from experiments.sweep.study import report_options
+from experiments.sweep.sweep_file import read_sweep
 
 CHECKOUT = Path(__file__).parents[2]
 STUDIES = sorted((CHECKOUT / "configs/studies").glob("*.yaml"))

@@ -79,7 +79,7 @@ optimizer: {{name: adamw, lr: 1.0e-3}}
 train: {{iterations: 4, batch_size: 2, checkpoint_every: 1000, log_every: 1, workers: 0}}
 """
 
-# The sweep verb alone, without the check that builds real configurations.
+# The sweep verb alone.
 DRIVER = """
 import argparse, sys
 from experiments.errors import UserError
@@ -87,7 +87,7 @@ from experiments.verbs import sweep
 parser = argparse.ArgumentParser()
 sweep.add_arguments(parser)
 try:
-    sys.exit(sweep.carry_out(parser.parse_args(), check=None))
+    sys.exit(sweep.run(parser.parse_args()))
 except UserError as error:
     sys.exit(f"error: {error}")
 """

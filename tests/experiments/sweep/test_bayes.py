@@ -9,8 +9,9 @@ import pytest
 
 from experiments.errors import UsageError
 from experiments.sweep.proposals import propose, require_optuna
-from experiments.sweep.space import Sweep, read_sweep
+from experiments.sweep.space import Sweep
 from experiments.sweep.state import State, fold
+from experiments.sweep.sweep_file import read_sweep
 
 HAS_OPTUNA = importlib.util.find_spec("optuna") is not None
 needs_optuna = pytest.mark.skipif(not HAS_OPTUNA, reason="optuna, an optional extra, is not here")

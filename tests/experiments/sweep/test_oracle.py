@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from experiments.sweep.early_stop import Hyperband
-from experiments.sweep.space import grid_points, read_sweep
+from experiments.sweep.space import grid_points
+from experiments.sweep.sweep_file import read_sweep
 
 ORACLE = json.loads(Path(__file__).with_name("oracle_sweeps_0.3.0.json").read_text())
 

@@ -22,7 +22,8 @@ from experiments.sweep.cost import (
     told,
 )
 from experiments.sweep.early_stop import Hyperband
-from experiments.sweep.space import Sweep, grid_points, read_sweep
+from experiments.sweep.space import Sweep, grid_points
+from experiments.sweep.sweep_file import read_sweep
 
 SWEEP = """
 method: grid

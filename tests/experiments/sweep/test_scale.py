@@ -11,8 +11,8 @@ import pytest
 from experiments.sweep.coordinator import Coordinator, Options
 from experiments.sweep.executors import Ended, Started, Task
 from experiments.sweep.ledger import Ledger, read_events
-from experiments.sweep.space import read_sweep
 from experiments.sweep.state import fold, open_state
+from experiments.sweep.sweep_file import read_sweep
 
 
 class SimulatedExecutor:

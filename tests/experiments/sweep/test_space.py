@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +11,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from experiments.config.located import located
 from experiments.errors import ConfigError
-from experiments.sweep.command import expand, fixed_arguments, written
+from experiments.sweep.command import at, expand, fixed_words, written
 from experiments.sweep.proposals import first_points, point_at, random_quantiles
 from experiments.sweep.space import (
     Sweep,
-    check_points,
+    grid_point,
     grid_points,
     point_key,
     quantile,
-    read_sweep,
 )
 from experiments.sweep.state import State
+from experiments.sweep.sweep_file import read_sweep
 
 HEAD = "method: grid\ncommand: [train, '${args_no_hyphens}']\n"
 
@@ -74,12 +74,16 @@ def test_roles_are_read_from_comments_and_from_x_roles(tmp_path: Path) -> None:
 x-roles: {seed: seed}
 parameters:
   loss.gamma: {values: [0]} # scientific
-  lr:  # nuisance: tuned
+  lr:  #nuisance
     values: [1]
+  train.seconds: {values: [9]}  # seed of nothing: prose changes nothing
+  input.flip: {values: [0.5]}  # not fixed
+  arm: {value: "a # seed"}
   seed: {values: [0]}
 """
     roles = {parameter.name: parameter.role for parameter in read(tmp_path, text).parameters}
-    assert roles == {"loss.gamma": "scientific", "lr": "nuisance", "seed": "seed"}
+    known = {name: role for name, role in roles.items() if role}
+    assert known == {"loss.gamma": "scientific", "lr": "nuisance", "seed": "seed"}
 
 
 def test_run_cap_cuts_the_grid(tmp_path: Path) -> None:
@@ -109,6 +113,16 @@ MISTAKES = [
     (ONE + "scheduler: {engine: ax}", "W&B's server"),
     ("parameters: {a.b: {value: 1}, a: {parameters: {b: {value: 2}}}}", "nested and once dotted"),
     ("parameters: [", "not valid YAML"),
+    ("parameters: {g: {values: [&a 1, *a]}}", "aliases (*name) are not allowed"),
+    ("parameters: {g: {values: !!python/name:os.system [1]}}", "tag"),
+    ("parameters: {g: {min: 1, max: 1.0e+400}}", "a grid needs values to list"),
+    ("parameters: {g: {values: }}", "expected a list, found None"),
+    ("parameters: {}\nmetric: {}", "'name' is missing"),
+    ("parameters: {g: {distribution: log_uniform, min: 0, max: 800}}", "exp(800) is no number"),
+    (ONE + "x-roles: {gg: seed}", "no parameter has this name; did you mean 'g'"),
+    (ONE + "x-roles: {g: sead}", "did you mean 'seed'"),
+    (ONE + "metric: {name: a, target: 3}", "metric: goal: is needed here"),
+    (ONE + "metric: {name: a}\nearly_terminate: {type: hyperband, min_iter: 1}", "goal: is needed"),
 ]
 
 
@@ -133,6 +147,7 @@ def test_a_mistake_is_told_with_its_line_and_the_nearest_spelling(
         ("method: grid\ncommand: [t, '${program}', '${args}']\n", "gives no 'program'"),
         ("method: grid\ncommand: [t, '${envvar:NO_SUCH_ONE}', '${args}']\n", "NO_SUCH_ONE"),
         ("method: bayes\ncommand: [t, '${args}']\n", "bayes needs 'metric'"),
+        ("method: bayes\nmetric: {name: a}\ncommand: [t, '${args}']\n", "goal: is needed here"),
     ],
 )
 def test_a_command_or_method_that_cannot_run_is_refused(
@@ -141,33 +156,86 @@ def test_a_command_or_method_that_cannot_run_is_refused(
     assert told in refused(tmp_path, "parameters: {g: {values: [1]}}", head)
 
 
+def test_all_mistakes_of_a_file_are_told_at_once(tmp_path: Path) -> None:
+    text = """method: gird
+metrik: {name: x}
+command: [t]
+run_cap: 0
+parameters:
+  a: 3
+  b: {vales: [1]}
+  c: {min: 2, max: 1}
+"""
+    found = refused(tmp_path, text, head="").splitlines()
+    lines = [int(line.removeprefix(f"{tmp_path}/sweep.yaml:").partition(":")[0]) for line in found]
+    assert sorted(lines) == [1, 2, 3, 4, 6, 7, 8]
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("{values: [1e-4, 3e-4, 2e0]}", [1e-4, 3e-4, 2.0]),
+        ("{values: [2026-01-31, 12:30]}", ["2026-01-31", 750]),
+        ("{values: ['1e-4', yes, null]}", ["1e-4", True, None]),
+    ],
+)
+def test_values_are_read_as_their_trials_read_them(
+    text: str, values: list[object], tmp_path: Path
+) -> None:
+    (parameter,) = read(tmp_path, f"parameters: {{g: {text}}}").parameters
+    assert list(parameter.distribution.choices() or ()) == values
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_no_part_of_a_file(encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(HEAD + "parameters:\n  g: {values: [1]}  # fixed\n", encoding=encoding)
+    assert read_sweep(path).parameters[0].role == "fixed"
+
+
+@pytest.mark.parametrize(
+    ("distribution", "warned"),
+    [
+        ("{distribution: log_uniform, min: 0.0001, max: 0.1}", True),
+        ("{distribution: q_log_uniform, min: 0.01, max: 0.9, q: 0.1}", True),
+        ("{distribution: log_uniform, min: -9.2, max: -2.3}", False),
+        ("{distribution: log_uniform_values, min: 0.0001, max: 0.1}", False),
+    ],
+)
+def test_log_uniform_with_bounds_that_are_no_exponents_is_warned_of(
+    distribution: str, warned: bool, tmp_path: Path
+) -> None:
+    head = HEAD.replace("grid", "random")
+    sweep = read(tmp_path, f"parameters: {{lr: {distribution}}}", head)
+    assert bool(sweep.warnings) is warned
+    if warned:
+        assert "exponents" in sweep.warnings[0] and "log_uniform_values" in sweep.warnings[0]
+
+
+def test_a_huge_grid_is_counted_and_entered_without_being_listed(tmp_path: Path) -> None:
+    text = "parameters: {a: {min: 0, max: 49999}, b: {min: 0, max: 39999}}"
+    sweep = read(tmp_path, text)
+    assert sweep.size() == 2_000_000_000
+    points = grid_points(sweep)
+    assert [next(points) for _ in range(2)] == [{"a": 0, "b": 0}, {"a": 0, "b": 1}]
+    assert grid_point(sweep, 1_999_999_999) == {"a": 49999, "b": 39999}
+
+
 def test_a_missing_file_names_its_neighbours(tmp_path: Path) -> None:
     (tmp_path / "sweep.yaml").write_text(HEAD)
     with pytest.raises(ConfigError, match=r"no such file; did you mean 'sweep.yaml'"):
         read_sweep(tmp_path / "sweeep.yaml")
 
 
-def test_every_point_is_checked_before_anything_starts(tmp_path: Path) -> None:
-    text = "parameters:\n  seed: {values: [0, 1]}\n  loss.gama:\n    values: [0, 1]\n"
-    sweep = read(tmp_path, text, "method: grid\ncommand: [t, --config, c.yaml, '${args}']\n")
-    seen: list[Mapping[str, object]] = []
-
-    def check(overrides: Mapping[str, object]) -> None:
-        seen.append(overrides)
-        if len(seen) == 4:
-            raise ConfigError("command line: loss.gama: unknown key 'gama'; did you mean 'gamma'?")
-
-    with pytest.raises(ConfigError) as caught:
-        check_points(sweep, grid_points(sweep), check)
-    assert str(caught.value).startswith(f"{tmp_path}/sweep.yaml:5: loss.gama: no trial was started")
-    assert "did you mean 'gamma'" in str(caught.value)
-    assert seen[0] == {"config": "c.yaml", "loss.gama": 0, "seed": 0}
+def fixed(words: list[str]) -> dict[str, object]:
+    places = {word: at(word, located(None, "command")) for word in words}
+    return {name: node.value for name, node in fixed_words(words, places).items()}
 
 
-def test_fixed_arguments_are_what_every_trial_is_given() -> None:
+def test_fixed_words_are_what_every_trial_is_given() -> None:
     words = ["${env}", "-m", "experiments", "train", "--config", "a.yaml", "train.iterations=5"]
-    assert fixed_arguments(words) == {"config": "a.yaml", "train.iterations": 5}
-    assert fixed_arguments(["--config=b.yaml", "--seed=1"]) == {"config": "b.yaml", "seed": 1}
+    assert fixed(words) == {"config": "a.yaml", "train.iterations": 5}
+    assert fixed(["--config=b.yaml", "--seed=1"]) == {"config": "b.yaml", "seed": 1}
 
 
 @pytest.mark.parametrize(
@@ -181,7 +249,7 @@ def test_fixed_arguments_are_what_every_trial_is_given() -> None:
     ],
 )
 def test_words_of_a_launcher_are_no_configuration(words: str) -> None:
-    assert fixed_arguments(words.split()) == {"seed": 1}
+    assert fixed(words.split()) == {"seed": 1}
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,13 @@ parameters:
   config: {value: RECIPE}
   loss.gamma: {values: [0.0, 2.0]}
 """
+NESTED = """
+parameters:
+  config: {value: RECIPE}
+  loss: {parameters: {gamma: {values: [0.0, 2.0]}, alpha: {value: null}}}
+  optimizer: {parameters: {lr: {value: 1.0e-05}}}
+  train: {parameters: {channels_last: {value: false}}}
+"""
 ENDLESS = 100_000
 SIX = f"{TWO}  train.iterations: {{values: [4, 6, {ENDLESS}]}}\n"
 PATH = "tester/p/sweep000"
@@ -207,14 +214,7 @@ def test_two_agents_finish_six_trials_with_early_stops_and_a_lost_connection(ben
 @pytest.mark.slow
 def test_nested_parameters_and_a_program_mean_the_same_on_both_engines(bench: Bench) -> None:
     """Both are W&B's own way to write a sweep; the same points give the same report."""
-    nested = """
-    parameters:
-      config: {value: RECIPE}
-      loss: {parameters: {gamma: {values: [0.0, 2.0]}, alpha: {value: null}}}
-      optimizer: {parameters: {lr: {value: 1.0e-05}}}
-      train: {parameters: {channels_last: {value: false}}}
-    """
-    bench.write(HEAD, "program: train.py\n", nested)
+    bench.write(HEAD, "program: train.py\n", NESTED)
     bench.run("wandb", "sweep", "sweep.yaml")
     bench.agent()
     assert {run.state for run in bench.runs} == {"finished"}

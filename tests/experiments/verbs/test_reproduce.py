@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from experiments.record import origin as provenance
-from experiments.sweep.space import read_sweep
 from experiments.sweep.study import out_folder, report_options, resolved, study_file
 from experiments.sweep.study_costs import Pace, kind_of, paces_on_record, study_cost, told
+from experiments.sweep.sweep_file import read_sweep
 from tests.calling import call, refused
 
 CHECKOUT = Path(__file__).parents[3]
@@ -85,11 +85,11 @@ def test_tiny_is_one_seed_and_few_iterations_of_every_arm(tmp_path: Path) -> Non
     assert study_file(study, "full", tmp_path) == study
     path = study_file(study, "tiny", tmp_path / "out")
     sweep = read_sweep(path)
-    assert sweep.name == "demo-tiny" and sweep.size() == 10
+    assert sweep.name == "demo-tiny" and sweep.size() == 12
     assert out_folder(study, "tiny", None) == Path("runs/demo-tiny")
     configs = resolved(sweep)
     assert {(one["seed"], one["train"]["iterations"]) for one in configs} == {(3, 20)}
-    assert len({json.dumps([one["detector"], one["loss"]]) for one in configs}) == 10
+    assert len({json.dumps([one["detector"], one["loss"]]) for one in configs}) == 12
     words = {"published": ["focal-1a", "focal-1b"], "question": "Why?"}
     assert report_options(study) == report_options(path) == words
 
@@ -101,7 +101,7 @@ def test_the_cost_is_told_and_nothing_runs_unasked(
     words = ["sweep.yaml", "--no-probe", "--records", str(tmp_path), "--out", str(tmp_path / "out")]
     assert call("reproduce", *words, "--dry-run") == 0
     told_lines = capsys.readouterr().out.splitlines()
-    assert told_lines[1].startswith("10 trials, ") and told_lines[-1] == "time: unknown"
+    assert told_lines[1].startswith("12 trials, ") and told_lines[-1] == "time: unknown"
     monkeypatch.setattr("sys.stdin", io.StringIO())
     refused("give --yes", "reproduce", *words)
     assert not list(tmp_path.rglob("record.json"))

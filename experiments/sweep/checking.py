@@ -1,0 +1,113 @@
+"""Asks another process what is wrong with a sweep before anything runs, and of draws as they come.
+
+The configurations of trials are built by code that imports torch (`judging.py`). It runs beside the
+process that owns the sweep, which so holds a few dozen megabytes for as long as the sweep takes.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, Self
+
+from experiments.errors import ConfigError, UsageError
+from experiments.sweep.command import is_train
+from experiments.sweep.proposals import first_points
+from experiments.sweep.space import Parameters, Sweep, point_key
+
+MOST_DRAWS = 32  # of a sweep without an end that are looked at before it starts
+Progress = Callable[[int, int], None]  # points done, points in all
+
+
+class Checker:
+    """Judges the points of one sweep."""
+
+    def __init__(self, sweep: Sweep, progress: Progress | None = None) -> None:
+        self.sweep = sweep
+        self._progress = progress
+        self._invalid: dict[str, str] = {}  # what is wrong with draws, by their points' keys
+        self._known: set[str] = set()  # of draws that were judged beforehand
+        self._process: subprocess.Popen[str] | None = None
+
+    @property
+    def judges(self) -> bool:
+        """Whether trials are configured by recipes: those of another program are its own affair."""
+        named = "config" in self.sweep.fixed or any(
+            parameter.name == "config" for parameter in self.sweep.parameters
+        )
+        return named or is_train(self.sweep.command, self.sweep.program)
+
+    def check(self, count: int | None = None) -> None:
+        """Judge the first `count` points (default: all, or a few of a sweep without an end).
+
+        Raises ConfigError with all that is wrong with a grid, or with every draw of another sweep.
+        """
+        if not self.judges:
+            return
+        wanted = self.sweep.size() if count is None else count
+        looked_at = MOST_DRAWS if wanted is None else wanted
+        findings = self._listen(looked_at)
+        if findings:
+            self.close()
+            raise ConfigError(*findings)
+        if self.sweep.method == "random":
+            self._known = {point_key(point) for point in first_points(self.sweep, looked_at)}
+        if self.sweep.method != "bayes":
+            self.close()  # nothing is asked for a long time, if ever
+
+    def known(self, point: Parameters) -> str | None:
+        """What was found wrong with a draw beforehand, or None."""
+        return self._invalid.get(point_key(point))
+
+    def why(self, point: Parameters) -> str | None:
+        """What is wrong with a draw, or None."""
+        if not self.judges or point_key(point) in self._known:
+            return self.known(point)
+        if self._process is None:
+            self._listen(0)
+        process = self._process
+        assert process is not None and process.stdin is not None and process.stdout is not None
+        process.stdin.write(json.dumps(dict(point)) + "\n")
+        process.stdin.flush()
+        answer = process.stdout.readline()
+        return None if not answer else json.loads(answer)["why"]
+
+    def close(self) -> None:
+        """End the process that judges."""
+        if self._process is not None:
+            self._process.communicate()
+            self._process = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self._process.kill()
+        self.close()
+
+    def _listen(self, count: int) -> list[str]:
+        command = [sys.executable, "-m", "experiments.sweep.judging"]
+        self._process = subprocess.Popen(
+            [*command, str(self.sweep.path), str(count)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        findings: list[str] = []
+        total = 0
+        for line in self._process.stdout:
+            event: Mapping[str, Any] = json.loads(line)
+            if "end" in event:
+                return findings
+            total = event.get("of", total)
+            if "finding" in event:
+                findings.append(event["finding"])
+            if "invalid" in event:
+                self._invalid[event["invalid"]] = event["why"]
+            if "done" in event and self._progress is not None:
+                self._progress(event["done"], total)
+        words = self._process.communicate()[1].strip()
+        raise UsageError(f"{self.sweep.path}: its points could not be checked: {words}")

@@ -1,0 +1,250 @@
+"""What is wrong with a sweep's points, asked of the recipes' own reader.
+
+Run by `checking.py` as `python -m experiments.sweep.judging FILE COUNT`, since that reader brings
+torch: the process that owns a sweep stays small. It prints one JSON object a line: {"of": n},
+{"done": n}, {"finding": text}, {"invalid": key of a point, "why": text}, and {"end": true}. Then it
+answers each line of its input, a point, by {"why": text or null}.
+"""
+
+import dataclasses
+import hashlib
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.config.located import Located
+from experiments.config.run import Recipes, Tracking, plain_config
+from experiments.errors import ConfigError, nearest, shown
+from experiments.record.parts import Metrics
+from experiments.sweep.command import at
+from experiments.sweep.proposals import first_points
+from experiments.sweep.space import Parameters, Sweep, grid_point, point_key
+from experiments.sweep.sweep_file import read_sweep
+
+MOST_POINTS = 100_000  # of a grid that is looked at one by one
+MOST_VALUES = 1_000  # of one parameter that is looked at by itself
+MOST_TOLD = 20  # findings about combinations of values; the rest is counted
+TELL_EVERY = 100
+CHOOSING = ("config", "name", "schedule", "shape", "mode", "preset")  # what others are read by
+METRICS = tuple(f.name for f in dataclasses.fields(Metrics) if f.name not in ("split", "per_class"))
+Event = Mapping[str, Any]
+
+
+class Judge:
+    """Builds the configuration of points, as their trials will."""
+
+    def __init__(self, sweep: Sweep) -> None:
+        self.sweep = sweep
+        self._recipes = Recipes()
+        self._places = {
+            parameter.name: {_token(item.value): item for item in values.items}
+            for parameter in sweep.parameters
+            if (values := parameter.place.keys.get("values")) is not None
+        }
+        self._parameters = {parameter.name: parameter for parameter in sweep.parameters}
+        self._silent = Tracking()
+
+    def digest(self, point: Parameters) -> str:
+        """What is equal for two points exactly if their trials would be the same; raises
+        ConfigError with all that is wrong with the point.
+        """
+        values = [*self.sweep.fixed.items(), *self._located(point)]
+        recipes = [node for name, node in values if name == "config"]
+        if not recipes or not isinstance(recipes[-1].value, str):
+            raise ConfigError(
+                f"{self.sweep.path}: no recipe: add '--config FILE' to the command, or a parameter "
+                "'config'"
+            )
+        words = [(name, node) for name, node in values if name != "config"]
+        recipe = Path(recipes[-1].value)
+        if not recipe.is_file():
+            recipes[-1].fail(f"config: {recipe}: no such file{_neighbours(recipe)}")
+        config = self._recipes.resolve(recipe, words).config
+        self._check_stopping(config.train)
+        self._check_alpha(config)
+        plain = plain_config(dataclasses.replace(config, tracking=self._silent, arm=None))
+        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:24]
+
+    def why(self, point: Parameters) -> str | None:
+        """What is wrong with one point, or None."""
+        try:
+            self.digest(point)
+        except ConfigError as error:
+            return str(error)
+        return None
+
+    def _located(self, point: Parameters) -> Iterator[tuple[str, Located]]:
+        for name, value in point.items():
+            place = self._places.get(name, {}).get(_token(value))
+            yield name, place or at(value, self._parameters[name].place)
+
+    def _check_alpha(self, config: Any) -> None:
+        """The one length that a loss cannot tell by itself, where the recipe names its classes."""
+        alpha, classes = getattr(config.loss, "alpha", None), getattr(config.data, "classes", None)
+        if isinstance(alpha, tuple) and classes and len(alpha) != len(classes):
+            place = next((p.place for p in self.sweep.parameters if p.name == "loss.alpha"), None)
+            told = f"a value for each of {len(classes)} classes is needed, found {len(alpha)}"
+            raise ConfigError(f"{place.place if place else self.sweep.path}: loss.alpha: {told}")
+
+    def _check_stopping(self, train: Any) -> None:
+        node = self.sweep.tree.keys.get("early_terminate")
+        if self.sweep.early_stop is None or node is None:
+            return
+        if train.validate_every is None:
+            node.fail(
+                "judges trials by the validations of their training, and train.validate_every is "
+                "null: give it in the recipe, in the command or as a parameter"
+            )
+        first, most = self.sweep.early_stop.bands()[0], train.iterations // train.validate_every
+        if first > most:
+            node.fail(
+                f"judges trials from validation {first} on, and train.iterations "
+                f"{train.iterations} with train.validate_every {train.validate_every} make {most}"
+            )
+
+
+def judged(sweep: Sweep, count: int) -> Iterator[Event]:
+    """What is wrong with `sweep` and its first `count` points."""
+    judge = Judge(sweep)
+    metric = _metric_finding(sweep)
+    if metric is not None:
+        yield {"finding": metric}
+    if sweep.method == "grid":
+        found = False
+        for finding in _alone(judge):
+            found = True
+            yield {"finding": finding}
+        if not found:
+            yield from _together(judge, min(count, MOST_POINTS))
+    else:
+        yield from _drawn(judge, count)
+
+
+def _metric_finding(sweep: Sweep) -> str | None:
+    if sweep.metric is None or sweep.metric.name in METRICS:
+        return None
+    place = sweep.tree.keys["metric"].keys["name"]
+    return place.said(f"no number of a record{nearest(sweep.metric.name, METRICS)}")
+
+
+def _alone(judge: Judge) -> Iterator[str]:
+    """What is wrong with the first point, and with it under each value of each parameter. Where the
+    first point is wrong itself, parameters at fault are left out of it to see what else is.
+    """
+    sweep = judge.sweep
+    first = grid_point(sweep, 0)
+    told: dict[str, None] = dict.fromkeys(_findings(judge, first))
+    wrong = {name for name in first if any(f": {name}: " in finding for finding in told)}
+    if not any(name.rpartition(".")[2] in CHOOSING for name in wrong):
+        first = {name: value for name, value in first.items() if name not in wrong}
+    for parameter, choices in zip(sweep.parameters, sweep.choices(), strict=True):
+        for value in choices[0 if wrong else 1 : MOST_VALUES]:
+            told |= dict.fromkeys(_findings(judge, {**first, parameter.name: value}))
+    yield from told
+
+
+def _together(judge: Judge, count: int) -> Iterator[Event]:
+    """What is wrong with combinations; and points that are one configuration."""
+    seen: dict[str, int] = {}
+    bad: Counter[str] = Counter()
+    firsts: dict[str, Parameters] = {}
+    yield {"of": count}
+    for n in range(count):
+        point = grid_point(judge.sweep, n)
+        try:
+            digest = judge.digest(point)
+        except ConfigError as error:
+            for finding in error.findings:
+                firsts.setdefault(finding, point)
+            bad.update(error.findings)
+            continue
+        finally:
+            if n % TELL_EVERY == TELL_EVERY - 1 or n == count - 1:
+                yield {"done": n + 1}
+        if digest in seen:
+            other = seen[digest]
+            text = _equal(judge.sweep, other, n)
+            firsts.setdefault(text, point)
+            bad[text] += 1
+        seen.setdefault(digest, n)
+    for finding, times in list(bad.items())[:MOST_TOLD]:
+        more = f", and in {times - 1} more" if times > 1 else ""
+        yield {"finding": f"{finding} (in the point {_words(firsts[finding])}{more})"}
+    if len(bad) > MOST_TOLD:
+        yield {"finding": f"{judge.sweep.path}: {len(bad) - MOST_TOLD} more of this kind"}
+
+
+def _equal(sweep: Sweep, one: int, other: int) -> str:
+    first, second = grid_point(sweep, one), grid_point(sweep, other)
+    differing = [name for name in first if first[name] != second[name]]
+    place = next(p.place for p in sweep.parameters if p.name == differing[-1])
+    values = (_words({name: p[name] for name in differing}) for p in (first, second))
+    return (
+        f"{place.place}: points {one} and {other} are one configuration: {' and '.join(values)} "
+        "differ in nothing; leave one out"
+    )
+
+
+def _drawn(judge: Judge, count: int) -> Iterator[Event]:
+    """Draws fail one by one, as trials; the sweep is refused where all do."""
+    points = first_points(dataclasses.replace(judge.sweep, method="random"), count)
+    yield {"of": len(points)}
+    reasons = {}
+    for n, point in enumerate(points):
+        findings = _findings(judge, point)
+        if findings:
+            reasons[n] = findings
+        if n % TELL_EVERY == TELL_EVERY - 1 or n == len(points) - 1:
+            yield {"done": n + 1}
+    if points and len(reasons) == len(points):
+        yield from ({"finding": finding} for finding in reasons[0])
+    elif judge.sweep.method == "random":  # a bayes sweep will draw others
+        for n, why in reasons.items():
+            yield {"invalid": point_key(points[n]), "why": "\n".join(why)}
+
+
+def _findings(judge: Judge, point: Parameters) -> Sequence[str]:
+    try:
+        judge.digest(point)
+    except ConfigError as error:
+        return error.findings
+    return ()
+
+
+def _words(point: Parameters) -> str:
+    """A point on one line; names of files in full."""
+    return " ".join(
+        f"{name}={value if isinstance(value, str) else shown(value)}"
+        for name, value in point.items()
+    )
+
+
+def _token(value: object) -> str:
+    return f"{type(value).__name__} {value!r}"
+
+
+def _neighbours(recipe: Path) -> str:
+    folder = recipe.parent if recipe.parent.is_dir() else Path(".")
+    return nearest(recipe.name, sorted(entry.name for entry in folder.glob("*.y*ml")))
+
+
+def _tell(event: Event) -> None:
+    print(json.dumps(event), flush=True)
+
+
+def main(path: Path, count: int, asked: Iterable[str]) -> None:
+    """Judge the file's points, then each point asked for."""
+    sweep = read_sweep(path)
+    for event in judged(sweep, count):
+        _tell(event)
+    _tell({"end": True})
+    judge = Judge(sweep)
+    for line in asked:
+        _tell({"why": judge.why(json.loads(line))})
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), sys.stdin)

@@ -1,0 +1,366 @@
+"""Reads sweep.yaml, W&B's own schema, strictly: all that is wrong with a file in one message.
+
+Nested `parameters` become dotted names. Roles of parameters come from `x-roles` or from a comment
+that is nothing but the role.
+"""
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from experiments.config.located import Located, read_located, read_text
+from experiments.errors import Findings, nearest, shown
+from experiments.sweep.command import (
+    DEFAULT_COMMAND,
+    PROGRAM,
+    check_macros,
+    fixed_words,
+)
+from experiments.sweep.distributions import (
+    DISTRIBUTIONS,
+    QUANTISED,
+    Distribution,
+    LogUniform,
+    Quantised,
+)
+from experiments.sweep.early_stop import Hyperband
+from experiments.sweep.space import Method, Metric, Parameter, Sweep, canonical
+
+METHODS = ("grid", "random", "bayes")
+ROLES = ("scientific", "nuisance", "fixed", "seed")
+GOALS = ("minimize", "maximize")
+T = TypeVar("T")
+# Keys of W&B's schema that only describe the sweep to its server.
+DESCRIPTIVE = ("apiVersion", "kind", "controller", "description", "project", "entity")
+NEEDS_SERVER = ("job", "image_uri", "scheduler", "metrics")
+KNOWN = ("program", "command", "method", "name", "metric", "parameters", "run_cap")
+TOP_LEVEL = (*KNOWN, "early_terminate", *DESCRIPTIVE, *NEEDS_SERVER)
+ROLE_COMMENT = re.compile(rf"(?:^|\s)#\s*({'|'.join(ROLES)})\s*$")
+LEAST_EXPONENT = 0.0  # log_uniform with such bounds was meant as log_uniform_values, nearly always
+
+
+def read_sweep(path: Path) -> Sweep:
+    """Read and check one sweep file; raises ConfigError, each finding as `file:line: key: what`."""
+    root = read_located(path)
+    findings = Findings()
+    with findings.kept():
+        root.known(TOP_LEVEL + tuple(key for key in root.keys if key.startswith("x-")))
+    for key in NEEDS_SERVER:
+        if key in root.keys:
+            what = "is carried out by W&B's server; a sweep run here cannot use it"
+            findings.add(root.keys[key].said(what))
+    comments = read_text(path).splitlines()
+    reader = _Reader(root, findings, comments)
+    sweep = reader.sweep()
+    findings.told()
+    assert sweep is not None
+    return sweep
+
+
+class _Reader:
+    """Reads the parts of a file one by one; what is wrong with one does not hide the others."""
+
+    def __init__(self, root: Located, findings: Findings, comments: list[str]) -> None:
+        self.root, self.findings, self.comments = root, findings, comments
+        self.warnings: list[str] = []
+
+    def sweep(self) -> Sweep | None:
+        """The sweep, or None where something was found."""
+        root, findings = self.root, self.findings
+        for key in ("method", "parameters"):
+            if key not in root.keys:
+                findings.add(root.said(f"'{key}' is missing (needed: method and parameters)"))
+        program = self.optional("program", str)
+        command, fixed = self.command(program)
+        method = self.method()
+        parameters = self.parameters()
+        metric = self.settings("metric", Metric, ignored=("impute", "impute_while_running"))
+        early_stop = self.settings("early_terminate", Hyperband, ignored=("type",))
+        sweep = Sweep(
+            path=root.path,
+            name=self.name(),
+            method=method,
+            program=program,
+            command=command,
+            fixed=fixed,
+            metric=metric,
+            parameters=parameters,
+            run_cap=self.positive("run_cap"),
+            early_stop=early_stop,
+            project=self.optional("project", str),
+            entity=self.optional("entity", str),
+            seed=self.optional("x-seed", int) or 0,
+            tree=root,
+            warnings=tuple(self.warnings),
+        )
+        self.check_goal(sweep)
+        self.check_names(sweep)
+        return None if findings else sweep
+
+    def name(self) -> str:
+        """The sweep's name as the name of a folder."""
+        name = self.optional("name", str) or self.root.path.stem
+        slug = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")
+        if not slug:
+            told = f"holds no letter or digit to name a folder by: {name!r}"
+            self.findings.add(self.root.keys["name"].said(told))
+        return slug
+
+    def method(self) -> Method:
+        """grid, random or bayes."""
+        node = self.root.keys.get("method")
+        if node is not None and node.value not in METHODS:
+            told = f"unknown method {shown(node.value)}{nearest(node.value, METHODS)}"
+            self.findings.add(node.said(told))
+        return cast(Method, node.value if node is not None else "grid")
+
+    def command(self, program: str | None) -> tuple[tuple[str, ...], dict[str, Located]]:
+        """The words of the command, and what they give to every trial."""
+        node = self.root.keys.get("command")
+        if node is None:
+            if program is None:
+                self.findings.add(
+                    self.root.said(
+                        f"'command' is missing: say how to run a trial, or 'program: {PROGRAM}'"
+                    )
+                )
+            return DEFAULT_COMMAND, {}
+        places = node.items or [
+            dataclasses.replace(node, value=word) for word in str(node.value).split()
+        ]
+        listed = [str(item.value) for item in places]
+        with self.findings.kept():
+            if not listed or not isinstance(node.value, (str, list)):
+                node.fail(f"expected a list of words, found {shown(node.value)}")
+            for item in node.items:
+                if not isinstance(item.value, (str, int, float)) or isinstance(item.value, bool):
+                    item.fail(f"expected a word, found {shown(item.value)}; put it in quotes")
+            try:
+                check_macros(listed, program)
+            except ValueError as error:
+                node.fail(str(error))
+            words = {str(item.value): item for item in places}
+            return tuple(listed), fixed_words(listed, words)
+        return DEFAULT_COMMAND, {}
+
+    def parameters(self) -> tuple[Parameter, ...]:
+        """All parameters, nested ones by dotted names, in W&B's order."""
+        node = self.root.keys.get("parameters")
+        if node is None:
+            return ()
+        roles = self.roles()
+        found = tuple(self.below(node, roles))
+        names = [parameter.name for parameter in found]
+        for parameter in found:
+            if names.count(parameter.name) > 1:
+                told = "given twice, once nested and once dotted"
+                self.findings.add(parameter.place.said(told))
+        return found
+
+    def below(
+        self, node: Located, roles: Mapping[str, str], prefix: str = ""
+    ) -> Iterator[Parameter]:
+        """The parameters of one mapping."""
+        if not isinstance(node.value, dict) or not node.keys:
+            self.findings.add(node.said("at least one parameter is needed"))
+        for key, place in sorted(node.keys.items()):
+            name = f"{prefix}{key}"
+            with self.findings.kept():
+                if "parameters" in place.keys:
+                    place.known(("parameters",))
+                    yield from self.below(place.keys["parameters"], roles, f"{name}.")
+                    continue
+                distribution = _distribution(place)
+                self.warn(name, distribution, place)
+                comment = ROLE_COMMENT.search(self.comments[place.line - 1])
+                role = roles.get(name) or (comment.group(1) if comment else None)
+                yield Parameter(name, distribution, role, place)
+
+    def warn(self, name: str, distribution: Distribution, place: Located) -> None:
+        """W&B's own trap: log_uniform takes exponents."""
+        inner = distribution.inner if isinstance(distribution, Quantised) else distribution
+        if isinstance(inner, LogUniform) and inner.min > LEAST_EXPONENT - 1 and inner.max < 1:
+            low, high = distribution.at(0.0), distribution.at(1 - 2.0**-53)
+            self.warnings.append(
+                f"{place.place}: {name}: log_uniform takes exponents, here and at W&B: "
+                f"{inner.min:g} to {inner.max:g} draws from {low:.4g} to {high:.4g}. For values "
+                f"from {inner.min:g} to {inner.max:g} write distribution: log_uniform_values"
+            )
+
+    def roles(self) -> dict[str, str]:
+        """`x-roles`."""
+        node = self.root.keys.get("x-roles")
+        if node is None:
+            return {}
+        with self.findings.kept():
+            for kid in node.mapping().values():
+                if kid.value not in ROLES:
+                    told = f"unknown role {shown(kid.value)}{nearest(kid.value, ROLES)}"
+                    self.findings.add(kid.said(told))
+        return {name: str(kid.value) for name, kid in node.keys.items()}
+
+    def check_names(self, sweep: Sweep) -> None:
+        """Roles and values that the whole file has to bear out."""
+        names = [parameter.name for parameter in sweep.parameters]
+        roles = self.root.keys.get("x-roles")
+        for name, kid in roles.keys.items() if roles else ():
+            if name not in names:
+                self.findings.add(kid.said(f"no parameter has this name{nearest(name, names)}"))
+        if sweep.method == "grid":
+            for parameter in sweep.parameters:
+                with self.findings.kept():
+                    _check_grid_values(parameter)
+
+    def check_goal(self, sweep: Sweep) -> None:
+        """Whether the metric says what the sweep needs to know."""
+        keys, metric = self.root.keys, sweep.metric
+        needs = {
+            "early_terminate": "early_terminate needs 'metric', to know what to judge trials by",
+            "method": "bayes needs 'metric', to know what to improve",
+        }
+        if sweep.early_stop is None or "early_terminate" not in keys:
+            del needs["early_terminate"]
+        if sweep.method != "bayes":
+            del needs["method"]
+        if "metric" not in keys:
+            for key, told in needs.items():
+                self.findings.add(keys[key].said(told))
+        elif metric is not None and metric.goal is None and (needs or metric.target is not None):
+            self.findings.add(
+                keys["metric"].said(f"goal: is needed here: {' or '.join(GOALS)} {metric.name}?")
+            )
+
+    def optional(self, key: str, kind: type[T]) -> T | None:
+        """A key's value of the given kind, or None."""
+        node = self.root.keys.get(key)
+        if node is None:
+            return None
+        if not isinstance(node.value, kind) or isinstance(node.value, bool):
+            self.findings.add(node.said(f"expected {kind.__name__}, found {shown(node.value)}"))
+            return None
+        return node.value
+
+    def positive(self, key: str) -> int | None:
+        """A whole number from 1, or None."""
+        value = self.optional(key, int)
+        if value is not None and value < 1:
+            self.findings.add(self.root.keys[key].said(f"must be >= 1, found {value}"))
+        return value
+
+    def settings(self, key: str, kind: type[T], ignored: tuple[str, ...]) -> T | None:
+        """A mapping of the file as a dataclass."""
+        node = self.root.keys.get(key)
+        if node is None:
+            return None
+        fields = [field.name for field in dataclasses.fields(cast(Any, kind))]
+        with self.findings.kept():
+            node.known((*fields, *ignored))
+            if key == "early_terminate" and node.value.get("type") != "hyperband":
+                found = shown(node.value.get("type"))
+                node.fail(f"type: 'hyperband' is the one there is, found {found}")
+            if kind is Metric and "name" not in node.keys:
+                node.fail("'name' is missing: which key of the record's metrics?")
+            _check_types(node)
+            values = {name: kid.value for name, kid in node.keys.items() if name in fields}
+            try:
+                return kind(**values)
+            except (TypeError, ValueError) as error:
+                node.fail(str(error))
+        return None
+
+
+def _distribution(place: Located) -> Distribution:
+    if not isinstance(place.value, dict):
+        name = place.key.rpartition("parameters.")[2]
+        place.fail(
+            f"expected 'value', 'values' or 'min' and 'max', found {shown(place.value)}; "
+            f"write {name}: {{value: {shown(place.value)}}} for a constant"
+        )
+    name = _distribution_name(place)
+    kind = DISTRIBUTIONS[QUANTISED.get(name, name)]
+    fields = {key: kid for key, kid in place.keys.items() if key != "distribution"}
+    names = [field.name for field in dataclasses.fields(kind)]
+    place.known((*names, *(("q",) if name in QUANTISED else ()), "distribution"))
+    values = {key: _field(kid, key, name) for key, kid in fields.items()}
+    needed = [
+        f.name
+        for f in dataclasses.fields(kind)
+        if f.default is dataclasses.MISSING and f.name not in values
+    ]
+    if needed:
+        place.fail(f"{name} needs '{needed[0]}'")
+    quantum = values.pop("q", 1)
+    try:
+        built = kind(**values)
+        return cast(Distribution, Quantised(built, quantum) if name in QUANTISED else built)
+    except ValueError as error:
+        place.fail(str(error))
+
+
+def _distribution_name(place: Located) -> str:
+    known = (*DISTRIBUTIONS, *QUANTISED)
+    given = place.keys.get("distribution")
+    if given is not None:
+        if given.value not in known:
+            given.fail(f"unknown distribution{nearest(given.value, known)}")
+        return str(given.value)
+    keys = set(place.keys)
+    if "value" in keys:
+        return "constant"
+    if "values" in keys:
+        return "categorical_w_probabilities" if "probabilities" in keys else "categorical"
+    if keys & {"min", "max"}:
+        bounds = [place.keys[key].value for key in ("min", "max") if key in keys]
+        return "int_uniform" if all(type(bound) is int for bound in bounds) else "uniform"
+    spellings = ("value", "values", "min", "max", "distribution", "parameters", "probabilities")
+    place.known(spellings)
+    place.fail("says nothing to choose from: give 'value', 'values' or 'min' and 'max'")
+
+
+def _field(node: Located, key: str, distribution: str) -> Any:
+    if key == "value":
+        return node.value
+    if key in ("values", "probabilities"):
+        if not isinstance(node.value, list):
+            node.fail(f"expected a list, found {shown(node.value)}")
+        if key == "probabilities":
+            return tuple(_number(item) for item in node.items)
+        return tuple(node.value)
+    number = _number(node)
+    if distribution == "int_uniform" and not isinstance(number, int):
+        node.fail(f"int_uniform takes whole numbers, found {number}")
+    return number
+
+
+def _number(node: Located) -> float:
+    if isinstance(node.value, bool) or not isinstance(node.value, (int, float)):
+        node.fail(f"expected a number, found {shown(node.value)}")
+    return node.value
+
+
+def _check_types(node: Located) -> None:
+    for name, kid in node.keys.items():
+        if name in ("min_iter", "max_iter", "s") and type(kid.value) is not int:
+            kid.fail(f"expected a whole number, found {shown(kid.value)}")
+        if name in ("target", "eta"):
+            _number(kid)
+        if name == "strict" and not isinstance(kid.value, bool):
+            kid.fail(f"expected true or false, found {shown(kid.value)}")
+        if name == "name" and not isinstance(kid.value, str):
+            kid.fail(f"expected text, found {shown(kid.value)}")
+        if name == "goal" and kid.value not in GOALS:
+            kid.fail(f"unknown goal{nearest(kid.value, GOALS)}")
+
+
+def _check_grid_values(parameter: Parameter) -> None:
+    choices = parameter.distribution.choices()
+    if choices is None:
+        parameter.place.fail("a grid needs values to list: give 'values', or use method random")
+    seen: set[str] = set()
+    for value in choices if isinstance(choices, tuple) else ():  # others count up: none is twice
+        text = canonical(value)
+        if text in seen:
+            parameter.place.fail(f"the value {shown(value)} is listed twice; a grid runs it once")
+        seen.add(text)

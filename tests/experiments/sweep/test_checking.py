@@ -1,0 +1,197 @@
+"""What is wrong with a sweep is told before anything runs, all of it at once, with its lines."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments.errors import ConfigError
+from experiments.sweep.checking import Checker
+from experiments.sweep.judging import judged
+from experiments.sweep.sweep_file import read_sweep
+
+TRAIN = 'command: ["${interpreter}", -m, experiments, train, --config, RECIPE, "${args}"]\n'
+GRID = f"method: grid\n{TRAIN}"
+
+
+class Desk:
+    """Writes sweep files over one recipe and says what is found in them."""
+
+    def __init__(self, root: Path, recipe: Path) -> None:
+        self.root, self.recipe = root, recipe
+
+    def write(self, text: str) -> Path:
+        path = self.root / "sweep.yaml"
+        path.write_text(text.replace("RECIPE", str(self.recipe)))
+        return path
+
+    def found(self, text: str) -> list[str]:
+        """The findings, without the place of the file, as LINE: WHAT."""
+        sweep = read_sweep(self.write(text))
+        events = list(judged(sweep, sweep.size() or 4))
+        told = [event["finding"] for event in events if "finding" in event]
+        return [finding.removeprefix(f"{sweep.path}:") for finding in told]
+
+
+@pytest.fixture
+def desk(tmp_path: Path, recipe: Path) -> Desk:
+    return Desk(tmp_path, recipe)
+
+
+def test_all_that_is_wrong_with_parameters_is_told_at_once(desk: Desk) -> None:
+    found = desk.found(
+        GRID
+        + """parameters:
+  loss.gama: {values: [0, 2]}
+  lr0: {value: 0.01}
+  optimizer.lr: {values: [0.01, -1]}
+  optimizer.betas: {value: [2, 2]}
+  seed:
+    values:
+    - 0
+    - -1
+  train.epochs: {value: 3}
+"""
+    )
+    lines = sorted(int(finding.partition(":")[0]) for finding in found)
+    assert lines == [4, 5, 6, 7, 11, 12], found
+    told = "\n".join(found)
+    for words in (
+        "loss.gama: unknown key; did you mean 'gamma'",
+        "lr0: unknown",
+        "lr: must be > 0",
+    ):
+        assert words in told
+
+
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [
+        ("{optimizer.momentum: {values: [0.85, 0.9]}}", "not read where name is 'adamw'"),
+        (
+            "{data.classes: {value: [a, b]}, loss.alpha: {value: [0.5, 0.5, 0.5]}}",
+            "loss.alpha: a value for each of 2 classes is needed, found 3",
+        ),
+        ("{config: {value: no/such.yaml}}", "no/such.yaml: no such file"),
+        ("{config: {values: [1]}}", "no recipe"),
+        ("{train.iterations: {values: [0, 5]}}", "train.iterations: must be >= 1, found 0"),
+        ("{loss.gamma: {values: [no]}}", "loss.gamma"),
+        ("{arm: {values: [a, b]}}", "points 0 and 1 are one configuration"),
+        ("{loss: {values: [{gamma: 2.0}, {gamma: 2}, {gamma: 1}]}}", "listed twice"),
+        ("{loss.alpha: {values: [0.25]}, loss: {value: {alpha: 0.5}}}", "more than once"),
+    ],
+)
+def test_a_value_that_no_trial_can_have_is_told_with_its_line(
+    parameters: str, told: str, desk: Desk
+) -> None:
+    text = f"{GRID}parameters: {parameters}\n".replace(
+        "--config, RECIPE" if "config:" in parameters else "\0", "--quiet"
+    )
+    try:
+        found = desk.found(text)
+    except ConfigError as error:
+        found = list(error.findings)
+    assert found and all(told in finding for finding in found), found
+
+
+def test_values_that_do_not_go_together_name_the_first_point_and_count_the_others(
+    desk: Desk,
+) -> None:
+    (found,) = desk.found(
+        GRID + "parameters:\n  train.patience: {values: [null, 3]}\n"
+        "  train.validate_every: {values: [2, null]}\n  seed: {values: [0, 1]}\n"
+    )
+    assert "patience: counts validations" in found
+    assert (
+        "(in the point seed=0 train.patience=3 train.validate_every=None, and in 1 more)" in found
+    )
+
+
+def test_two_points_of_one_configuration_are_refused_with_both_named(
+    desk: Desk, tmp_path: Path
+) -> None:
+    same = tmp_path / "same.yaml"
+    same.write_text(desk.recipe.read_text())
+    text = f"parameters:\n  config: {{values: [{desk.recipe}, {same}]}}\n  seed: {{values: [0]}}\n"
+    (found,) = desk.found(GRID.replace("--config, RECIPE", "--quiet") + text)
+    assert found.startswith("4: points 0 and 1 are one configuration: config=")
+    assert "same.yaml" in found and "leave one out" in found
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ("metric: {name: val_map}\n", "metric.name: no number of a record; did you mean"),
+        ("metric: {name: voc07_mpa}\n", "did you mean 'voc07_map'"),
+        (
+            "metric: {name: coco_ap, goal: maximize}\n"
+            "early_terminate: {type: hyperband, min_iter: 1}\n",
+            "train.validate_every is null",
+        ),
+    ],
+)
+def test_a_metric_or_stop_that_would_never_work_is_refused(
+    more: str, told: str, desk: Desk
+) -> None:
+    (found,) = desk.found(f"{GRID}{more}parameters: {{loss.gamma: {{values: [0, 2]}}}}\n")
+    assert told in found and found.startswith(("3:", "4:"))
+
+
+def test_hyperband_is_taken_where_trials_validate_often_enough(desk: Desk) -> None:
+    head = (
+        f"{GRID}metric: {{name: coco_ap, goal: maximize}}\n"
+        "early_terminate: {type: hyperband, min_iter: 2}\n"
+        "parameters:\n  loss.gamma: {values: [0, 2]}\n"
+    )
+    assert desk.found(head + "  train.validate_every: {value: 2}\n") == []
+    (found,) = desk.found(head + "  train.validate_every: {value: 3}\n")
+    assert "from validation 2 on" in found and "make 1" in found
+
+
+def test_an_invalid_draw_fails_alone_but_where_all_are_the_sweep_is_refused(desk: Desk) -> None:
+    head = f"method: random\nrun_cap: 20\n{TRAIN}parameters:\n"
+    knob = "  optimizer.weight_decay: {distribution: normal, mu: 0.1, sigma: 0.1}\n"
+    sweep = read_sweep(desk.write(head + knob))
+    events = list(judged(sweep, 20))
+    invalid = [event for event in events if "invalid" in event]
+    assert 0 < len(invalid) < 20
+    assert all("optimizer.weight_decay: must be >= 0" in event["why"] for event in invalid)
+    assert not [event for event in events if "finding" in event]
+    (found,) = desk.found(head + knob + "  loss.gama: {min: 0.0, max: 1.0}\n")[:1] or [""]
+    assert "loss.gama" in found
+
+
+def test_a_huge_grid_is_looked_at_value_by_value_without_being_listed(desk: Desk) -> None:
+    sweep = read_sweep(
+        desk.write(f"{GRID}parameters: {{seed: {{min: 0, max: 1999999999}}, lr: {{value: 1}}}}\n")
+    )
+    assert sweep.size() == 2_000_000_000
+    found = [event["finding"] for event in judged(sweep, 10) if "finding" in event]
+    assert len(found) == 1 and ": lr: unknown key" in found[0]
+
+
+def test_the_process_that_owns_a_sweep_asks_another(desk: Desk) -> None:
+    """Its findings come back, its progress is told, and draws of later are judged as they come."""
+    seen: list[tuple[int, int]] = []
+    knob = "parameters:\n  optimizer.lr: {min: 0.001, max: 0.1}\n"
+    sweep = read_sweep(desk.write(f"method: random\n{TRAIN}{knob}"))
+    with Checker(sweep, lambda *told: seen.append(told)) as checker:
+        checker.check()
+        assert seen[-1] == (32, 32)
+        assert checker.why({"optimizer.lr": 0.5}) is None
+        assert "must be > 0" in str(checker.why({"optimizer.lr": -0.5}))
+    sweep = read_sweep(desk.write(f"{GRID}parameters:\n  optimizer.lr: {{values: [0.1, -1]}}\n"))
+    with Checker(sweep) as checker, pytest.raises(ConfigError) as caught:
+        checker.check()
+    assert str(caught.value) == f"{sweep.path}:4: optimizer.lr: must be > 0, found -1.0"
+
+
+def test_what_another_program_reads_is_its_own_affair(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(
+        f'method: grid\ncommand: [{sys.executable}, trial.py, "${{args}}"]\n'
+        "metric: {name: their_own}\nparameters: {anything: {values: [1, 2]}}\n"
+    )
+    with Checker(read_sweep(path)) as checker:
+        assert not checker.judges
+        checker.check()
