@@ -1,8 +1,10 @@
+# PYTHON_ARGCOMPLETE_OK
 """`python -m experiments VERB`: the one entry, from data to report."""
 
 import argparse
 import importlib.util
 import os
+import re
 import select
 import sys
 import traceback
@@ -66,6 +68,9 @@ def build_parser(*verbs: str) -> argparse.ArgumentParser:
         "Every verb explains itself: 'python -m experiments train --help'.\n"
         f"A mistake of yours ends with one message and status 2; {DEBUG}=1 shows where it was met.",
     )
+    parser.add_argument(
+        "--version", action="version", version=_version(), help="print the version and end"
+    )
     adding = parser.add_subparsers(title="verbs", dest="verb", metavar="VERB", required=True)
     for name, words in VERBS.items():
         if name not in verbs:
@@ -78,9 +83,19 @@ def build_parser(*verbs: str) -> argparse.ArgumentParser:
     return parser
 
 
+def _version() -> str:
+    """As pyproject.toml has it: this program runs from its checkout."""
+    found = re.search(r'^version = "(.*)"$', (CHECKOUT / "pyproject.toml").read_text(), re.M)
+    return f"softgamma {found[1] if found else 'of unknown version'}"
+
+
 def parse(words: list[str]) -> Any:
     """The arguments of one command; words that a recipe's overrides may be are kept for them."""
 
+    if "_ARGCOMPLETE" in os.environ:  # the shell asks how the line may go on (README, "Shell")
+        import argcomplete
+
+        argcomplete.autocomplete(build_parser(*VERBS))
     parser = build_parser(*words[:1])
     parsed, rest = parser.parse_known_args(words)
     if rest:

@@ -57,4 +57,9 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"stopped; the same command goes on from the checkpoint in {folder}", file=sys.stderr)
         # wandb agent counts other statuses as failures, and leaves a sweep after a few of them.
         return 0 if "WANDB_SWEEP_ID" in os.environ else INTERRUPTED
-    return 0 if record.status == "finished" else 1
+    if record.status != "finished":
+        return 1
+    if named is None:  # a sweep tells its own
+        print(f"its errors:  python -m experiments errors {folder}", file=sys.stderr)
+        print(f"use it:      python -m experiments detect {folder} PHOTOS", file=sys.stderr)
+    return 0

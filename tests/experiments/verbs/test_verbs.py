@@ -157,3 +157,22 @@ def test_a_pipe_closed_early_ends_quietly(words: str) -> None:
 def test_an_error_nobody_reads_ends_quietly(tmp_path: Path) -> None:
     statuses, said = piped(f"$PYTHON -m experiments verify {tmp_path} 2>&1 | true")
     assert said == "" and statuses[0] in (2, 141)
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        call("--version")
+    assert capsys.readouterr().out.startswith("softgamma 0.")
+
+
+@pytest.mark.parametrize(
+    ("line", "known"),
+    [("tra", "train "), ("data gl", "glyphs "), ("report --gal", "--gallery ")],
+)
+def test_the_shell_completes_verbs_and_options(line: str, known: str, tmp_path: Path) -> None:
+    line, told = f"python -m experiments {line}", tmp_path / "completions"
+    asked = {"_ARGCOMPLETE": "3", "COMP_LINE": line, "COMP_POINT": str(len(line))}
+    asked["_ARGCOMPLETE_STDOUT_FILENAME"] = str(told)
+    command = [sys.executable, "-m", "experiments"]
+    subprocess.run(command, cwd=CHECKOUT, env=os.environ | asked, check=True, timeout=60)
+    assert told.read_text() == known
