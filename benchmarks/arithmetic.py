@@ -12,23 +12,28 @@ benchmarks/results/arithmetic_<instructions>_<date>.json, over what an earlier c
 """
 
 import argparse
+import dataclasses
 import itertools
 import json
+import math
+import os
 import statistics
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.bare import bare_step, training_batches
+from benchmarks.bare import bare_step, network, training_batches
 from datasets.sample import Batch
 from experiments.config.resolve import parse_words
 from experiments.config.run import Recipes
-from experiments.engine.arithmetic import computes_bfloat16, device_here
+from experiments.engine.arithmetic import choose, computes_bfloat16, device_here
 from experiments.record.origin import core_count, cpu_name, gpu_names, versions
 
 HERE = Path(__file__).parent
+AUTO: dict[str, Any] = {"precision": "auto", "channels_last": "auto"}
 CONTENDERS = {
     "float32": ("train.precision=float32", "train.channels_last=false"),
     "float32, channels last": ("train.precision=float32", "train.channels_last=true"),
@@ -52,12 +57,12 @@ def main() -> int:
     able, instructions = computes_bfloat16(device_here())
     name = f"arithmetic_{instructions.split()[0].lower()}_{time.strftime('%Y-%m-%d')}.json"
     path = arguments.out or HERE / "results" / name
-    earlier = json.loads(path.read_text())["recipes"] if path.is_file() else {}
-    recipes = {}
+    parts = json.loads(path.read_text())["parts"] if path.is_file() else {}
+    load = os.getloadavg()[0]
     for recipe in (word for word in arguments.words if "=" not in word):
         found = steps(Path(recipe), words, arguments)
-        recipes[" ".join((recipe, *shown(words)))] = found
-        print(recipe, *(f"{name}: {one['milliseconds']:.0f} ms" for name, one in found.items()))
+        parts[" ".join((recipe, *shown(words)))] = found
+        print(recipe, found)
     result = {
         "what": "arithmetic",
         "cpu": cpu_name(),
@@ -66,8 +71,10 @@ def main() -> int:
         "threads": torch.get_num_threads(),
         "instructions": instructions,
         "computes_bfloat16": able,
+        "load_before": load,
         "versions": versions(("torch", "torchvision")),
-        "recipes": earlier | recipes,
+        "parts": parts,
+        "claims": claims(parts),
     }
     path.write_text(json.dumps(result, indent=1) + "\n")
     return 0
@@ -79,7 +86,7 @@ def shown(words: list[str]) -> list[str]:
 
 
 def steps(recipe: Path, words: list[str], options: argparse.Namespace) -> dict[str, Any]:
-    """Milliseconds of CPU time of a step in each arithmetic, and times as fast as plain float32."""
+    """Milliseconds of CPU time of a step in each arithmetic, and which one `auto` takes."""
     read = Recipes()
     base = read.resolve(recipe, parse_words(words)).config
     batches = list(itertools.islice(training_batches(base), options.batches))
@@ -93,15 +100,20 @@ def steps(recipe: Path, words: list[str], options: argparse.Namespace) -> dict[s
         for name, step in contenders.items():
             seconds = [busy(step, batch) for batch in batches]
             times[name] += seconds if turn else []  # the first turn warms up
-    plain = statistics.median(next(iter(times.values())))
-    return {
-        name: {
-            "milliseconds": 1000 * statistics.median(each),
-            "times_as_fast": plain / statistics.median(each),
-            "images": len(batches[0].image_ids),
-        }
-        for name, each in times.items()
-    }
+    auto = choose(dataclasses.replace(base.train, **AUTO), network(base), device_here())
+    chosen = auto.precision + (", channels last" if auto.channels_last else "")
+    found = {name: 1000 * statistics.median(each) for name, each in times.items()}
+    return {"images": len(batches[0].image_ids), **found, "auto": chosen}
+
+
+def claims(parts: Mapping[str, Any]) -> dict[str, bool]:
+    """Whether `auto` takes what was measured to be fast."""
+    best = [
+        min(value for name, value in row.items() if name in CONTENDERS) for row in parts.values()
+    ]
+    taken = [row.get(row["auto"], math.inf) for row in parts.values()]
+    within = all(mine <= 1.05 * least for mine, least in zip(taken, best, strict=True))
+    return {"auto takes the fastest arithmetic, or one within 5 % of it": within}
 
 
 def busy(step: Any, batch: Batch) -> float:

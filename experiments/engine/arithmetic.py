@@ -67,14 +67,19 @@ def choose(train: Train, detector: nn.Module, device: torch.device) -> Arithmeti
 
 def prefers_channels_last(precision: str, detector: nn.Module, device: torch.device) -> bool:
     """Which layout trains faster: channels last, but for wide networks in float32 on a CPU without
-    AVX-512, where convolutions of WIDE channels take up to 1.3 times as long in it.
+    AVX-512, where 3x3 convolutions of WIDE channels to as many take 1.3 times as long in it.
 
     Measured: benchmarks/results/arithmetic_avx2_*.json, and engine_2cores_*.json with AVX-512.
     """
     if device.type == "cuda" or precision in LOW or "AVX512" in _instructions():
         return True
-    layers = (layer for layer in detector.modules() if isinstance(layer, nn.Conv2d))
-    return not any(layer.in_channels >= WIDE and layer.kernel_size[0] > 1 for layer in layers)
+    return not any(_is_wide(layer) for layer in detector.modules())
+
+
+def _is_wide(layer: nn.Module) -> bool:
+    if not isinstance(layer, nn.Conv2d) or layer.kernel_size[0] == 1:
+        return False
+    return min(layer.in_channels // layer.groups, layer.out_channels) >= WIDE
 
 
 def _instructions() -> str:

@@ -11,7 +11,10 @@ from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
 from datasets.dataset import Dataset
+from detectors.base import AnyDetector
 from experiments.config.run import RunConfig
+from experiments.engine.arithmetic import choose, described, device_here
+from experiments.errors import UsageError
 from experiments.run.assembly import batches_from, build_detector, without_weights
 
 
@@ -24,6 +27,7 @@ class Costs:
     operations: int
     height: int
     width: int
+    arithmetic: str  # that a run here would train in, in words
 
 
 def count_costs(config: RunConfig, classes: int) -> Costs:
@@ -42,7 +46,16 @@ def count_costs(config: RunConfig, classes: int) -> Costs:
         operations=counter.get_total_flops(),
         height=height,
         width=width,
+        arithmetic=_arithmetic(config, detector),
     )
+
+
+def _arithmetic(config: RunConfig, detector: AnyDetector) -> str:
+    """What a run here would train in."""
+    try:
+        return described(choose(config.train, detector, device_here()))
+    except UsageError as error:
+        return str(error)
 
 
 def _typical_hw(config: RunConfig) -> tuple[int, int]:
@@ -57,7 +70,8 @@ def describe_costs(config: RunConfig, classes: int) -> str:
         f"# {costs.parameters / 1e6:.2f} M parameters, "
         f"{costs.trained / 1e6:.2f} M of them trained\n"
         f"# {costs.operations / 1e9:.2f} GFLOPs forward for one image of "
-        f"{costs.height} x {costs.width} px (a multiply-add counts two), {classes} classes"
+        f"{costs.height} x {costs.width} px (a multiply-add counts two), {classes} classes\n"
+        f"# trains here in {costs.arithmetic}"
     )
 
 
