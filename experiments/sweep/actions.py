@@ -31,9 +31,11 @@ from experiments.sweep.space import Sweep, grid_points
 from experiments.sweep.state import COPY, State, fold, open_state
 from experiments.sweep.sweep_file import read_sweep
 from experiments.sweep.table import (
+    MOST_DRAWN,
     LiveTable,
     PlainLines,
     counts,
+    listed,
     rendered,
     row,
     status_json,
@@ -287,7 +289,10 @@ def _print_status(state: State, folder: Path) -> None:
     running = f"run by process {pid}" if pid else "not running now"
     caption = f"{folder}: {counts(state)}; {running}"
     metric = opened.get("metric") or "metric"
-    Console().print(rendered(state, rows, metric, varying_names(state), caption))
+    if len(rows) > MOST_DRAWN:
+        print(listed(rows, metric, varying_names(state), caption))
+    else:
+        Console().print(rendered(state, rows, metric, varying_names(state), caption))
 
 
 def _live_row(trial: Any, folder: Path, metric: str | None) -> Any:

@@ -214,7 +214,9 @@ class Coordinator:
         record = read_record(progress.folder) or {}
         if record.get("status") == "finished":
             metric = final_metric(record, progress.metric)
-            return {"event": "end", "status": "finished", "metric": metric, **told}
+            resolved = in_force(self.state.trials[end.n].parameters, record.get("config"))
+            found = {"status": "finished", "metric": metric, "resolved": resolved}
+            return {"event": "end", **found, **told}
         if end.n in self._stopping_early and not self._signals:
             metric = progress.history[-1] if progress.history else None
             return {"event": "end", "status": "stopped", "metric": metric, **told}
@@ -294,6 +296,7 @@ class Coordinator:
             if record.get("status") == "finished":
                 metric = final_metric(record, self._metric_key)
                 end = {"event": "end", "n": trial.n, "status": "finished", "metric": metric}
+                end["resolved"] = in_force(trial.parameters, record.get("config"))
                 self._note({**end, "exit": 0, "seconds": _total_seconds(record)})
             elif trial.status == "running":
                 self._note({"event": "interruption", "n": trial.n})
@@ -334,6 +337,22 @@ def failure_text(exit_code: int, record: Mapping[str, Any], folder: Path) -> str
     if isinstance(error, Mapping):
         head += f": {error.get('type')}: {error.get('message')}"
     return f"{head}\n{log_tail(folder)[-ERROR_LETTERS:]}"
+
+
+def in_force(parameters: Mapping[str, Any], config: Any) -> dict[str, Any]:
+    """The values that a recorded configuration has at the swept keys; of a mapping, the keys that
+    were asked for.
+    """
+    found: dict[str, Any] = {}
+    for name, asked in parameters.items():
+        value = config
+        for key in name.split("."):
+            value = value.get(key) if isinstance(value, Mapping) else None
+        if isinstance(asked, Mapping) and isinstance(value, Mapping):
+            value = {key: value[key] for key in asked if key in value}
+        if value is not None:
+            found[name] = value
+    return found
 
 
 def shown(parameters: Mapping[str, object]) -> str:

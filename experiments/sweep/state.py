@@ -41,6 +41,12 @@ class Trial:
     metric: float | None = None
     iteration: int = 0  # the last one seen when it was interrupted
     error: str | None = None
+    resolved: dict[str, Any] = field(default_factory=dict)  # swept keys as its record has them
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """Its parameters as they were in force, where its record says so, else as asked for."""
+        return self.parameters | self.resolved
 
     def folder(self, sweep_folder: Path) -> Path:
         """Where the trial keeps its record, its checkpoints and its log."""
@@ -111,7 +117,8 @@ def _changed(trial: Trial, event: Event) -> Trial:
         )
     if kind == "end":
         metric = event.get("metric")
-        return replace(trial, status=event["status"], seconds=seconds, metric=metric, error=error)
+        ended = replace(trial, status=event["status"], seconds=seconds, metric=metric, error=error)
+        return replace(ended, resolved=event.get("resolved") or {})
     if kind == "failure":
         failures = trial.failures + 1
         return replace(trial, status="pending", failures=failures, seconds=seconds, error=error)

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from experiments.errors import UsageError
+from experiments.sweep.coordinator import in_force
 from experiments.sweep.ledger import FILE, Ledger, decode, encode, holder, read_events
 from experiments.sweep.state import fold
+from experiments.sweep.table import listed, row
 
 EVENTS = [{"event": "point", "n": n, "key": f"k{n}", "parameters": {"g": n / 7}} for n in range(5)]
 
@@ -98,3 +100,16 @@ def test_an_unknown_event_or_format_is_refused() -> None:
         fold([EVENTS[0], {"event": "dance", "n": 0}])
     with pytest.raises(UsageError, match="format 9"):
         fold([{"event": "open", "format": 9}])
+
+
+def test_a_trial_shows_what_its_record_had_in_force_not_what_was_asked_for() -> None:
+    asked = {"loss.gamma": 5.0, "loss": {"name": "focal"}, "seed": 1, "config": "a.yaml"}
+    config = {"loss": {"name": "focal", "gamma": 2.0, "alpha": 0.25}, "seed": 1}
+    resolved = in_force(asked, config)
+    assert resolved == {"loss.gamma": 2.0, "loss": {"name": "focal"}, "seed": 1}
+    point = {"event": "point", "n": 0, "key": "k", "parameters": asked}
+    end = {"event": "end", "n": 0, "status": "finished", "metric": 1.0, "resolved": resolved}
+    trial = fold([point, end]).trials[0]
+    assert trial.told == {**asked, "loss.gamma": 2.0}
+    lines = listed([row(trial, None, 3.0)], "map", ["loss.gamma"], "one")
+    assert lines.splitlines()[1].split() == ["0", "2", "finished", "100%", "1.00", "0:03"]
