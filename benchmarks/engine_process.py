@@ -122,7 +122,8 @@ def memory(recipe: str) -> dict[str, Any]:
 
 def iterations_of(process: "subprocess.Popen[str]") -> list[float]:
     """Seconds of each iteration of a process of `training` that its curves know of."""
-    points, _ = read_curves(Path(process.args[-1]) / CURVES_FILE)  # type: ignore[arg-type,index]
+    path = Path(process.args[-1]) / CURVES_FILE  # type: ignore[arg-type,index]
+    points, *_ = read_curves(path, most=sys.maxsize)
     seconds = [float(point["seconds"] or 0) for point in points]
     return [later - sooner for sooner, later in itertools.pairwise(seconds)]
 

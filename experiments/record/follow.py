@@ -1,7 +1,7 @@
-"""What a trial says of itself: curves.jsonl as it runs, record.json at its end, a log if it fails.
+"""What a run says of itself as it goes: curves.jsonl row by row, record.json, a log if it fails.
 
-Only new bytes of curves.jsonl are read each time. A trial that resumes from a checkpoint may cut
-its curves back, so a file that became shorter is read afresh.
+For those who look while it runs (a sweep, `serve`): nothing here raises, half a file is read at the
+next look.
 """
 
 import json
@@ -10,74 +10,104 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from experiments.record.record import CURVES_FILE, RECORD_FILE
+import msgspec
+
+from experiments.record.curves import CURVES_FILE
+from experiments.record.lines import Tail
+from experiments.record.record import RECORD_FILE
 
 LOG = "trial.log"
 TAIL_LINES = 12
 TAIL_BYTES = 8192
+MOST_LOSSES = 120  # of a loss curve that is 200 px wide
 
 
 @dataclass(slots=True)
 class Progress:
-    """A running account of one trial's folder."""
+    """A running account of one run's curves; numbers are None until it has told them.
+
+    A run that resumes goes back to its checkpoint's iteration, and what it says from there on
+    replaces what it said before.
+    """
 
     folder: Path
     metric: str | None = None
     iteration: int = 0
     progress: float = 0.0  # fraction of training done, 0 to 1
+    seconds: float | None = None  # of training so far
+    speed: float | None = None  # images a second
+    loss: float | None = None
     _values: list[tuple[int, float]] = field(default_factory=list)  # iteration, metric
-    _offset: int = 0
+    _losses: list[tuple[int, float]] = field(default_factory=list)
+    _every: int = 1  # of the iterations that _losses are of
+    _tail: Tail = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._tail = Tail(self.folder / CURVES_FILE)
 
     @property
     def history(self) -> list[float]:
-        """The sweep's metric, each time it was measured."""
+        """The metric, each time it was measured."""
         return [value for _, value in self._values]
+
+    @property
+    def losses(self) -> list[float]:
+        """The loss so far at even distances, at most MOST_LOSSES of them."""
+        return [value for _, value in self._losses]
 
     def update(self) -> bool:
         """Take in what was written since the last call; True if anything was."""
-        path = self.folder / CURVES_FILE
+        news = False
         try:
-            size = path.stat().st_size
-            if size < self._offset:
-                self._offset = 0
-                self._values.clear()
-            if size == self._offset:
-                return False
-            with path.open("rb") as file:
-                file.seek(self._offset)
-                whole = file.read().rpartition(b"\n")[0]
+            for block in self._tail.blocks():
+                if self._tail.fresh:
+                    self._forget(0)
+                self._tail.fresh, news = False, True
+                for row in _rows(block):
+                    self._take(row)
         except OSError:
-            return False
-        self._offset += len(whole) + 1 if whole else 0
-        for line in whole.splitlines():
-            self._take(line)
-        return bool(whole)
+            return news
+        return news
 
-    def _take(self, line: bytes) -> None:
-        try:
-            row = json.loads(line)
-        except ValueError:
+    def _take(self, row: dict[str, Any]) -> None:
+        iteration, metrics = row.get("iteration"), row.get("metrics")
+        if not isinstance(iteration, int):
             return
-        if not isinstance(row, dict) or not isinstance(row.get("iteration"), int):
-            return
-        iteration, metrics = row["iteration"], row.get("metrics")
         if iteration < self.iteration:
-            self._values = [pair for pair in self._values if pair[0] < iteration]
+            self._forget(iteration)
         self.iteration = iteration
-        done = number(row.get("progress"))
-        if done is not None:
-            self.progress = min(1.0, max(0.0, done))
         measured = metrics if isinstance(metrics, dict) else row
         value = number(measured.get(self.metric)) if self.metric else None
         if value is not None:
             self._values.append((iteration, value))
+        if measured is row:
+            self._take_point(row, iteration)
+
+    def _take_point(self, row: dict[str, Any], iteration: int) -> None:
+        done = number(row.get("progress"))
+        if done is not None:
+            self.progress = min(1.0, max(0.0, done))
+        self.seconds = number(row.get("seconds"))
+        self.speed = number(row.get("images_per_second"))
+        self.loss = number(row.get("loss"))
+        if self.loss is not None and iteration % self._every == 0:
+            self._losses.append((iteration, self.loss))
+        if len(self._losses) > MOST_LOSSES:
+            self._every *= 2
+            self._losses = [pair for pair in self._losses if pair[0] % self._every == 0]
+
+    def _forget(self, iteration: int) -> None:
+        """Leave out what was said of `iteration` and later."""
+        self._values = [pair for pair in self._values if pair[0] < iteration]
+        self._losses = [pair for pair in self._losses if pair[0] < iteration]
+        self.iteration = min(self.iteration, iteration)
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """The trial's record, or None while there is none that can be read."""
+    """The run's record, or None while there is none that can be read."""
     try:
-        record = json.loads((folder / RECORD_FILE).read_bytes())
-    except (OSError, ValueError):
+        record = msgspec.json.decode((folder / RECORD_FILE).read_bytes())
+    except (OSError, msgspec.DecodeError):
         return None
     return record if isinstance(record, dict) else None
 
@@ -105,3 +135,22 @@ def number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return None
     return float(value)
+
+
+def _rows(block: bytes) -> list[dict[str, Any]]:
+    """The objects of whole lines; what is none is passed over."""
+    try:
+        found = _OBJECTS.decode_lines(block)
+    except msgspec.DecodeError:
+        found = [_value(line) for line in block.split(b"\n")]
+    return [row for row in found if isinstance(row, dict)]
+
+
+def _value(line: bytes) -> Any:
+    try:
+        return json.loads(line)  # other programs' NaN too
+    except ValueError:
+        return None
+
+
+_OBJECTS = msgspec.json.Decoder()

@@ -6,7 +6,7 @@ Percentages are 0..100, times are seconds, None is "undefined", never 0.
 from dataclasses import dataclass, field
 from typing import Literal
 
-Point = dict[str, float | None]  # one point of the curves; "iteration" is always there
+Point = dict[str, float | int | None]  # one point of the curves; "iteration" is always there
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +122,18 @@ class Validation:
 
     iteration: int
     metrics: Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class CurveFile:
+    """What of `curves.jsonl` the record's curves are: every `every`-th iteration, the first and the
+    last. `rows` are the file's points, those trained again after a resume twice; `damaged` are
+    lines that could not be read.
+    """
+
+    rows: int
+    every: int = 1
+    damaged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from experiments.errors import UsageError
 from experiments.record.origin import config_hash
 from experiments.record.parts import Arithmetic
 from experiments.record.record import (
+    CURVES_FILE,
     RECORD_FILE,
     CurveWriter,
     Data,
@@ -35,9 +36,11 @@ from experiments.record.record import (
     Seconds,
     Split,
     load_record,
+    read_curves,
     read_metrics,
     start_record,
     timestamp,
+    with_curves,
     write_record,
 )
 from experiments.run.assembly import (
@@ -73,8 +76,7 @@ def train_run(config: RunConfig, folder: Path, overrides: Sequence[str] = ()) ->
     """Train and measure one run in `folder`, going on where an earlier sitting stopped.
 
     A finished run is returned as it is. A failed one leaves its record with the error, which is
-    also
-    printed; errors of the user's making (bad data, bad values) are raised after that.
+    also printed; errors of the user's making (bad data, bad values) are raised after that.
     """
     earlier = earlier_sitting(folder, config)
     if earlier is not None and earlier.status == "finished":
@@ -258,10 +260,10 @@ def _measured(run: _Run, record: RunRecord, fitted: Fitted) -> RunRecord:
 
 def _with_curves(record: RunRecord, folder: Path, fitted: Fitted) -> RunRecord:
     """The record with what its curves file holds, rows of earlier sittings included."""
-    running = load_record(folder)
-    return dataclasses.replace(
-        _ended(record, fitted), curves=running.curves, validations=running.validations
-    )
+    curves = read_curves(folder / CURVES_FILE)
+    for line in curves.file.damaged:
+        print(f"{folder}: {line}", file=sys.stderr)
+    return with_curves(_ended(record, fitted), curves)
 
 
 def _ended(record: RunRecord, fitted: Fitted) -> RunRecord:

@@ -32,7 +32,7 @@ def rows_so_far(folder: Path) -> list[tuple[int, Row]]:
     """Each iteration that earlier sittings recorded, with its numbers; validations as `val/...`."""
     if not (folder / CURVES_FILE).is_file():
         return []
-    points, validations = read_curves(folder / CURVES_FILE)
+    points, validations, _ = read_curves(folder / CURVES_FILE)
     rows: dict[int, Row] = {}
     for point in points:
         rows[int(point["iteration"] or 0)] = numbers(point)

@@ -54,13 +54,14 @@ def counts(runs: Sequence[WatchedRun]) -> str:
 
 def curve(run: WatchedRun) -> str:
     """The loss so far as points of an SVG line; "" where there are fewer than two."""
-    if len(run.losses) < 2:
+    losses = run.curves.losses
+    if len(losses) < 2:
         return ""
-    low, high = min(run.losses), max(run.losses)
-    step, scale = WIDTH * run.share / (len(run.losses) - 1), HEIGHT / ((high - low) or 1.0)
+    low, high = min(losses), max(losses)
+    step, scale = WIDTH * run.share / (len(losses) - 1), HEIGHT / ((high - low) or 1.0)
     return " ".join(
         f"{place * step:.1f},{HEIGHT - (loss - low) * scale:.1f}"
-        for place, loss in enumerate(run.losses)
+        for place, loss in enumerate(losses)
     )
 
 

@@ -1,15 +1,13 @@
 """Runs at or below a folder while they grow: only new bytes are read at each look."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from experiments.record.follow import number, read_record
-from experiments.record.record import CURVES_FILE, RECORD_FILE, find_records
+from experiments.record.follow import Progress, number, read_record
+from experiments.record.record import RECORD_FILE, find_records
 
-MOST_POINTS = 120  # of a loss curve that is 200 px wide
 METRIC = "voc07_map"
 
 
@@ -22,35 +20,38 @@ class WatchedRun:
     seed: int = 0
     status: str = "running"
     iterations: int | None = None  # that the run will do
-    iteration: int = 0
-    seconds: float | None = None  # of training so far
-    loss: float | None = None
-    speed: float | None = None  # images a second
-    metric: float | None = None  # the test's where there is one, else the last validation's
+    final: float | None = None  # the test's metric
     error: str = ""
-    losses: list[float] = field(default_factory=list)
-    _every: int = 1  # iterations that one of `losses` stands for
-    _offset: int = 0
+    curves: Progress = field(init=False)
     _record_stamp: tuple[int, int] = (0, 0)
+
+    def __post_init__(self) -> None:
+        self.curves = Progress(self.folder, METRIC)
+
+    @property
+    def metric(self) -> float | None:
+        """The test's where there is one, else the last validation's."""
+        return self.final if self.final is not None else next(iter(self.curves.history[-1:]), None)
 
     @property
     def share(self) -> float:
         """How much of the training is done, 0..1."""
         if self.status == "finished":
             return 1.0
-        return min(1.0, self.iteration / self.iterations) if self.iterations else 0.0
+        return min(1.0, self.curves.iteration / self.iterations) if self.iterations else 0.0
 
     @property
     def seconds_left(self) -> float | None:
         """Of training, at the pace so far; None where that is not known."""
-        if self.status != "running" or not self.seconds or not self.share:
+        seconds = self.curves.seconds
+        if self.status != "running" or not seconds or not self.share:
             return None
-        return self.seconds * (1 - self.share) / self.share
+        return seconds * (1 - self.share) / self.share
 
     def update(self) -> bool:
         """Take in what is new; True where anything is."""
         changed = self._read_record()
-        return self._read_curves() or changed
+        return self.curves.update() or changed
 
     def _read_record(self) -> bool:
         try:
@@ -76,47 +77,7 @@ class WatchedRun:
         self.iterations = wanted if isinstance(wanted, int) and wanted > 0 else None
         error = _part(record, "error")
         self.error = f"{error.get('type')}: {error.get('message')}" if error else ""
-        final = number(_part(record, "metrics").get(METRIC))
-        self.metric = self.metric if final is None else final
-
-    def _read_curves(self) -> bool:
-        path = self.folder / CURVES_FILE
-        try:
-            size = path.stat().st_size
-            if size < self._offset:  # resumed from a checkpoint: read afresh
-                self._offset, self._every, self.iteration = 0, 1, 0
-                self.losses.clear()
-            if size == self._offset:
-                return False
-            with path.open("rb") as file:
-                file.seek(self._offset)
-                whole, end, _ = file.read().rpartition(b"\n")
-        except OSError:
-            return False
-        self._offset += len(whole) + len(end)
-        for line in whole.splitlines():
-            self._take_line(line)
-        return bool(end)
-
-    def _take_line(self, line: bytes) -> None:
-        try:
-            row = json.loads(line)
-        except ValueError:
-            return
-        if not isinstance(row, dict) or not isinstance(row.get("iteration"), int):
-            return
-        self.iteration = row["iteration"]
-        if isinstance(row.get("metrics"), dict):
-            self.metric = number(row["metrics"].get(METRIC))
-            return
-        self.seconds = number(row.get("seconds"))
-        self.speed = number(row.get("images_per_second"))
-        self.loss = number(row.get("loss"))
-        if self.loss is not None and self.iteration % self._every == 0:
-            self.losses.append(self.loss)
-        if len(self.losses) > MOST_POINTS:
-            self.losses = self.losses[1::2]
-            self._every *= 2
+        self.final = number(_part(record, "metrics").get(METRIC))
 
 
 class Watch:

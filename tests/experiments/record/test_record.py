@@ -1,15 +1,16 @@
 import dataclasses
 import json
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from experiments.record import record as record_module
-from experiments.record.lines import Appender, read_lines
+from experiments.record import files
 from experiments.record.origin import commit_of, config_hash, file_hash, versions
 from experiments.record.record import (
     ClassMetrics,
@@ -26,7 +27,6 @@ from experiments.record.record import (
     describe_file,
     find_records,
     load_record,
-    read_curves,
     start_record,
     write_record,
 )
@@ -100,66 +100,20 @@ def test_a_running_run_is_read_with_its_curves_so_far(tmp_path: Path) -> None:
     assert loaded.validations == (Validation(10, metrics()),)
 
 
-@pytest.mark.parametrize("cut", range(1, 28))
-def test_a_log_cut_at_any_byte_of_its_last_line_reads_and_goes_on(tmp_path: Path, cut: int) -> None:
-    with CurveWriter(tmp_path) as writer:
-        writer.point({"iteration": 1, "loss": 1.0})
-        writer.point({"iteration": 2, "loss": 0.5})
-    path = tmp_path / "curves.jsonl"
-    whole = path.read_bytes()
-    assert len(whole.splitlines()[1]) == 29
-    path.write_bytes(whole[:-cut])
-    kept = 2 if cut == 1 else 1  # without its line end the object is still whole
-    assert len(read_curves(path)[0]) == kept
-    with CurveWriter(tmp_path) as writer:
-        writer.point({"iteration": 3, "loss": 0.25})
-    assert [point["iteration"] for point in read_curves(path)[0]] == [*range(1, kept + 1), 3]
-
-
-def test_a_first_line_cut_off_is_taken_off(tmp_path: Path) -> None:
-    (tmp_path / "curves.jsonl").write_text('{"iterat')
-    with CurveWriter(tmp_path) as writer:
-        writer.point({"iteration": 1})
-    assert read_curves(tmp_path / "curves.jsonl")[0] == ({"iteration": 1},)
-
-
-def test_a_resumed_run_replaces_what_it_trained_again(tmp_path: Path) -> None:
-    with CurveWriter(tmp_path) as writer:
-        for iteration in (10, 20, 30):
-            writer.point({"iteration": iteration, "loss": 1.0})
-            writer.validation(iteration, metrics(1.0))
-    with CurveWriter(tmp_path) as writer:  # resumed from a checkpoint of iteration 10
-        writer.point({"iteration": 20, "loss": 2.0})
-        writer.validation(20, metrics(2.0))
-    points, validations = read_curves(tmp_path / "curves.jsonl")
-    assert [(point["iteration"], point["loss"]) for point in points] == [(10, 1.0), (20, 2.0)]
-    assert [entry.metrics.voc07_map for entry in validations] == [1.0, 2.0]
-
-
-def test_a_broken_line_in_the_middle_is_an_error_with_its_number(tmp_path: Path) -> None:
-    path = tmp_path / "curves.jsonl"
-    path.write_text('{"iteration": 1}\n{"iteration": \n{"iteration": 3}\n')
-    with pytest.raises(RecordError, match=r"curves.jsonl:2: expected a JSON object"):
-        read_curves(path)
-
-
-def test_a_point_without_iteration_is_refused(tmp_path: Path) -> None:
-    with CurveWriter(tmp_path) as writer, pytest.raises(ValueError, match="iteration"):
-        writer.point({"loss": 1.0})
-    (tmp_path / "curves.jsonl").write_text('{"loss": 1.0}\n')
-    with pytest.raises(RecordError, match=r":1: missing 'iteration'"):
-        read_curves(tmp_path / "curves.jsonl")
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda v: v.update(sead=1), "unknown key; did you mean 'seed'"),
-        (lambda v: v.update(seed="three"), "seed: expected a whole number"),
+        (lambda v: v.update(sead=v.pop("seed")), "missing seed; did you mean 'sead'"),
+        (lambda v: v.update(seed="three"), "seed: expected a whole number, found 'three'"),
         (lambda v: v.update(status="done"), "known: running, finished, failed, interrupted"),
         (lambda v: v.update(format=2), "format: found 2, allowed: 1"),
         (lambda v: v.pop("hardware"), "missing hardware"),
-        (lambda v: v["metrics"]["per_class"]["cat"].pop("objects"), "metrics.per_class.cat"),
+        (
+            lambda v: v["metrics"]["per_class"]["cat"].pop("objects"),
+            "metrics.per_class.cat: missing obj",
+        ),
+        (lambda v: v["curves"][1].update(loss="x"), r"curves.1.loss: expected a number.*found 'x'"),
+        (lambda v: v.update(metrics=[]), "metrics: expected keys and values, found"),
         (lambda v: v["config"]["loss"].update(gamma=5.0), "not the one that was run"),
     ],
 )
@@ -171,6 +125,37 @@ def test_a_record_that_does_not_fit_names_the_key(
     with pytest.raises(RecordError, match=message) as caught:
         load_record(tmp_path)
     assert str(tmp_path / "record.json") in str(caught.value)
+
+
+def test_keys_of_a_later_version_are_left_out_and_named(tmp_path: Path) -> None:
+    def change(values: Any) -> None:
+        values.update(sharpness=1)
+        values["data"]["train"].update(names="cd")
+        values["metrics"]["per_class"]["cat"].update(ap90=1.5)
+        values["metrics"]["per_class"]["dog"] = values["metrics"]["per_class"]["cat"]
+
+    write_record(tmp_path, finished())
+    edit(tmp_path, change)
+    loaded = load_record(tmp_path)
+    named = ("data.train.names", "metrics.per_class.*.ap90", "sharpness")
+    assert loaded.unknown == named and loaded.seed == 3
+    write_record(tmp_path, loaded)  # what was lost by writing it again stays said
+    assert load_record(tmp_path).unknown == named
+
+
+def test_a_file_name_that_is_no_utf8_does_not_keep_a_run_from_its_record(tmp_path: Path) -> None:
+    odd = os.fsdecode(b"caf\xe9.xml: empty box")
+    write_record(tmp_path, dataclasses.replace(finished(), data=Data(("cat",), problems=(odd,))))
+    data = load_record(tmp_path).data
+    assert data is not None and data.problems == ("caf\\udce9.xml: empty box",)
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
+    config = {"gamma": np.float64(1.5), "sizes": [np.int64(3)]}
+    with pytest.raises(TypeError):  # a configuration is plain, or its hash would not be stable
+        start_record(id="r", arm="a", config={"n": np.int64(3)}, seed=0, gpus=())
+    write_record(tmp_path, dataclasses.replace(finished(), overrides=config))
+    assert load_record(tmp_path).overrides == {"gamma": 1.5, "sizes": [3]}
 
 
 @pytest.mark.parametrize("text", ['{"format": 1, "id"', "[]", "\xff"])
@@ -190,7 +175,7 @@ def test_a_failed_write_leaves_the_old_record(
     def full(*_: object, **__: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(record_module.Path, "write_text", full)
+    monkeypatch.setattr(files.Path, "write_bytes", full)
     failed = dataclasses.replace(
         finished(), status="failed", error=Failure("OSError", "full", "a.py:3")
     )
@@ -260,16 +245,6 @@ def test_reading_records_imports_no_torch() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == ["False", "False"]
-
-
-def test_lines_are_whole_objects_with_their_place(tmp_path: Path) -> None:
-    log = Appender(tmp_path / "deep" / "log.jsonl")
-    log.append({"a": 1})
-    log.append({"b": "line\nend"})
-    log.close()
-    log.close()
-    places = [place.rpartition(":")[2] for place, _ in read_lines(tmp_path / "deep" / "log.jsonl")]
-    assert places == ["1", "2"]
 
 
 def test_a_copy_of_a_record_inside_a_run_is_no_run_of_its_own(tmp_path: Path) -> None:

@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
+from experiments.record.follow import MOST_LOSSES, Progress
 from experiments.report.live.page import duration
 from experiments.report.live.server import HOST, LiveServer
-from experiments.report.live.state import MOST_POINTS, Watch, WatchedRun
+from experiments.report.live.state import Watch
 
 CHECKOUT = Path(__file__).parents[3]
 EVIL = "<script>alert(1)</script>"
@@ -135,19 +136,19 @@ def test_a_line_cut_off_waits_and_a_shorter_file_is_read_afresh(tmp_path: Path) 
     folder = begin(tmp_path / "run", "a")
     watch = Watch(tmp_path)
     grow(folder, 1, 10, end='\n{"iterat')
-    assert watch.update() and watch.runs[folder].iteration == 10
+    assert watch.update() and watch.runs[folder].curves.iteration == 10
     assert not watch.update()
     (folder / "curves.jsonl").write_text('{"iteration": 4, "loss": 1.0}\n', encoding="utf-8")
-    assert watch.update() and watch.runs[folder].iteration == 4
-    assert watch.runs[folder].losses == [1.0]
+    assert watch.update() and watch.runs[folder].curves.iteration == 4
+    assert watch.runs[folder].curves.losses == [1.0]
 
 
 def test_long_curves_are_thinned_and_keep_their_span(tmp_path: Path) -> None:
     folder = begin(tmp_path / "run", "a")
     grow(folder, 1, 5000)
-    run = WatchedRun(folder)
+    run = Progress(folder)
     run.update()
-    assert MOST_POINTS / 2 <= len(run.losses) <= MOST_POINTS
+    assert MOST_LOSSES / 2 <= len(run.losses) <= MOST_LOSSES
     assert run.losses == sorted(run.losses, reverse=True) and run.iteration == 5000
 
 

@@ -1,0 +1,234 @@
+"""A run's curves: `curves.jsonl` has a row an iteration, its record a sample of them.
+
+The sample is every k-th iteration, k the smallest power of two that leaves at most MOST_POINTS,
+with the first and the last row: real rows, no means of them. A run of up to MOST_POINTS iterations
+keeps all.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self, TypeVar
+
+import msgspec
+
+from experiments.errors import shown
+from experiments.record import typed
+from experiments.record.lines import Appender, Tail
+from experiments.record.parts import CurveFile, Metrics, Point, Validation
+
+ValueT = TypeVar("ValueT")
+CURVES_FILE = "curves.jsonl"
+MOST_POINTS = 2000  # a figure is about 400 px wide; half a megabyte of a record
+MOST_TOLD = 5  # damaged lines
+
+
+class CurveWriter:
+    """Appends points and validations to `curves.jsonl`; use as a context manager, or `close`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._log = Appender(folder / CURVES_FILE)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def point(self, values: Mapping[str, float | None]) -> None:
+        """Append one point; `iteration` is needed, NaN and infinity are kept as None."""
+        if not isinstance(values.get("iteration"), int):
+            raise ValueError(f"iteration: a point needs one, found {sorted(values)}")
+        self._log.append(values)
+
+    def validation(self, iteration: int, metrics: Metrics | Mapping[str, Any]) -> None:
+        """Append the numbers measured at `iteration`; they are on the disk when this returns."""
+        if not isinstance(metrics, Metrics):
+            metrics = read_metrics(metrics)
+        self._log.append(Validation(iteration, metrics))
+        self._log.sync()
+
+    def close(self) -> None:
+        """Sync and close; a second call does nothing."""
+        self._log.close()
+
+
+class Curves(NamedTuple):
+    """What a curves file says: a sample of its points, and all validations, by iteration."""
+
+    points: tuple[Point, ...]
+    validations: tuple[Validation, ...]
+    file: CurveFile
+
+
+def read_curves(path: Path, most: int = MOST_POINTS) -> Curves:
+    """Read `curves.jsonl`, a torn last line left out, in memory that does not grow with it.
+
+    Where a resumed run went back to an earlier iteration, what came after it there replaces what
+    was written before. Lines that are no row are counted and named in `file.damaged`.
+    """
+    tail, sample = Tail(path), _Sample(path.name, most)
+    for block in tail.blocks():
+        sample.take(block, tail.line, tail.count)
+    rest = tail.rest() if path.exists() else b""
+    if _head(rest) is not None:  # whole but for its end
+        sample.take(rest + b"\n", tail.line + tail.count, 1)
+    return sample.read()
+
+
+def read_metrics(values: Mapping[str, Any]) -> Metrics:
+    """Metrics from the dictionary that `evaluation.evaluate` returns; raises RecordError."""
+    return typed.read(Metrics, typed.plain(values), "metrics")
+
+
+_NONE = msgspec.Raw()
+
+
+class _Head(msgspec.Struct, gc=False):
+    """What decides whether a line is kept; its other numbers are passed over, not read."""
+
+    iteration: int
+    metrics: msgspec.Raw = _NONE  # of a validation
+
+
+_HEADS = msgspec.json.Decoder(_Head)
+_POINTS = msgspec.json.Decoder(Point)
+
+
+class _Line(NamedTuple):
+    iteration: int
+    number: int  # in the file, from 1
+    text: bytes
+
+
+class _Sample:
+    """Lines kept so far; their numbers are read at the end."""
+
+    def __init__(self, name: str, most: int) -> None:
+        self._name, self._most = name, most
+        self._every = 1
+        self._rows = 0
+        self._first: _Line | None = None
+        self._last: _Line | None = None
+        self._kept: list[_Line] = []
+        self._validations: list[_Line] = []
+        self._damaged = 0
+        self._told: list[str] = []
+
+    def take(self, block: bytes, number: int, count: int) -> None:
+        """Take in `count` whole lines; `number` is the first one's in the file."""
+        try:
+            heads = _HEADS.decode_lines(block)
+        except msgspec.MsgspecError:
+            heads = []
+        if len(heads) != count or not self._take_stretch(block, heads, number):
+            self._take_each(block.removesuffix(b"\n").split(b"\n"), heads, number)
+
+    def _take_stretch(self, block: bytes, heads: list[_Head], number: int) -> bool:
+        """Take in a block of nothing but points of consecutive iterations, which most are: what is
+        kept of them follows from the first. False for any other block.
+        """
+        if self._last is None:
+            return False
+        first = heads[0].iteration
+        expected = list(range(first, first + len(heads)))
+        if first <= self._last.iteration or [head.iteration for head in heads] != expected:
+            return False
+        if any(head.metrics is not _NONE for head in heads):
+            return False
+        kept = range(-first % self._every, len(heads), self._every)
+        texts = block.split(b"\n", kept[-1] + 1) if kept else []
+        for place in kept:
+            if (first + place) % self._every == 0:  # a shorter step may have grown meanwhile
+                self._keep(_Line(first + place, number + place, texts[place]))
+        self._rows += len(heads)
+        end = block[block.rfind(b"\n", 0, -1) + 1 : -1]
+        self._last = _Line(expected[-1], number + len(heads) - 1, end)
+        return True
+
+    def _take_each(self, texts: list[bytes], heads: Sequence[_Head | None], number: int) -> None:
+        if len(heads) != len(texts):  # one is no row, or empty
+            heads = [_head(text) for text in texts]
+        for place, head in enumerate(heads, start=number):
+            text = texts[place - number]
+            if head is None:
+                self._damage(place, text)
+            elif head.metrics is not _NONE:
+                self._validate(_Line(head.iteration, place, text))
+            else:
+                self._take_point(_Line(head.iteration, place, text))
+
+    def _take_point(self, line: _Line) -> None:
+        if self._last is not None and line.iteration <= self._last.iteration:
+            self._go_back(line.iteration)
+        self._rows += 1
+        self._last = line
+        if line.iteration % self._every == 0:
+            self._keep(line)
+        elif self._first is None:
+            self._first = line
+
+    def read(self) -> Curves:
+        """The numbers of what was kept."""
+        lines = {line.iteration: line for line in (self._first, *self._kept, self._last) if line}
+        points = [self._decoded(line, _POINTS.decode) for line in lines.values()]
+        validations = [self._decoded(line, _validation) for line in self._validations]
+        more = self._damaged - len(self._told)
+        told = (*self._told, f"{more} more such lines") if more else tuple(self._told)
+        return Curves(
+            tuple(point for point in points if point is not None),
+            tuple(validation for validation in validations if validation is not None),
+            CurveFile(rows=self._rows, every=self._every, damaged=told),
+        )
+
+    def _keep(self, line: _Line) -> None:
+        self._first = self._first or line
+        self._kept.append(line)
+        while len(self._kept) > self._most:
+            self._every *= 2
+            self._kept = [old for old in self._kept if old.iteration % self._every == 0]
+
+    def _validate(self, line: _Line) -> None:
+        self._validations = _before(line.iteration, self._validations)
+        self._validations.append(line)
+
+    def _go_back(self, iteration: int) -> None:
+        """What was written of `iteration` and later was trained again."""
+        self._kept = _before(iteration, self._kept)
+        self._validations = _before(iteration, self._validations)
+        if self._first is not None and self._first.iteration >= iteration:
+            self._first = None
+
+    def _decoded(self, line: _Line, read: Callable[[bytes], ValueT]) -> ValueT | None:
+        try:
+            return read(line.text)
+        except (msgspec.MsgspecError, typed.RecordError):
+            self._damage(line.number, line.text)
+            return None
+
+    def _damage(self, number: int, text: bytes) -> None:
+        if not text.strip():
+            return
+        self._damaged += 1
+        if self._damaged <= MOST_TOLD:
+            self._told.append(f"{self._name}:{number}: no row of curves: {shown(text)}")
+
+
+def _before(iteration: int, lines: list[_Line]) -> list[_Line]:
+    return [line for line in lines if line.iteration < iteration]
+
+
+def _head(text: bytes) -> _Head | None:
+    try:
+        return _HEADS.decode(text)
+    except msgspec.MsgspecError:
+        return None
+
+
+def _validation(text: bytes) -> Validation:
+    return typed.read(Validation, typed.parse(text, ""), "")
