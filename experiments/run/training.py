@@ -35,7 +35,6 @@ from experiments.record.record import (
     RunRecord,
     Seconds,
     Split,
-    load_record,
     read_curves,
     read_metrics,
     start_record,
