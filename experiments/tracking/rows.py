@@ -1,6 +1,7 @@
 """What a mirror of a run has and lacks: the rows of its curves and the state between sittings."""
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -32,7 +33,7 @@ def rows_so_far(folder: Path) -> list[tuple[int, Row]]:
     """Each iteration that earlier sittings recorded, with its numbers; validations as `val/...`."""
     if not (folder / CURVES_FILE).is_file():
         return []
-    points, validations, _ = read_curves(folder / CURVES_FILE)
+    points, validations, _ = read_curves(folder / CURVES_FILE, most=sys.maxsize)  # each row
     rows: dict[int, Row] = {}
     for point in points:
         rows[int(point["iteration"] or 0)] = numbers(point)
