@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from datasets.coco import COCO as COCO
     from datasets.voc import VOC as VOC
+    from datasets.yolo import YOLO as YOLO
 
-    DATASETS: dict[str, type[VOC] | type[COCO]]
+    DATASETS: dict[str, type[VOC] | type[COCO] | type[YOLO]]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in ("COCO", "DATASETS", "VOC"):
+    if name not in ("COCO", "DATASETS", "VOC", "YOLO"):
         raise AttributeError(f"module 'datasets' has no attribute {name!r}")
     from datasets.coco import COCO
     from datasets.voc import VOC
+    from datasets.yolo import YOLO
 
-    globals().update(COCO=COCO, VOC=VOC, DATASETS={"voc": VOC, "coco": COCO})
+    table = {"voc": VOC, "coco": COCO, "yolo": YOLO}
+    globals().update(COCO=COCO, VOC=VOC, YOLO=YOLO, DATASETS=table)
     return globals()[name]

@@ -13,7 +13,7 @@ import numpy as np
 
 from datasets import index
 from datasets.errors import DataError, Finding
-from datasets.index import Array, Columns, text_at, texts
+from datasets.index import Array, Columns, text_at
 from datasets.pixels.header import Header, image_header
 from datasets.pixels.orientation import UNDECIDED, turned_size, turns
 
@@ -21,16 +21,15 @@ _THREADS = 8  # of a slow disk each open waits; of a fast one the threads cost n
 _CHUNK = 512
 
 
-def image_headers(root: Path, raw: Columns) -> Columns:
-    """Arrays aligned with the images of `raw`, kept until a file changes:
+def image_headers(root: Path, names: Sequence[str]) -> Columns:
+    """Arrays aligned with `names` (files relative to the root), kept until a file changes:
 
     `stored_hw` int32 [I, 2], as the pixels are stored, 0 where there is no readable image;
     `orientation` uint8 [I], EXIF's 1..8, 0 where the file has none; `deep` uint8 [I], 1 for grey of
     16 or 32 bit; `bytes` int64 [I], -1 where there is no file. `meta["key"]` names what they hold.
     """
-    names = texts(raw, "image")
     stamps = np.array([_stamp(f"{root}/{name}") for name in names], np.int64).reshape(-1, 3)
-    key = index.digest(str(root.resolve()), raw["image"].tobytes(), stamps.tobytes())
+    key = index.digest(str(root.resolve()), "\n".join(names), stamps.tobytes())
     return index.cached(key, lambda: _read_all(root, names, stamps))
 
 
@@ -38,15 +37,28 @@ def with_sizes(raw: Columns, headers: Columns) -> Columns:
     """Labels as written, with the sizes of the images as they are used.
 
     Adds `written_hw`, the size that the labels state (0: none), `turn` uint8 [I], the EXIF
-    orientation to apply to the pixels (1: as stored, 0: `undecided`), and `deep` (`image_headers`).
-    `size_hw` becomes the image's own size, so turned; without an image it is the written one.
+    orientation to apply to the pixels (1: as stored, 0: `undecided`), and `deep` and `bytes`
+    (`image_headers`). `size_hw` becomes the image's own size, so turned; without an image it is the
+    written one. Boxes that are fractions of the image (`meta["fractions"]`) become pixels, NaN
+    where its size isn't known.
     """
     written, stored = raw["size_hw"], headers["stored_hw"]
     turn = turns(stored, headers["orientation"], written, raw["boxes"], raw["first"])
     own = turned_size(stored, turn)
     size = np.where((own > 0).all(1, keepdims=True), own, written).astype(np.int32)
-    more = {"size_hw": size, "written_hw": written, "turn": turn, "deep": headers["deep"]}
+    more = {"size_hw": size, "written_hw": written, "turn": turn}
+    more |= {name: headers[name] for name in ("deep", "bytes")}
+    if raw.meta.get("fractions"):
+        more |= _in_pixels(raw, size)
     return Columns(raw.arrays | more, raw.meta)
+
+
+def _in_pixels(raw: Columns, size_I2: Array) -> dict[str, Array]:
+    known_I2 = np.where(size_I2 > 0, size_I2, np.nan)
+    size_N2 = np.repeat(known_I2[:, ::-1], np.diff(raw["first"]), axis=0)
+    boxes_N4 = (raw["boxes"] * np.tile(size_N2, 2)).astype(np.float32)
+    extent_N2 = np.clip(boxes_N4[:, 2:] - boxes_N4[:, :2], 0, None)
+    return {"boxes": boxes_N4, "area": np.nan_to_num(extent_N2.prod(1)).astype(np.float32)}
 
 
 def undecided(raw: Columns) -> list[Finding]:

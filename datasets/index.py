@@ -128,6 +128,14 @@ def texts(columns: Columns, name: str) -> list[str]:
     return [data[a:b].decode() for a, b in zip(ends[:-1], ends[1:], strict=True)]
 
 
+def source_of(columns: Columns, image: int) -> str:
+    """The label file of an image, relative to the root."""
+    if "source" in columns.arrays:
+        return text_at(columns, "source", image)
+    source: str = columns.meta["source"]
+    return source
+
+
 FORMAT = 3  # raise when a change makes old columns wrong
 MOST_FILES = 256  # of the cache folder; the least recently used go first
 

@@ -1,11 +1,9 @@
 """What becomes of a doubtful label: one vectorised pass from labels as written to labels as used.
 
-Shapes: N objects.
+Shapes: N objects, M of them kept.
 
-The order is: classes nobody asked for (left out, counted), unusable numbers, swapped corners, zero
-size, outside the image, too small, then difficult and crowd.
-
-From labels as written to labels as used: the step that VOC and COCO share.
+The order is: classes nobody asked for (left out, counted), no class at all, unusable numbers, zero
+size, swapped corners, outside the image, too small, then difficult and crowd.
 """
 
 from collections import Counter
@@ -16,11 +14,13 @@ from typing import Any, Literal
 import numpy as np
 
 from datasets.errors import DataError, Finding
-from datasets.headers import remarks, undecided, with_sizes
-from datasets.index import Array, Columns, text_at
+from datasets.formats.findings import DEFAULTS, LOSING, packed, unpacked
+from datasets.headers import remarks, undecided
+from datasets.index import Array, Columns, source_of, text_at
 
 Mark = Literal["ignore", "drop", "keep"]
 BadLabel = Literal["fix", "skip", "fail"]
+UNKNOWN, NAMELESS = -1, -2  # labels of objects whose class nobody asked for, or nobody said
 # Boxes rounded to pixels, or written 0-based, stick out by this much at most; that is neither
 # reported nor changed.
 SLACK_PX = 1.0
@@ -50,29 +50,26 @@ class Judged:
     difficult_M: Array
     crowd_M: Array
     findings: list[Finding]
+    lost: dict[int, str]  # objects that are left out as unusable, by row: the kind of finding
     unknown: dict[str, int]  # objects of classes nobody asked for, by name
 
 
-def judge(raw: Columns, source: str, classes: Sequence[str], policy: Policy) -> Judged:
-    """Apply the policy to a raw index; DataError at the first bad label when `bad_label` is `fail`.
+def judge(raw: Columns, classes: Sequence[str], policy: Policy) -> Judged:
+    """Apply the policy to labels as written, with the images' own sizes.
 
-    `source` names the file of findings where the index has no `source` column (COCO: the JSON
-    file).
+    DataError at the first bad label when `bad_label` is `fail`.
     """
     names: list[str] = raw.meta["names"]
     label_by_name = {name: label for label, name in enumerate(classes)}
-    lookup = np.array([label_by_name.get(name, -1) for name in names] or [-1], np.int64)
+    lookup = np.array([label_by_name.get(name, UNKNOWN) for name in names] + [NAMELESS], np.int64)
     labels_N = lookup[raw["name"]]
-    unknown = Counter({names[i]: int(n) for i, n in _counts(raw["name"][labels_N < 0])})
+    unknown = Counter({names[i]: int(n) for i, n in _counts(raw["name"][labels_N == UNKNOWN])})
     boxes_N4 = raw["boxes"].astype(np.float32)
     image_N = np.repeat(np.arange(len(raw["first"]) - 1), np.diff(raw["first"]))
-    faults, alive = _faults(raw, boxes_N4, image_N, policy, labels_N >= 0)
-    findings = [_finding(raw, source, names, image_N, fault) for fault in faults]
-    if findings and policy.bad_label == "fail":
-        raise DataError(
-            f"{findings[0]}; {len(findings)} bad labels in all. Set bad_label to fix or skip,"
-            " or repair a copy: python -m experiments doctor --fix"
-        )
+    faults, alive = _faults(raw, boxes_N4, image_N, policy, labels_N)
+    findings = [_finding(raw, names, image_N, fault) for fault in faults]
+    if policy.bad_label == "fail":
+        _refuse(findings)
     difficult_N, crowd_N = raw["difficult"] == 1, raw["crowd"] == 1
     if policy.difficult == "drop":
         alive &= ~difficult_N
@@ -86,27 +83,42 @@ def judge(raw: Columns, source: str, classes: Sequence[str], policy: Policy) -> 
         difficult_N[kept_M] & (policy.difficult == "ignore"),
         crowd_N[kept_M] & (policy.crowd == "ignore"),
         findings,
+        {row: kind for row, kind, done in faults if done == _LEFT_OUT},
         dict(sorted(unknown.items())),
     )
 
 
+def _refuse(findings: Sequence[Finding]) -> None:
+    if findings:
+        raise DataError(
+            f"{findings[0]}; {len(findings)} bad labels in all. Set bad_label to fix or skip,"
+            " or repair a copy: python -m experiments doctor --fix"
+        )
+
+
+_LEFT_OUT = "left out"
 _Fault = tuple[int, str, str]  # object row, kind, what was done
 
 
 def _faults(
-    raw: Columns, boxes_N4: Array, image_N: Array, policy: Policy, alive: Array
+    raw: Columns, boxes_N4: Array, image_N: Array, policy: Policy, labels_N: Array
 ) -> tuple[list[_Fault], Array]:
     """Mends `boxes_N4` in place; returns the faults and which objects are still alive."""
     faults: list[_Fault] = []
+    alive = labels_N != UNKNOWN
     fix = policy.bad_label == "fix"
     height_N, width_N = raw["size_hw"][image_N].astype(np.float32).T
 
     def note(rows: Array, kind: str, mended: bool) -> None:
-        done = "mended" if mended else "left out"
+        done = "mended" if mended else _LEFT_OUT
         faults.extend((int(row), kind, done) for row in np.flatnonzero(rows))
         if not mended:
             alive[rows] = False
 
+    note(labels_N == NAMELESS, "nameless", False)
+    known = (height_N > 0) & (width_N > 0)
+    if raw.meta.get("fractions"):
+        note(alive & ~known, "unplaced", False)
     note(alive & ~np.isfinite(boxes_N4).all(1), "not_a_number", False)
     one = 1.0 if policy.inclusive else 0.0  # width of a box whose corners are written equal
     zero = alive & (
@@ -119,7 +131,6 @@ def _faults(
         mended = np.stack([boxes_N4[rows, high] - one, boxes_N4[rows, low] + one], 1)
         boxes_N4[rows, low], boxes_N4[rows, high] = mended.T
     note(swapped_x | swapped_y, "swapped", fix)
-    known = (height_N > 0) & (width_N > 0)
     over = np.stack(
         [-boxes_N4[:, 0], -boxes_N4[:, 1], boxes_N4[:, 2] - width_N, boxes_N4[:, 3] - height_N]
     )
@@ -137,6 +148,8 @@ def _faults(
 
 
 _WHAT = {
+    "nameless": "the object has no class",
+    "unplaced": "the box is a fraction of an image whose size can't be read",
     "not_a_number": "a coordinate is missing or not a number",
     "zero_size": "the box has no area",
     "swapped": "min and max are swapped",
@@ -144,18 +157,15 @@ _WHAT = {
 }
 
 
-def _finding(
-    raw: Columns, source: str, names: Sequence[str], image_N: Array, fault: _Fault
-) -> Finding:
+def _finding(raw: Columns, names: Sequence[str], image_N: Array, fault: _Fault) -> Finding:
     row, kind, done = fault
     image = int(image_N[row])
-    file = text_at(raw, "source", image) if "source" in raw.arrays else source
     height, width = raw["size_hw"][image]
+    name = "" if raw["name"][row] < 0 else f"{names[raw['name'][row]]}: "
     message = (
-        f"{names[raw['name'][row]]}: {_WHAT[kind]}: {_as_written(raw, row)} in an image of"
-        f" {width}x{height}; {done}"
+        f"{name}{_WHAT[kind]}: {_as_written(raw, row)} in an image of {width}x{height}; {done}"
     )
-    return Finding(file, int(raw["object"][row]), kind, message)
+    return Finding(source_of(raw, image), int(raw["object"][row]), kind, message)
 
 
 def _as_written(raw: Columns, row: int) -> str:
@@ -175,20 +185,22 @@ def _counts(values: Array) -> list[tuple[int, int]]:
     return list(zip(unique.tolist(), counts.tolist(), strict=True))
 
 
-_PER_IMAGE = ("size_hw", "turn", "image_id", "image_id_ends", "image", "image_ends")
+_PER_IMAGE = ("size_hw", "turn", "bytes", "image_id", "image_id_ends", "image", "image_ends")
 
 
-def judged(
-    raw: Columns, headers: Columns, source: str, classes: Sequence[str], policy: Policy
-) -> Columns:
-    """Columns of a `Dataset`: the raw ones with the images' own sizes and the policy applied, its
-    findings in `meta`.
+def judged(raw: Columns, classes: Sequence[str], policy: Policy) -> Columns:
+    """Columns of a `Dataset`: those of `headers.with_sizes` with the policy applied.
+
+    `meta["findings"]` are the labels that are lost or changed, and what was read otherwise than it
+    is written.
     """
-    raw = with_sizes(raw, headers)
     doubtful = undecided(raw)
     if doubtful:
         raise DataError(f"{doubtful[0]}; {len(doubtful)} such images in all")
-    verdict = judge(raw, source, classes, policy)
+    read = [finding for finding in unpacked(raw.meta["findings"]) if finding.kind not in DEFAULTS]
+    if policy.bad_label == "fail":
+        _refuse([finding for finding in read if finding.kind in LOSING])
+    verdict = judge(raw, classes, policy)
     kept = verdict.kept_M
     arrays = {name: np.asarray(raw[name]) for name in _PER_IMAGE}
     arrays |= {
@@ -199,15 +211,29 @@ def judged(
         "crowd": verdict.crowd_M,
         "area": raw["area"][kept],
         "object": raw["object"][kept],
-        "bytes": headers["bytes"],
     }
     meta: dict[str, Any] = {
         "classes": list(classes),
-        "findings": [[f.file, f.object, f.kind, f.message] for f in verdict.findings],
-        "remarks": [[f.file, f.object, f.kind, f.message] for f in remarks(raw)],
+        "remarks": packed(remarks(raw)),
+        "findings": packed([*read, *_other_sizes(raw), *verdict.findings]),
         "unknown": verdict.unknown,
     }
     if "category_ids" in raw.meta:  # COCO's, by label
         id_by_name = dict(zip(raw.meta["names"], raw.meta["category_ids"], strict=True))
-        meta["category_ids"] = [id_by_name[name] for name in classes]
+        meta["category_ids"] = [id_by_name.get(name, []) for name in classes]
     return Columns(arrays, meta)
+
+
+def _other_sizes(raw: Columns) -> list[Finding]:
+    """One finding for all images of another size than their labels say."""
+    written, own = raw["written_hw"], raw["size_hw"]
+    rows = np.flatnonzero((written > 0).all(1) & (written != own).any(1)).tolist()
+    return [other_size(raw, rows[0], len(rows))] if rows else []
+
+
+def other_size(raw: Columns, image: int, number: int = 1) -> Finding:
+    """The finding that an image is not of the size that its labels say."""
+    (height, width), (high, wide) = raw["size_hw"][image], raw["written_hw"][image]
+    message = f"is {width}x{height}, its labels say {wide}x{high}; its own size is used"
+    message += f" ({number} such, first here)" if number > 1 else ""
+    return Finding(text_at(raw, "image", image), None, "other_size", message)

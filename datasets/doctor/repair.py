@@ -1,196 +1,142 @@
-"""A repaired copy of a data set: what the doctor finds and can mend is mended, the rest is left
-out.
+"""A repaired copy of a data set, checked by reading both.
 
-Boxes: swapped corners are put in order, boxes are cut at the image's edge; boxes without area,
-without numbers, given twice or of classes nobody asked for go. Images that are missing or don't
-decode go with their labels. Overlap between splits and another base are decisions, not repairs:
-they stay.
+Boxes: swapped corners are put in order, boxes are cut at the image's edge; numbers that are text
+become numbers, marks that are neither yes nor no become "0", a category given twice becomes one,
+the image's own size is written down. What can't be understood is left out and counted: boxes
+without area or numbers, rows that refer to nothing, boxes given twice, classes nobody asked for;
+images that are missing or don't decode go with their labels. An image whose label file can't be
+read is copied with it, but no list names it. Overlap between splits and another base are decisions,
+not repairs: they stay.
 """
 
-import json
-import os
 import shutil
-import xml.etree.ElementTree as ElementTree
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from defusedxml.ElementTree import fromstring
 
-from datasets import voc_xml
-from datasets.coco import image_folder, read_document, read_file
-from datasets.doctor.coco import sound_rows
-from datasets.doctor.examine import Examination, Report, examination
+from datasets.doctor.examine import Examination, examine
+from datasets.doctor.fates import Fates, decide, too_much
+from datasets.doctor.images import Report
+from datasets.doctor.write_coco import write_coco
+from datasets.doctor.write_voc import write_voc
+from datasets.doctor.write_yolo import write_yolo
 from datasets.errors import DataError
-from datasets.index import text_at
-from datasets.layouts import coco_splits, layout_of, voc_splits
-from datasets.voc_splits import listed, split_file, split_folder
+from datasets.index import Array, text_at, texts
 
-_CORNERS = ("xmin", "ymin", "xmax", "ymax")
-Mended = dict[tuple[int, int], tuple[float, float, float, float]]  # (image row, object) -> xyxy
+_WRITERS: dict[str, Callable[[Examination, Fates, Path], dict[str, str]]] = {
+    "voc": write_voc,
+    "coco": write_coco,
+    "yolo": write_yolo,
+}
+_TOLERANCE_PX = 0.05  # of boxes as files write them: six digits of a fraction of 10,000 pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """One split before and after: objects that a reader takes as they were, mended, or not at all.
+
+    `gone` and `images_gone` count by kind of finding.
+    """
+
+    images: int
+    kept: int
+    changed: int
+    gone: Counter[str]
+    images_gone: Counter[str]
 
 
 def repair(
-    root: Path,
-    out: Path,
-    splits: Sequence[str] = (),
-    *,
-    images: str | None = None,
-    classes: Sequence[str] | None = None,
-    first_pixel: Literal[0, 1] = 1,
-    report: Report | None = None,
-) -> Path:
-    """Write the copy to `out`, a new or empty folder outside `root`; returns it.
+    seen: Examination, out: Path, *, allow_loss: bool = False, report: Report | None = None
+) -> dict[str, Balance]:
+    """Write the repaired copy to `out`, a new or empty folder outside the root; by split, what came
+    of it.
 
-    DataError otherwise.
+    DataError for another folder; where more than 1 % of objects or images would go, or a split's
+    last one, unless `allow_loss`; and where the copy doesn't read as it should.
     """
-    source, target = root.resolve(), out.resolve()
+    source, target = seen.root.resolve(), out.resolve()
     if source == target or source in target.parents or target in source.parents:
-        raise DataError(f"{out}: the copy must lie outside {root}")
+        raise DataError(f"{out}: the copy must lie outside {seen.root}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out}: holds files already; name a new folder for the copy")
-    seen = examination(
-        root, splits, images=images, classes=classes, first_pixel=first_pixel, report=report
-    )
-    mended = _mended(seen)
-    if layout_of(root, splits) == "coco":
-        for name in splits or coco_splits(root):
-            _repair_coco(seen, out, name, images, mended)
-    else:
-        _repair_voc(seen, out, list(splits) or voc_splits(root), first_pixel, mended)
+    fates = decide(seen)
+    loss = too_much(seen, fates)
+    if loss is not None and not allow_loss:
+        raise DataError(f"{out}: not written: {loss}. --allow-loss writes the copy all the same")
+    out.mkdir(parents=True, exist_ok=True)
+    names = _WRITERS[seen.layout](seen, fates, out)
     _copy_images(seen, out, report)
-    return out
-
-
-def _mended(seen: Examination) -> Mended:
-    """The box of every object that stays, as repaired; one that equals another by now goes."""
-    image_N = np.repeat(np.arange(len(seen.raw["first"]) - 1), np.diff(seen.raw["first"]))
-    kept: Mended = {}
-    taken: set[tuple[int, int, bytes]] = set()
-    for row, box in zip(seen.judged.kept_M.tolist(), seen.judged.boxes_M4, strict=True):
-        image = int(image_N[row])
-        if row not in seen.duplicates:
-            same = (image, int(seen.raw["name"][row]), box.tobytes())
-            if same not in taken:
-                taken.add(same)
-                x1, y1, x2, y2 = (float(value) for value in box)
-                kept[image, int(seen.raw["object"][row])] = (x1, y1, x2, y2)
-    return kept
-
-
-def _repair_voc(
-    seen: Examination, out: Path, splits: Sequence[str], first_pixel: int, mended: Mended
-) -> None:
-    whole = set()
-    for image, name in enumerate(seen.files):
-        if image in seen.unusable:
-            continue
-        whole.add(name)
-        data = voc_xml.read_bytes(seen.root / name)
-        root = fromstring(data)
-        _repair_tree(seen, root, image, first_pixel, mended)
-        path = out / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        ElementTree.ElementTree(root).write(path, encoding="utf-8")
-    parts = [part.strip() for split in splits for part in split.split("+")]
-    for folder, list_name in dict.fromkeys(split_folder(seen.root, part) for part in parts):
-        path = split_file(seen.root, folder, list_name)
-        stems = dict.fromkeys(stem for _, stem in listed(path))
-        kept = [s for s in stems if os.path.join(folder, "Annotations", f"{s}.xml") in whole]
-        target = out / path.relative_to(seen.root)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text("".join(f"{stem}\n" for stem in kept))
-
-
-def _repair_tree(
-    seen: Examination, root: ElementTree.Element, image: int, first_pixel: int, mended: Mended
-) -> None:
-    height, width = seen.raw["size_hw"][image].tolist()
-    for tag, value in (("width", width), ("height", height)):
-        _child(_child(root, "size"), tag).text = str(value)
-    to_file = (first_pixel, first_pixel, first_pixel - 1, first_pixel - 1)
-    for number, thing in enumerate(root.findall("object"), 1):
-        box = mended.get((image, number))
-        if box is None:
-            root.remove(thing)
-            continue
-        if _child(thing, "difficult").text is None:
-            _child(thing, "difficult").text = "0"
-        corners = _child(thing, "bndbox")
-        for tag, value, offset in zip(_CORNERS, box, to_file, strict=True):
-            element = _child(corners, tag)
-            written = float(element.text or "nan")
-            if abs(written - (value + offset)) > 1e-3:  # a repair, not a float32's rounding
-                element.text = f"{value + offset:g}"
-
-
-def _child(parent: ElementTree.Element, tag: str) -> ElementTree.Element:
-    found = parent.find(tag)
-    return ElementTree.SubElement(parent, tag) if found is None else found
-
-
-def _repair_coco(
-    seen: Examination, out: Path, name: str, images: str | None, mended: Mended
-) -> None:
-    try:
-        document = read_document(seen.root / name, read_file(seen.root / name))
-    except DataError:
-        return  # reported; nothing of it can be kept
-    sound_images, annotations, categories = sound_rows(document, name, [])
-    names = {row["id"]: row["name"] for row in categories}
-    asked = {name for name in names.values()} - set(seen.judged.unknown)
-    row_by_id = {
-        text_at(seen.raw, "image_id", row): row
-        for row in range(len(seen.files))
-        if seen.files[row] == name
-    }
-    kept_images: list[dict[str, Any]] = []
-    for image in sound_images:
-        row = row_by_id[str(image["id"])]
-        if row not in seen.unusable:
-            height, width = seen.raw["size_hw"][row].tolist()
-            kept_images.append(image | {"height": height, "width": width})
-    alive = {image["id"] for image in kept_images}
-    kept = []
-    for number, annotation in enumerate(annotations):
-        identity = annotation.get("id")
-        identity = identity if isinstance(identity, int) else number
-        box = mended.get((row_by_id[str(annotation["image_id"])], identity))
-        if box is not None and annotation["image_id"] in alive:
-            kept.append(_mended_row(annotation, identity, box))
-    document |= {
-        "images": kept_images,
-        "annotations": kept,
-        "categories": [row for row in categories if row["name"] in asked],
-    }
-    path = out / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document))
-    (out / image_folder(seen.root, name, images)).mkdir(parents=True, exist_ok=True)
-
-
-def _mended_row(
-    annotation: dict[str, Any], identity: int, box: tuple[float, float, float, float]
-) -> dict[str, Any]:
-    xywh = [box[0], box[1], box[2] - box[0], box[3] - box[1]]
-    if np.abs(np.array(annotation["bbox"], np.float64) - xywh).max() <= 1e-3:
-        xywh = annotation["bbox"]
-    area = annotation.get("area")
-    if not isinstance(area, (int, float)):
-        area = xywh[2] * xywh[3]
-    return annotation | {"id": identity, "bbox": xywh, "area": area}
+    _check(seen, fates, out, names)
+    return {split: _balance(seen, fates, split) for split in seen.written}
 
 
 def _copy_images(seen: Examination, out: Path, report: Report | None) -> None:
-    names = {
-        text_at(seen.raw, "image", row)
-        for row in range(len(seen.files))
-        if row not in seen.unusable
-    }
-    for number, name in enumerate(sorted(names), 1):
+    rows = [row for row in range(len(seen.joined.splits)) if row not in seen.unusable]
+    names = sorted({text_at(seen.raw, "image", row) for row in rows})
+    for number, name in enumerate(names, 1):
         target = out / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(seen.root / name, target)
         if report:
             report("copy images", number, len(names))
+
+
+def _check(seen: Examination, fates: Fates, out: Path, names: Mapping[str, str]) -> None:
+    """Read the copy as training does: it must hold just what was to stay, in the same order."""
+    wanted = {
+        split: name
+        for split, name in names.items()
+        if fates.image_stays_I[seen.joined.rows[split]].any()
+    }
+    if not wanted:
+        return
+    first_pixel: Literal[0, 1] = 0 if seen.raw.meta.get("first_pixel") == 0 else 1
+    copy = examine(
+        out, list(wanted.values()), images=seen.images, first_pixel=first_pixel, decode=False
+    )
+    there_N = np.zeros(len(copy.raw["name"]), np.bool_)
+    there_N[copy.judged.kept_M] = True
+    boxes_N4 = copy.raw["boxes"].astype(np.float32)
+    boxes_N4[copy.judged.kept_M] = copy.judged.boxes_M4
+    for split, name in wanted.items():
+        meant, boxes_M4 = _told(seen, split, fates.stays_N, fates.boxes_N4)
+        read, found_M4 = _told(copy, name, there_N, boxes_N4)
+        if meant != read or (np.abs(boxes_M4 - found_M4) > _TOLERANCE_PX).any():
+            raise DataError(
+                f"{out}: split {name} of the copy does not read as it was meant: {len(read)}"
+                f" objects for {len(meant)}. Don't use the copy; the original is untouched"
+            )
+
+
+def _told(
+    seen: Examination, split: str, rows_N: Array, boxes_N4: Array
+) -> tuple[list[tuple[str, str]], Array]:
+    """(image, class) and box of the objects of one split, in its order."""
+    first, names = seen.raw["first"], seen.raw.meta["names"]
+    files = texts(seen.raw, "image")
+    rows = [
+        (int(image), row)
+        for image in seen.joined.rows[split]
+        for row in range(int(first[image]), int(first[image + 1]))
+        if rows_N[row]
+    ]
+    named = [(files[image], names[seen.raw["name"][row]]) for image, row in rows]
+    boxes: Array = boxes_N4[[row for _, row in rows]].reshape(-1, 4)
+    return named, boxes
+
+
+def _balance(seen: Examination, fates: Fates, split: str) -> Balance:
+    rows = seen.joined.rows[split]
+    objects = np.isin(seen.joined.image_N, rows)
+    changed = int((fates.changed_N & objects).sum())
+    return Balance(
+        int(fates.image_stays_I[rows].sum()),
+        int((fates.stays_N & objects).sum()) - changed,
+        changed,
+        fates.gone[split],
+        fates.images_gone[split],
+    )

@@ -2,17 +2,21 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from datasets.dataset import Dataset
-from datasets.doctor.examine import KINDS
+from datasets.doctor.examine import Examination
+from datasets.doctor.kinds import KINDS
+from datasets.doctor.repair import Balance
 from datasets.errors import Finding
+from datasets.layouts import short_names
 from datasets.stats import Stats
 
 _MOST_LINES = 40  # of one kind; the rest is counted
@@ -21,14 +25,31 @@ _MOST_LINES = 40  # of one kind; the rest is counted
 def print_stats(stats: Mapping[str, Stats]) -> None:
     """Two tables: totals of each split, and objects of each class in each split."""
     console = Console()
-    console.print(_totals(stats))
-    console.print(_classes(stats))
+    for table in (_totals, _classes):
+        for part in _fitting(console, stats, table):
+            console.print(table(part))
     for name, split in stats.items():
         if split.unknown:
             counted = ", ".join(f"{label} {count}" for label, count in split.unknown.items())
             console.print(f"{name}: objects of classes nobody asked for: {counted}")
         if split.problems:
-            console.print(f"{name}: {split.problems} bad labels; the doctor names them")
+            told = "1 finding" if split.problems == 1 else f"{split.problems} findings"
+            console.print(f"{name}: {told} in its labels; the doctor names them")
+
+
+def _fitting(
+    console: Console, stats: Mapping[str, Stats], table: Callable[[Mapping[str, Stats]], Table]
+) -> Iterator[Mapping[str, Stats]]:
+    """The splits in as many parts as it takes for none to be cut off at the console's width."""
+    part: dict[str, Stats] = {}
+    for name, split in stats.items():
+        wider = {**part, name: split}
+        width = console.measure(table(wider), options=console.options.update(width=10_000)).maximum
+        if part and width > console.width:
+            yield part
+            wider = {name: split}
+        part = wider
+    yield part
 
 
 def stats_csv(stats: Mapping[str, Stats]) -> str:
@@ -88,6 +109,50 @@ def _classes(stats: Mapping[str, Stats]) -> Table:
             for row in rows
         ]
         table.add_row(rows[0].name, *cells)
+    return table
+
+
+def print_looked(seen: Examination, file: IO[str]) -> None:
+    """What the doctor looked at: each split's images and objects, and if pixels were decoded."""
+    titles = ("images", "objects as written", "used", "ignored")
+    counts = {
+        name: (split.images, split.written, split.objects, split.ignored)
+        for name, split in seen.splits.items()
+    }
+    console = Console(file=file)
+    decoded = "images decoded" if seen.decoded else "images not decoded, headers only"
+    console.print(f"{seen.root}: {seen.layout.upper()} layout, {decoded}", soft_wrap=True)
+    console.print(_by_split(titles, counts))
+
+
+def print_balance(balance: Mapping[str, Balance], file: IO[str]) -> None:
+    """What a repair kept, changed and left out, by split, with a line for each reason."""
+    titles = ("images", "gone", "objects as they were", "changed", "gone")
+    counts = {
+        name: (
+            *(one.images, sum(one.images_gone.values())),
+            *(one.kept, one.changed, sum(one.gone.values())),
+        )
+        for name, one in balance.items()
+    }
+    console = Console(file=file)
+    console.print("the copy, read again:")
+    console.print(_by_split(titles, counts))
+    for what, kinds in (
+        ("objects", [one.gone for one in balance.values()]),
+        ("images", [one.images_gone for one in balance.values()]),
+    ):
+        for kind, count in sum(kinds, Counter[str]()).most_common():
+            console.print(f"gone: {count:,} {what}: {KINDS[kind]}", soft_wrap=True)
+
+
+def _by_split(titles: Sequence[str], counts: Mapping[str, Sequence[int]]) -> Table:
+    table = Table("split")
+    for title in titles:
+        table.add_column(title, justify="right")
+    table.columns[0].overflow = "fold"
+    for name, row in zip(short_names(list(counts)), counts.values(), strict=True):
+        table.add_row(name, *(f"{count:,}" for count in row))
     return table
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets import VOC, voc_xml
+from datasets import VOC
 from datasets.dataset import Dataset
+from datasets.formats import voc_xml
 from datasets.index import Columns, pack_text, read_columns, text_at, write_columns
 
 Make = Callable[..., Path]
@@ -124,6 +125,7 @@ def _index_of(folder: Path, boxes: int) -> Dataset:
     arrays = {
         "first": np.arange(0, boxes + 1, 10),
         "size_hw": np.full((images, 2), 500, np.int32),
+        "turn": np.ones(images, np.uint8),
         "boxes": np.tile(np.array([1, 2, 30, 40], np.float32), (boxes, 1)),
         "label": (numbers % 20).astype(np.int16),
         "difficult": numbers % 7 == 0,

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from datasets import COCO, VOC
-from datasets.doctor.examine import KINDS, examine
+from datasets.doctor.examine import examine
+from datasets.doctor.kinds import KINDS
 from datasets.doctor.repair import repair
 from datasets.errors import DataError
 from datasets.glyphs.write import write_glyphs
@@ -21,7 +22,7 @@ DOG = {"name": "dog", "box": (2, 2, 58, 38)}
 
 
 def found(root: Path, *splits: str, **options: Any) -> list[tuple[str, int | None, str]]:
-    return [(f.file, f.object, f.kind) for f in examine(root, splits, **options)]
+    return [(f.file, f.object, f.kind) for f in examine(root, splits, **options).findings]
 
 
 def digests(root: Path) -> dict[str, str]:
@@ -92,7 +93,7 @@ def test_every_planted_flaw_is_named_and_nothing_else(flawed: Path) -> None:
 
 
 def test_messages_say_what_is_there_and_what_is_near(flawed: Path) -> None:
-    messages = {f.kind: str(f) for f in examine(flawed, classes=("cat", "dog"))}
+    messages = {f.kind: str(f) for f in examine(flawed, classes=("cat", "dog")).findings}
     assert "did you mean 'cat'?" in messages["unknown_class"]
     assert "xmin 30, ymin 25, xmax 11, ymax 9 in an image of 60x40" in messages["swapped"]
     assert "is 80x40, its labels say 60x40" in messages["other_size"]
@@ -104,7 +105,8 @@ def test_the_repaired_copy_is_sound_and_the_original_untouched(
     flawed: Path, tmp_path: Path
 ) -> None:
     before = digests(flawed)
-    out = repair(flawed, tmp_path / "out", classes=("cat", "dog"))
+    out = tmp_path / "out"
+    repair(examine(flawed, classes=("cat", "dog")), out, allow_loss=True)
     assert digests(flawed) == before
     assert {kind for _, _, kind in found(out, classes=("cat", "dog"))} == {"in_two_splits"}
     data = VOC(str(out), "train", "val", "val", bad_label="fail").open("train")
@@ -141,7 +143,7 @@ def test_zero_based_files_are_recognised(make_voc: Make) -> None:
     boxes = [(0, 0, 20, 20), (3, 0, 59, 39), (0, 5, 9, 9)]
     objects = [{"name": "cat", "box": box} for box in boxes]
     root = make_voc({"train": {"a": objects}})
-    findings = examine(root)
+    findings = examine(root).findings
     assert [f.kind for f in findings] == ["other_base"]
     assert "2 boxes" not in findings[0].message and "first_pixel: 0" in findings[0].message
     assert found(root, first_pixel=0) == []
@@ -199,12 +201,15 @@ def test_coco_flaws_are_named_and_repaired(make_coco: Make, tmp_path: Path) -> N
     assert {(thing, kind) for _, thing, kind in findings if thing} == COCO_PLANTED
     assert ("images/3.png", None, "missing_image") in findings
     assert len(findings) == len(COCO_PLANTED) + 1  # images alike in one split are no finding
-    out = repair(root, tmp_path / "out")
+    out = tmp_path / "out"
+    repair(examine(root), out, allow_loss=True)
     assert digests(root) == before
     assert found(out) == []
     data = COCO(str(out), name, name, name, images="images", bad_label="fail").open("train")
     assert len(data) == 2
-    assert data.annotation(0).boxes_N4.tolist() == [[1, 2, 31, 22], [50, 30, 60, 40]]
+    kept = [[1, 2, 31, 22], [50, 30, 60, 40], [5, 5, 10, 10]]
+    assert data.annotation(0).boxes_N4.tolist() == kept
+    assert data.annotation(0).object_N.tolist() == [10, 12, 20]  # 12 was there twice
     assert data.annotation(1).crowd_N.tolist() == [True]
     document = json.loads((out / name).read_text())
     assert document["info"] == {"year": 2020} and document["annotations"][-1]["area"] == 81
@@ -213,11 +218,11 @@ def test_coco_flaws_are_named_and_repaired(make_coco: Make, tmp_path: Path) -> N
 def test_a_copy_is_never_written_over_anything(flawed: Path, tmp_path: Path) -> None:
     for place in (flawed, flawed / "inside", flawed.parent):
         with pytest.raises(DataError, match="must lie outside"):
-            repair(flawed, place)
+            repair(examine(flawed), place)
     (tmp_path / "full").mkdir()
     (tmp_path / "full/file").write_text("mine")
     with pytest.raises(DataError, match="holds files already"):
-        repair(flawed, tmp_path / "full")
+        repair(examine(flawed), tmp_path / "full")
 
 
 def test_a_folder_in_neither_layout_is_an_error(tmp_path: Path) -> None:

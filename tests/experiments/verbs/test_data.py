@@ -37,7 +37,9 @@ def test_glyphs_are_drawn_counted_and_examined(
     assert "triangle" in printed and "most frequent" in printed
     assert figure.read_bytes().startswith(b"\x89PNG")
     assert main(["doctor", str(root)]) == 0
-    assert capsys.readouterr().out == "nothing found\n"
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"{root}: VOC layout, images decoded\n")
+    assert re.search(r"train +│ +6 │", printed) and printed.endswith("\nnothing found\n")
 
 
 def test_the_doctor_ends_with_1_names_the_flaw_and_writes_the_copy(

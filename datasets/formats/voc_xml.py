@@ -17,11 +17,13 @@ import defusedxml.ElementTree
 from defusedxml.common import DefusedXmlException
 
 from datasets.errors import DataError
+from datasets.formats.values import flag, number, pixels
 
 MOST_BYTES = 4 * 2**20  # a VOC file is 15 kB at most; 4 MiB holds some 10,000 objects
 _MARKUP = re.compile(rb"<!(?!--)")
 _ENCODING = re.compile(rb"""^\s*<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]+)["']""")
 _PLAIN_ENCODINGS = (b"utf-8", b"utf8", b"us-ascii", b"ascii", b"iso-8859-1", b"latin-1")
+_NO_BOX = (math.nan,) * 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +32,14 @@ class Raw:
 
     width: int  # 0 where the file doesn't say
     height: int
+    filename: str  # of the image, as the file says; "" where it doesn't
     names: list[str]
     corners: list[tuple[float, float, float, float]]  # xmin, ymin, xmax, ymax
-    difficult: list[int]  # 0, 1, or 2 where the file doesn't say
+    difficult: list[bool]
+    odd: dict[int, str]  # by object: the word that is neither yes nor no, "" where there is none
+
+
+NOTHING = Raw(0, 0, "", [], [], [], {})
 
 
 def read_bytes(path: Path) -> bytes:
@@ -54,30 +61,42 @@ def parse(data: bytes, path: Path) -> Raw:
 
     DataError names file and line when it isn't well-formed or not a VOC annotation.
     """
-    root = _element(data, path)
+    root = element(data, path)
     if root.tag != "annotation":
         raise DataError(f"{path}: the root is <{root.tag}>, expected <annotation>")
     names: list[str] = []
     corners: list[tuple[float, float, float, float]] = []
-    difficult: list[int] = []
+    difficult: list[bool] = []
+    odd: dict[int, str] = {}
     for thing in root.iterfind("object"):
         names.append((thing.findtext("name") or "").strip())
         box = thing.find("bndbox")
-        corners.append(
-            (math.nan,) * 4
-            if box is None
-            else (
-                _number(box, "xmin"),
-                _number(box, "ymin"),
-                _number(box, "xmax"),
-                _number(box, "ymax"),
-            )
-        )
-        difficult.append(_flag(thing.findtext("difficult")))
-    return Raw(_pixels(root, "size/width"), _pixels(root, "size/height"), names, corners, difficult)
+        corners.append(_NO_BOX if box is None else _corners(box))
+        mark = thing.findtext("difficult")
+        if mark == "0":
+            difficult.append(False)
+            continue
+        set_, word = flag(mark)
+        difficult.append(set_)
+        if word is not None or not (mark or "").strip():
+            odd[len(names) - 1] = word or ""
+    width, height = pixels(root.findtext("size/width")), pixels(root.findtext("size/height"))
+    filename = (root.findtext("filename") or "").strip()
+    return Raw(width, height, filename, names, corners, difficult, odd)
 
 
-def _element(data: bytes, path: Path) -> ElementTree.Element:
+def _corners(box: ElementTree.Element) -> tuple[float, float, float, float]:
+    found = box.findtext
+    return (
+        number(found("xmin")),
+        number(found("ymin")),
+        number(found("xmax")),
+        number(found("ymax")),
+    )
+
+
+def element(data: bytes, path: Path) -> ElementTree.Element:
+    """The root of a file; DataError where it isn't well-formed, or reaches beyond itself."""
     encoding = _ENCODING.match(data[:200].removeprefix(b"\xef\xbb\xbf"))
     plain = encoding is None or encoding[1].lower() in _PLAIN_ENCODINGS
     try:
@@ -93,25 +112,3 @@ def _element(data: bytes, path: Path) -> ElementTree.Element:
         raise DataError(f"{path}: line {error.position[0]}: broken XML ({error})") from None
     except (ValueError, LookupError) as error:  # an encoding that doesn't exist or doesn't fit
         raise DataError(f"{path}: unreadable XML ({error})") from None
-
-
-def _number(parent: ElementTree.Element, tag: str) -> float:
-    try:
-        number = float(parent.findtext(tag) or "nan")
-    except ValueError:
-        return math.nan
-    return number if abs(number) < 1e9 else math.nan
-
-
-def _flag(text: str | None) -> int:
-    if text is None or not text.strip():
-        return 2
-    return 0 if text.strip().lower() in ("0", "false", "no") else 1
-
-
-def _pixels(root: ElementTree.Element, path: str) -> int:
-    try:
-        size = float(root.findtext(path) or "0")
-    except ValueError:
-        return 0
-    return int(size) if 0 < size < 1e6 else 0

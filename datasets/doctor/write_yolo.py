@@ -1,0 +1,56 @@
+"""A repaired copy in YOLO's layout: label files, lists and the data.yaml that names them."""
+
+from pathlib import Path
+
+import yaml
+
+from datasets.doctor.examine import Examination
+from datasets.doctor.fates import Fates
+from datasets.formats.yolo_layout import SAME, SPLITS
+from datasets.index import source_of, text_at
+
+
+def write_yolo(seen: Examination, fates: Fates, out: Path) -> dict[str, str]:
+    """Write label files, lists and data.yaml below `out`; returns the name of each split there."""
+    for image in range(len(seen.joined.splits)):
+        source = seen.root / source_of(seen.raw, image)
+        if source.is_file():
+            target = out / source_of(seen.raw, image)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            data = source.read_bytes()
+            stays = fates.image_stays_I[image]
+            target.write_bytes(_mended(seen, fates, image, data) if stays else data)
+    names = {split: _name(split, number) for number, split in enumerate(seen.written)}
+    for split, name in names.items():
+        stays = [int(r) for r in seen.joined.rows[split] if fates.image_stays_I[r]]
+        lines = (f"./{text_at(seen.raw, 'image', row)}\n" for row in stays)
+        (out / f"{name}.txt").write_text("".join(lines), encoding="utf-8")
+    document = {name: f"{name}.txt" for name in names.values()}
+    classes = dict(enumerate(seen.raw.meta["names"]))
+    text = yaml.safe_dump(document | {"names": classes}, sort_keys=False, allow_unicode=True)
+    (out / "data.yaml").write_text(text, encoding="utf-8")
+    return names
+
+
+def _name(split: str, number: int) -> str:
+    """The name that a split of any spelling has in data.yaml."""
+    words = [SAME.get(word, word) for word in split.replace(".", "/").split("/")]
+    return next((word for word in words if word in SPLITS), f"split{number}")
+
+
+def _mended(seen: Examination, fates: Fates, image: int, data: bytes) -> bytes:
+    lines = data.decode("utf-8-sig").splitlines()
+    start, end = seen.raw["first"][image : image + 2].tolist()
+    height, width = seen.raw["size_hw"][image].tolist()
+    kept = []
+    for row in range(start, end):
+        if fates.stays_N[row]:
+            line = lines[int(seen.raw["place"][row]) - 1].strip()
+            if fates.changed_N[row]:
+                x1, y1, x2, y2 = fates.box(row)
+                centre = ((x1 + x2) / 2 / width, (y1 + y2) / 2 / height)
+                numbers = (*centre, (x2 - x1) / width, (y2 - y1) / height)
+                told = " ".join(f"{value:.6f}" for value in numbers)
+                line = f"{int(seen.raw['name'][row])} {told}"
+            kept.append(line)
+    return "".join(f"{line}\n" for line in kept).encode()

@@ -1,0 +1,103 @@
+"""Files below a folder by their names, for lists and labels that don't say where things lie."""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+
+class Finder:
+    """Looks through all folders below `root`, once, when it is first asked."""
+
+    def __init__(self, root: Path, endings: tuple[str, ...] = IMAGE_ENDINGS) -> None:
+        self._root, self._endings = root, endings
+
+    def find(self, name: str, near: str = "", *, exact: bool = False) -> str | None:
+        """The file that `name` means, relative to the root; None for none, or for several alike.
+
+        Letters and ending may be spelt otherwise: labels written on Windows say IMG.JPG for
+        img.jpg, and many say .jpg for a .png (not where `exact`). Of several, those count that
+        share most folders with the end of `name`, then those that lie nearest to `near`.
+        """
+        last = name.lower().rpartition("/")[2]
+        there = self._by_stem.get(_stem(last)) or self._by_stem.get(last)
+        if not there:
+            return None
+        asked = PurePosixPath(name.lower())
+        found = [path for path in there if path.lower().endswith(last)]
+        found = found if found or exact else there
+        ends = [_alike(_folders(path.lower())[::-1], asked.parts[-2::-1]) for path in found]
+        found = _best(found, ends)
+        found = _best(found, [_alike(_folders(path), _folders(near)) for path in found])
+        return found[0] if len(found) == 1 else None
+
+    @cached_property
+    def _by_stem(self) -> dict[str, list[str]]:
+        by_stem: dict[str, list[str]] = defaultdict(list)
+        for path in files_below(self._root, self._endings):
+            by_stem[_stem(path.rpartition("/")[2].lower())].append(path)
+        return by_stem
+
+
+def files_below(root: Path, endings: tuple[str, ...], folder: str = "") -> Iterator[str]:
+    """Files of all folders below `root`/`folder`, relative to the root, in order.
+
+    What a system hides or leaves behind (`._photo.jpg` of macOS) is passed over.
+    """
+    seen: set[str] = set()
+    for place, folders, names in os.walk(root / folder, followlinks=True):
+        real = os.path.realpath(place)
+        folders[:] = [] if real in seen else sorted(f for f in folders if not f.startswith("."))
+        within = Path(place).relative_to(root).as_posix()
+        if real not in seen:
+            for name in sorted(names):
+                if name.lower().endswith(endings) and not name.startswith("."):
+                    yield name if within == "." else f"{within}/{name}"
+        seen.add(real)
+
+
+def image_by_stem(folder: Path) -> dict[str, str]:
+    """File name by stem, for every image directly in a folder: endings differ in spelling."""
+    try:
+        names = sorted(os.listdir(folder), reverse=True)  # .jpg wins over .png
+    except OSError:
+        return {}
+    split = (os.path.splitext(name) for name in names)
+    return {stem: stem + ending for stem, ending in split if ending.lower() in IMAGE_ENDINGS}
+
+
+def tidy(path: str) -> str:
+    """A path as people write it with `/` between folders and without `.` and `x/..` in it."""
+    path = path.replace("\\", "/")
+    return os.path.normpath(path).replace("\\", "/") if path else path
+
+
+def leads_out(path: str) -> bool:
+    """Whether a tidy path leaves the folder that it is said to be in."""
+    return path.startswith("/") or path.split("/")[0] == ".." or "\0" in path
+
+
+def _stem(name: str) -> str:
+    return os.path.splitext(name)[0]
+
+
+def _folders(path: str) -> tuple[str, ...]:
+    return PurePosixPath(path).parts[:-1]
+
+
+def _alike(one: Iterable[str], other: Iterable[str]) -> int:
+    """How many parts agree before the first that doesn't."""
+    count = 0
+    for a, b in zip(one, other, strict=False):
+        if a != b:
+            break
+        count += 1
+    return count
+
+
+def _best(found: Sequence[str], scores: Sequence[int]) -> list[str]:
+    best = max(scores, default=0)
+    return [path for path, score in zip(found, scores, strict=True) if score == best]

@@ -1,0 +1,110 @@
+"""The label files of a split as columns, kept by their content. Boxes stay fractions.
+
+An image without a label file, or with an empty one, is an image without objects. Shapes: N objects.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from datasets import index
+from datasets.errors import DataError
+from datasets.formats import yolo_text
+from datasets.formats.findings import Findings, packed
+from datasets.formats.yolo_layout import Layout
+from datasets.formats.yolo_lists import Entry
+from datasets.index import Array, Columns, pack_text
+
+
+def read_labels(layout: Layout, entries: Sequence[Entry]) -> tuple[Columns, str]:
+    """Labels as written (`datasets/written.py` tells the columns), and their content key.
+
+    `meta["unread"]` are the images whose label file can't be read: they have no objects.
+    """
+    root, told = layout.root, (layout.names, layout.keypoints)
+    stamps = [_stamp(f"{root}/{entry.label}") for entry in entries]
+    listed = "\n".join(f"{entry.image_id}\t{entry.label}" for entry in entries)
+    contents: list[bytes | None] = []
+
+    def read() -> Sequence[bytes | None]:
+        if not contents:
+            contents.extend(_content(root / entry.label) for entry in entries)
+        return contents
+
+    def content() -> str:
+        hashes = b"".join(hashlib.sha256(data or b"none").digest() for data in read())
+        return index.digest("yolo", *told, listed, hashes)
+
+    stamp_key = index.digest("yolo", *told, str(root.resolve()), listed, stamps)
+    key = index.content_key(stamp_key, content)
+    return index.cached(key, lambda: _columns(layout, entries, read())), key
+
+
+def _stamp(path: str) -> tuple[int, int, int]:
+    try:
+        return index.stamp(path)
+    except OSError:
+        return -1, 0, 0
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        with path.open("rb") as file:
+            return file.read(yolo_text.MOST_BYTES + 1)
+    except OSError:
+        return None
+
+
+def _columns(layout: Layout, entries: Sequence[Entry], contents: Sequence[bytes | None]) -> Columns:
+    findings = Findings()
+    unread: list[int] = []
+    lines: list[yolo_text.Line] = []
+    counts: list[int] = []
+    for row, (entry, data) in enumerate(zip(entries, contents, strict=True)):
+        found: list[yolo_text.Line] = []
+        if data is None:
+            what = "an image without a label file; read as one without objects"
+            findings.count(entry.image, None, "no_label_file", what)
+        else:
+            try:
+                found, faults = yolo_text.parse(data, layout.names, keypoints=layout.keypoints)
+                _note(entry.label, faults, findings)
+            except DataError as error:
+                findings.add(entry.label, None, "broken_labels", str(error))
+                unread.append(row)
+        lines += found
+        counts.append(len(found))
+    most = max((line.label for line in lines), default=-1)
+    names = list(layout.names) or [str(number) for number in range(most + 1)]
+    arrays = _objects(lines, counts)
+    for field, values in {
+        "image_id": [entry.image_id for entry in entries],
+        "source": [entry.label for entry in entries],
+    }.items():
+        arrays[field], arrays[f"{field}_ends"] = pack_text(values)
+    meta = {"names": names, "fractions": True, "unread": unread, "lost": findings.lost}
+    return Columns(arrays, meta | {"findings": packed(findings.all())})
+
+
+def _note(name: str, faults: Sequence[yolo_text.Fault], findings: Findings) -> None:
+    for fault in faults:
+        if fault.kind == "bad_row":
+            findings.add(name, fault.number, fault.kind, fault.message, lost=1)
+        else:
+            findings.count(name, fault.number, fault.kind, fault.message)
+
+
+def _objects(lines: Sequence[yolo_text.Line], counts: Sequence[int]) -> dict[str, Array]:
+    number = len(lines)
+    return {
+        "first": np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        "size_hw": np.zeros((len(counts), 2), np.int32),
+        "boxes": np.array([line.box for line in lines], np.float64).reshape(-1, 4),
+        "name": np.array([line.label for line in lines], np.int32),
+        "difficult": np.zeros(number, np.uint8),
+        "crowd": np.zeros(number, np.uint8),
+        "area": np.zeros(number, np.float32),
+        "object": np.array([line.number for line in lines], np.int64),
+    }

@@ -1,0 +1,157 @@
+"""What describes a YOLO data set: `data.yaml` of ultralytics and Roboflow, `obj.data` of Darknet.
+
+Or nothing does, and its folders speak: `images/train` beside `labels/train`, `classes.txt`.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from datasets.errors import DataError, nearest
+from datasets.formats.finder import leads_out, tidy
+
+SPLITS = ("train", "val", "test")
+SAME = {"valid": "val", "validation": "val"}
+_NAMES = ("classes.txt", "*.names", "data/*.names", "labels/classes.txt", "obj_names.txt")
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """`base`, below the root, is where the paths of the description begin."""
+
+    root: Path
+    base: str
+    names: tuple[str, ...]  # of the classes; empty where nobody says them
+    places: Mapping[str, Sequence[str]]  # by split: folders of images and lists, as written
+    keypoints: bool = False  # lines go on with those after the box
+
+
+def read_layout(root: Path, data: str | None = None) -> Layout:
+    """The layout of `root` by its file `data`, or by the one that is found there.
+
+    DataError for a file that is broken or not there.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; point `root` at a folder with a data.yaml")
+    path = root / data if data is not None else described_by(root)
+    if path is None:
+        return Layout(root, "", _names_below(root), {})
+    if not path.is_file():
+        found = [other.name for other in root.glob("*.yaml")]
+        raise DataError(f"{path}: no such file{nearest(path.name, found)}")
+    return _darknet(root, path) if path.suffix == ".data" else _ultralytics(root, path)
+
+
+def described_by(root: Path) -> Path | None:
+    """The file that describes a YOLO data set, in its folder or in `data` below it."""
+    for path in [*sorted(root.glob("*.y*ml")), *sorted(root.glob("data/*.y*ml"))]:
+        try:
+            keys = set(_yaml(path))
+        except DataError:
+            keys = {"names"} if path.stem == "data" else set()
+        if "names" in keys and keys & {*SPLITS, *SAME, "path", "nc"} or keys == {"names"}:
+            return path
+    return next(iter(sorted([*root.glob("*.data"), *root.glob("data/*.data")])), None)
+
+
+def resolved(root: Path, base: str, place: str) -> str | None:
+    """A folder or file that a description names, relative to the root; None where there is none.
+
+    Such paths begin at the description, at the root, above it (Roboflow's `../train/images`), or on
+    the machine that it was written on.
+    """
+    place = tidy(place)
+    foreign = leads_out(place) or Path(place).is_absolute()
+    for own in (root, root.absolute(), root.resolve()):
+        place = place.removeprefix(f"{own.as_posix()}/")
+    inner = place.lstrip("/")
+    while inner.startswith("../"):
+        inner = inner.removeprefix("../")
+    tried = [os.path.normpath(f"{base}/{place}") if base else place, place, inner]
+    if foreign or inner.endswith((".txt", ".names")):
+        parts = inner.split("/")
+        tried += ["/".join(parts[start:]) for start in range(1, len(parts))]
+    for path in tried:
+        if path and not leads_out(path) and (root / path).exists():
+            return "" if path == "." else path
+    return None
+
+
+def text_lines(path: Path) -> list[str]:
+    """Lines of a text file that say anything, blanks around them gone; DataError."""
+    try:
+        data = path.read_bytes()
+        text = data.decode("utf-16" if data.startswith(_UTF16) else "utf-8-sig")
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: not a text file in UTF-8") from None
+    except OSError as error:
+        raise DataError(f"{path}: can't be read: {error.strerror}") from None
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _ultralytics(root: Path, path: Path) -> Layout:
+    document = _yaml(path)
+    within = path.parent.relative_to(root).as_posix().removeprefix(".")
+    said = str(document.get("path") or "").strip()
+    base = resolved(root, within, said) if said else None
+    places = {
+        split: [str(place) for place in (value if isinstance(value, list) else [value])]
+        for split, value in _splits(document.items())
+    }
+    names = _named(path, document)
+    return Layout(root, within if base is None else base, names, places, "kpt_shape" in document)
+
+
+def _darknet(root: Path, path: Path) -> Layout:
+    pairs = [line.partition("=") for line in text_lines(path) if "=" in line]
+    said = {key.strip().lower(): value.strip() for key, _, value in pairs}
+    found = resolved(root, "", said["names"]) if "names" in said else None
+    names = tuple(text_lines(root / found)) if found else _names_below(root)
+    return Layout(root, "", names, {split: [value] for split, value in _splits(said.items())})
+
+
+def _splits(items: Any) -> Iterator[tuple[str, Any]]:
+    for key, value in items:
+        split = SAME.get(str(key), str(key))
+        if split in SPLITS and value:
+            yield split, value
+
+
+def _named(path: Path, document: Mapping[Any, Any]) -> tuple[str, ...]:
+    names = document.get("names")
+    if isinstance(names, Mapping):
+        by_number = {str(key).strip(): str(name).strip() for key, name in names.items()}
+        wanted = [str(number) for number in range(len(by_number))]
+        if sorted(by_number) != sorted(wanted):
+            raise DataError(f"{path}: names: expected the numbers from 0, found {list(names)}")
+        return tuple(by_number[number] for number in wanted)
+    if isinstance(names, list):
+        return tuple(str(name).strip() for name in names)
+    count = document.get("nc")
+    return tuple(str(number) for number in range(count)) if isinstance(count, int) else ()
+
+
+def _names_below(root: Path) -> tuple[str, ...]:
+    for pattern in _NAMES:
+        for path in sorted(root.glob(pattern)):
+            return tuple(text_lines(path))
+    return ()
+
+
+def _yaml(path: Path) -> dict[Any, Any]:
+    try:
+        document = yaml.load(path.read_text("utf-8-sig"), _BASIC)  # noqa: S506  # a SafeLoader
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        place = getattr(error, "problem_mark", None)
+        line = f"line {place.line + 1}: " if place is not None else ""
+        problem = getattr(error, "problem", None) or "no text in UTF-8"
+        raise DataError(f"{path}: {line}broken YAML ({problem})") from None
+    return document if isinstance(document, dict) else {}
+
+
+_BASIC = yaml.SafeLoader

@@ -1,0 +1,95 @@
+"""Which images a YOLO data set's splits hold, and where their labels are."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from datasets.errors import DataError, nearest
+from datasets.formats.finder import IMAGE_ENDINGS, Finder, files_below, leads_out, tidy
+from datasets.formats.yolo_layout import SPLITS, Layout, resolved, text_lines
+
+_ROOMS = ("images", "JPEGImages")  # folders of images whose labels are in `labels` beside them
+
+
+class Entry(NamedTuple):
+    """One image of a split: paths are relative to the data root."""
+
+    image_id: str
+    label: str
+    image: str
+
+
+def entries(layout: Layout, split: str, role: str) -> list[Entry]:
+    """The images of a split ("train", "train+val", a folder or a list), with their label files.
+
+    DataError where there is no such split, or no image in it.
+    """
+    images: dict[str, None] = {}
+    for part in split.split("+"):
+        for place in _places(layout, part.strip(), role):
+            images |= dict.fromkeys(_images(layout, place))
+    if not images:
+        raise DataError(f"{layout.root}: split {split!r} ({role}) holds no image")
+    stems = [os.path.splitext(image)[0] for image in images]
+    short = [stem.rpartition("/")[2] for stem in stems]
+    ids = short if len(set(short)) == len(short) else stems
+    labels = [label_of(layout.root, image) for image in images]
+    return [Entry(*fields) for fields in zip(ids, labels, images, strict=True)]
+
+
+def label_of(root: Path, image: str) -> str:
+    """The label file of an image: in `labels` where it is in `images`, else beside it."""
+    stem = os.path.splitext(image)[0]
+    parts = stem.split("/")
+    rooms = [place for place, part in enumerate(parts[:-1]) if part in _ROOMS]
+    choices = [f"{stem}.txt"]
+    if rooms:
+        parts[rooms[-1]] = "labels"
+        choices.insert(0, f"{'/'.join(parts)}.txt")
+    return next((choice for choice in choices if (root / choice).is_file()), choices[0])
+
+
+def splits(layout: Layout) -> list[str]:
+    """The splits that the description names, or that folders are called by."""
+    if layout.places:
+        return [split for split in SPLITS if split in layout.places]
+    folders = [
+        f"{inside}{split}{below}" for split in (*SPLITS, "valid") for inside, below in _FORMS
+    ]
+    return [folder for folder in folders if (layout.root / folder).is_dir()]
+
+
+_FORMS = (("images/", ""), ("", "/images"))
+
+
+def _places(layout: Layout, split: str, role: str) -> Iterator[str]:
+    """Folders and lists of one split, relative to the root."""
+    for written in layout.places.get(split, ()):
+        place = resolved(layout.root, layout.base, written)
+        if place is None:
+            raise DataError(f"{layout.root}: split {split!r} ({role}): {written}: no such place")
+        yield place
+    if split not in layout.places:
+        tried = (split, *(f"{inside}{split}{below}" for inside, below in _FORMS))
+        place = next((p for p in tried if (layout.root / tidy(p)).exists()), None)
+        if place is None or leads_out(tidy(place)):
+            known = [*layout.places] or splits(layout)
+            raise DataError(
+                f"{layout.root}: no such split {split!r} ({role}){nearest(split, known)}"
+                f" (found: {', '.join(known) or 'none'})"
+            )
+        yield tidy(place)
+
+
+def _images(layout: Layout, place: str) -> Iterator[str]:
+    if (layout.root / place).is_dir():
+        yield from files_below(layout.root, IMAGE_ENDINGS, place)
+        return
+    finder = Finder(layout.root)
+    beside = place.rpartition("/")[0]
+    for line in text_lines(layout.root / place):
+        base = beside if line.startswith("./") else layout.base
+        found = resolved(layout.root, base, line)
+        found = found or finder.find(tidy(line), place, exact=True)
+        yield found or tidy(line).lstrip("/.")

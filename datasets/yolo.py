@@ -1,0 +1,66 @@
+"""Data in YOLO's layout: one text file an image, boxes in fractions of it.
+
+ultralytics, Roboflow   root/data.yaml, root/train/{images,labels}; or root/{images,labels}/train
+Darknet                 root/obj.data, obj.names, train.txt; labels beside images or in `labels`
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from datasets.dataset import Dataset, Split
+from datasets.formats.yolo_columns import read_labels
+from datasets.formats.yolo_layout import read_layout
+from datasets.formats.yolo_lists import entries
+from datasets.policy import BadLabel, Policy
+from datasets.written import Written, check_settings, chosen
+
+
+@dataclass(frozen=True, slots=True)
+class YOLO:
+    """A folder with text labels.
+
+    `data`: the file below the root that describes it (data.yaml, obj.data); None: the one there is.
+    `train`, `val`, `test`: splits that it names, or folders of images or lists below the root.
+    `classes` None: all that the description names, in its order.
+    """
+
+    root: str
+    train: str = "train"
+    val: str = "val"
+    test: str = "test"
+    data: str | None = None
+    classes: tuple[str, ...] | None = None
+    bad_label: BadLabel = "fix"  # mend or leave out with a report; leave out; or stop
+    min_box_px: float = 0.0  # shorter side in the original image; smaller boxes are left out
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values; ValueError begins with the field's name."""
+        check_settings(self.classes, self.min_box_px)
+
+    def open(self, split: Split) -> Dataset:
+        """Read one split's labels (or their cached index).
+
+        DataError says what is missing or wrong, and where.
+        """
+        written = self.written(split)
+        return written.dataset(self._classes(written), self.policy)
+
+    @property
+    def policy(self) -> Policy:
+        """How doubtful labels are treated."""
+        return Policy("ignore", "ignore", self.bad_label, self.min_box_px, inclusive=False)
+
+    def written(self, split: Split) -> Written:
+        """Labels of one split as written; DataError where the split itself isn't there."""
+        root = Path(self.root).expanduser()
+        layout = read_layout(root, self.data)
+        found = entries(layout, getattr(self, split), split)
+        raw, key = read_labels(layout, found)
+        return Written(root, raw, key, [entry.image for entry in found])
+
+    def _classes(self, written: Written) -> tuple[str, ...]:
+        known = written.names
+        if not read_layout(written.root, self.data).names:  # numbers, as many as any split has
+            others = [self.written(split) for split in ("train", "val", "test")]
+            known = max((other.names for other in others), key=len)
+        return chosen(self.classes, known, f"{written.root}: classes: no class {{!r}}")
