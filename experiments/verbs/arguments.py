@@ -118,8 +118,8 @@ def add_data_set(parser: argparse.ArgumentParser) -> None:
         "splits",
         nargs="*",
         metavar="SPLIT",
-        help="VOC: names such as trainval or 2007/test; COCO: JSON files below the folder "
-        "(default: all there are)",
+        help="VOC: names such as trainval or 2007/test; COCO: JSON files below the folder; YOLO: "
+        "train, val, test, or folders of images (default: all there are)",
     )
     parser.add_argument("--images", metavar="DIR", help="COCO: folder of images below the root")
     parser.add_argument(
