@@ -76,8 +76,7 @@ class UpdateLoop(BaseLoop):
     """Runs to `iterations`, from wherever a checkpoint left it.
 
     mmengine's own loop skips data on resume by loading it all again and counts forward passes; here
-    the
-    loader is started at the right batch (`start_iteration`) and only updates are counted.
+    the loader is started at the right batch (`start_iteration`) and only updates are counted.
     """
 
     def __init__(self, runner: Runner, dataloader: Any, train: Train) -> None:
