@@ -39,6 +39,7 @@ ALLOWED_INSIDE = {
 OWED = {  # breaches that a change under way mends
     ("experiments/probes/pace.py", "experiments.sweep.study_costs"),
 }
+MOST_AT_THE_TOP, MOST_IN_A_ROOM = 4, 20  # files of one folder
 FOREIGN = {
     "wandb": ("experiments/tracking/wandb.py", "experiments/sweep/wandb.py"),
     "mmengine": ("experiments/",),
@@ -85,6 +86,37 @@ def test_a_file_imports_only_what_its_room_may(path: Path) -> None:
 
 def test_no_file_is_named_for_nothing() -> None:
     assert not [path for path in sources() if path.stem in ("utils", "helpers", "misc", "common")]
+
+
+def files_in(folder: Path) -> list[str]:
+    """Sources of one folder, but for what every folder may have."""
+    plain = {"__init__.py", "__main__.py"}
+    return sorted(path.name for path in folder.glob("*.py") if path.name not in plain)
+
+
+def test_the_top_of_experiments_is_no_corridor() -> None:
+    assert len(files_in(CHECKOUT / "experiments")) <= MOST_AT_THE_TOP
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_room_is_a_corridor(room: str) -> None:
+    folders = {path.parent for path in (CHECKOUT / room).rglob("*.py")}
+    crowded = {folder: len(files_in(folder)) for folder in folders}
+    assert not {folder: count for folder, count in crowded.items() if count > MOST_IN_A_ROOM}
+
+
+def test_no_line_of_a_docstring_is_broken_off() -> None:
+    """A line of one word in the middle of a sentence: what is left where a longer one was cut."""
+    broken = []
+    for path in sources():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                lines = [line.strip() for line in (ast.get_docstring(node) or "").splitlines()]
+                for above, line, below in zip(lines, lines[1:], lines[2:], strict=False):
+                    alone = line.isalpha() and line.islower()
+                    if alone and len(above) > 60 and below[:1].islower():
+                        broken.append(f"{path}: {above} / {line}")
+    assert not broken
 
 
 @pytest.mark.parametrize(
