@@ -38,6 +38,7 @@ NEEDS_SERVER = ("job", "image_uri", "scheduler", "metrics")
 KNOWN = ("program", "command", "method", "name", "metric", "parameters", "run_cap")
 TOP_LEVEL = (*KNOWN, "early_terminate", *DESCRIPTIVE, *NEEDS_SERVER)
 ROLE_COMMENT = re.compile(rf"(?:^|\s)#\s*({'|'.join(ROLES)})\s*$")
+IMPUTING = ("impute", "impute_while_running")
 LEAST_EXPONENT = 0.0  # log_uniform with such bounds was meant as log_uniform_values, nearly always
 
 
@@ -76,7 +77,7 @@ class _Reader:
         command, fixed = self.command(program)
         method = self.method()
         parameters = self.parameters()
-        metric = self.settings("metric", Metric, ignored=("impute", "impute_while_running"))
+        metric = self.settings("metric", Metric, ignored=IMPUTING)
         early_stop = self.settings("early_terminate", Hyperband, ignored=("type",))
         sweep = Sweep(
             path=root.path,
@@ -93,11 +94,19 @@ class _Reader:
             entity=self.optional("entity", str),
             seed=self.optional("x-seed", int) or 0,
             tree=root,
-            warnings=tuple(self.warnings),
         )
+        self.warn_of_imputing()
         self.check_goal(sweep)
         self.check_names(sweep)
-        return None if findings else sweep
+        return None if findings else dataclasses.replace(sweep, warnings=tuple(self.warnings))
+
+    def warn_of_imputing(self) -> None:
+        """Say what of the metric is left to W&B's server."""
+        metric = self.root.keys.get("metric")
+        for key in IMPUTING:
+            if metric is not None and key in metric.keys:
+                told = "holds on W&B's server; here a trial without the metric is left out"
+                self.warnings.append(f"{metric.keys[key].place}: metric.{key}: {told}")
 
     def name(self) -> str:
         """The sweep's name as the name of a folder."""

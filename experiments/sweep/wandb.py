@@ -99,14 +99,15 @@ def run_agents(path: str, count: int) -> int:
 def pull(path: str, out: Path | None, say: Say) -> Pulled:
     """Bring the records of all runs of a sweep into `out` (default: runs/<the sweep's name>).
 
-    A run that is here already, finished and whole, is left alone. Raises UsageError for a sweep
-    that cannot be read.
+    A run that is here already, finished and whole, is left alone; one that cannot be fetched is
+    listed, and the others follow. Raises UsageError for a sweep that cannot be read.
     """
     import wandb
 
-    with _told("nothing was pulled"):
+    whole = completed(path)
+    with _told(f"nothing was pulled of {whole}; give ENTITY/PROJECT/ID, as `wandb sweep` told it"):
         api: Any = wandb.Api()
-        found = api.sweep(path)
+        found = api.sweep(whole)
         runs = list(found.runs)
     folder = out or Path("runs") / _plain(str(found.name))
     folder.mkdir(parents=True, exist_ok=True)
@@ -117,13 +118,24 @@ def pull(path: str, out: Path | None, say: Say) -> Pulled:
         if _is_whole(target):
             here.append(run.id)
             continue
-        reason = _bring(run, target)
+        try:
+            reason = _bring(run, target)
+        except UsageError as error:
+            reason = str(error)
         if reason is None:
             brought.append(run.id)
         else:
             missing[run.id] = reason
         say(f"{run.id}: {reason or 'pulled'}")
     return Pulled(folder, tuple(brought), tuple(here), missing)
+
+
+def completed(path: str) -> str:
+    """A sweep's path; a bare ID is looked for in W&B's variables' project, or ours."""
+    if "/" in path:
+        return path
+    entity, project = os.environ.get("WANDB_ENTITY"), os.environ.get("WANDB_PROJECT")
+    return "/".join(part for part in (entity, project or DEFAULT_PROJECT, path) if part)
 
 
 def _bring(run: Any, target: Path) -> str | None:

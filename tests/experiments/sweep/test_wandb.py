@@ -168,7 +168,10 @@ def test_a_sweep_is_created_as_the_file_says_and_its_records_come_back(bench: Be
 
     runs["torn"].files = dict(files)
     del bench.server.store.runs["no"]
-    assert "1 runs pulled, 1 were here, 0 without" in bench.run(*pull)
+    bare = ("experiments", "sweep", "pull", "sweep000", "--out", "back")
+    assert "1 runs pulled, 1 were here, 0 without" in bench.run(*bare, WANDB_PROJECT="p")
+    output = bench.run(*bare, status=2)  # ours is looked in, and it is not there
+    assert "nothing was pulled of softgamma/sweep000; give ENTITY/PROJECT/ID" in output
 
 
 @pytest.mark.slow
