@@ -70,11 +70,28 @@ class RunConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed: must lie in [0, 2**63), found {self.seed}")
+        if self.data.classes is not None:
+            self.require_values_of(len(self.data.classes))
         if self.train.measure == "best" and self.evaluate.split == "val":
             raise ValueError(
                 "train: measure: best is chosen on val, so val cannot measure it; set "
                 "evaluate.split to test"
             )
+
+    def require_values_of(self, classes: int) -> None:
+        """Raise ValueError where a parameter of the loss has values for other classes than these.
+
+        A detector with a softmax over its classes has the background as one more.
+        """
+        softmax = getattr(self.detector, "activation", "sigmoid") == "softmax"
+        for name in ("alpha", "class_weights"):
+            values = getattr(self.loss, name, None)
+            fitting = {classes, classes + 1} if softmax else {classes}
+            if isinstance(values, tuple) and len(values) not in fitting:
+                raise ValueError(
+                    f"loss: {name}: {len(values)} values, one for each class, found for {classes} "
+                    "classes"
+                )
 
 
 FREE = "# free"

@@ -56,6 +56,8 @@ def choose(train: Train, detector: nn.Module, device: torch.device) -> Arithmeti
     able, words = computes_bfloat16(device)
     precision = train.precision
     if precision == "auto":
+        if able and device.type == "cpu" and any(map(_is_depthwise, detector.modules())):
+            able, words = False, f"{words}, but not for depth-wise convolutions"
         precision = "bfloat16" if able else "float32"
     elif precision == "float16" and device.type == "cpu":
         raise UsageError("train.precision: float16 needs a GPU; on a CPU there is bfloat16")
@@ -74,6 +76,13 @@ def prefers_channels_last(precision: str, detector: nn.Module, device: torch.dev
     if device.type == "cuda" or precision in LOW or "AVX512" in _instructions():
         return True
     return not any(_is_wide(layer) for layer in detector.modules())
+
+
+def _is_depthwise(layer: nn.Module) -> bool:
+    """oneDNN has no fast bfloat16 kernel for these: EfficientNet-Lite0 trains at half the pace of
+    float32 (docs/log.md).
+    """
+    return isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels > 1
 
 
 def _is_wide(layer: nn.Module) -> bool:

@@ -107,6 +107,7 @@ def prepare_loss(
 
     `first_batch` is read only where `train.match_gradient` asks for it.
     """
+    config.require_values_of(len(dataset.classes))
     loss, facts = with_class_weights(config.loss, dataset, config.seed)
     if not config.train.match_gradient:
         return loss, facts

@@ -33,6 +33,13 @@ def test_auto_is_bfloat16_where_the_processor_computes_it(
     assert (chosen.precision, chosen.channels_last) == ("bfloat16", True)
 
 
+def test_depth_wise_convolutions_stay_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(monkeypatch, {"amx_bf16": True}, "AVX512")
+    chosen = choose(Train(), nn.Conv2d(32, 32, 3, groups=32), CPU)
+    assert chosen.precision == "float32"
+    assert described(chosen).endswith("(AMX, but not for depth-wise convolutions)")
+
+
 @pytest.mark.parametrize(
     ("network", "kernels", "last"),
     [(NARROW, "AVX2", True), (WIDE, "AVX2", False), (WIDE, "AVX512", True)],

@@ -116,3 +116,11 @@ def test_fixed_losses_take_nothing_from_the_data(glyphs):
     loss, facts = prepare_loss(config, splits.train, build_detector(config, ("a",)), PLAIN, None)
     assert loss == config.loss == Focal(alpha=0.25, gamma=2.0)
     assert facts.class_counts == {} and facts.gradient_scale is None
+
+
+def test_values_by_class_are_as_many_as_classes(small_glyphs: Path) -> None:
+    config = small(small_glyphs, "yolov2", "loss.alpha=[0.1, 0.9]")
+    train = open_splits(config).train
+    network = build_detector(config, train.classes)
+    with pytest.raises(ValueError, match=f"alpha: 2 values.* for {len(train.classes)} classes"):
+        prepare_loss(config, train, network, PLAIN, None)
