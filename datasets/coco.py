@@ -13,7 +13,7 @@ from pathlib import Path
 
 from datasets import index
 from datasets.dataset import Dataset, Split
-from datasets.errors import DataError, nearest
+from datasets.errors import IMPORT, DataError, nearest
 from datasets.formats import coco_columns
 from datasets.formats.coco_images import find_images
 from datasets.formats.coco_json import read_document
@@ -108,7 +108,7 @@ def _raw(path: Path, name: str) -> tuple[Columns, str]:
         found = sorted(other.name for other in path.parent.glob("*.json"))
         raise DataError(
             f"{path}: no such file{nearest(path.name, found)}"
-            f" (found: {', '.join(found[:12]) or 'none'})"
+            f" (found: {', '.join(found[:12]) or 'none'}); {IMPORT}"
         ) from None
 
     def content() -> str:

@@ -6,6 +6,9 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+# Said wherever layout, splits or classes are not those that were asked for.
+IMPORT = "'python -m experiments data import FOLDER' makes splits and a recipe of labels"
+
 
 class DataError(ValueError):
     """Data that can't be used as asked; the message names the file, the fault and the remedy."""

@@ -7,7 +7,7 @@ from typing import Literal
 
 from datasets.coco import COCO, json_of
 from datasets.dataset import Dataset
-from datasets.errors import DataError, nearest
+from datasets.errors import IMPORT, DataError, nearest
 from datasets.formats import yolo_lists
 from datasets.formats.finder import image_by_stem
 from datasets.formats.yolo_layout import described_by, read_layout
@@ -41,7 +41,7 @@ def layout_of(root: Path, splits: Sequence[str] = ()) -> Layout:
     raise DataError(
         f"{root}: neither VOC layout (ImageSets/Main/*.txt, or VOC2007/...) nor COCO layout"
         " (annotations/instances_*.json, train/_annotations.coco.json) nor YOLO layout (data.yaml,"
-        " obj.data, images/train)"
+        f" obj.data, images/train); {IMPORT}"
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from datasets import index
 from datasets.dataset import Dataset
-from datasets.errors import DataError, Finding, nearest
+from datasets.errors import IMPORT, DataError, Finding, nearest
 from datasets.formats.findings import FATAL, unpacked
 from datasets.headers import image_headers, with_sizes
 from datasets.index import Columns, pack_text
@@ -83,6 +83,6 @@ def chosen(asked: Sequence[str] | None, known: Sequence[str], where: str) -> tup
             raise DataError(
                 f"{where.format(name)}{nearest(name, known)}"
                 f" (found: {', '.join(known) or 'no object'}). Is the recipe for other data?"
-                " data.classes=null learns all classes there are"
+                f" data.classes=null learns all classes there are; {IMPORT}"
             )
     return tuple(known if asked is None else asked)

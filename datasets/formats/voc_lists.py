@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from datasets.errors import DataError, nearest
+from datasets.errors import IMPORT, DataError, nearest
 from datasets.formats.finder import (
     IMAGE_ENDINGS,
     Finder,
@@ -126,7 +126,7 @@ def split_file(root: Path, folder: str, name: str, role: str = "split") -> Path:
     known = sorted(path.stem for path in sets.rglob("*.txt"))
     raise DataError(
         f"{places[0]}: no such split ({role}){nearest(name, known)}"
-        f" (found: {', '.join(known[:12]) or 'none'})"
+        f" (found: {', '.join(known[:12]) or 'none'}); {IMPORT}"
     )
 
 
@@ -156,12 +156,13 @@ def _lines(root: Path, folder: str, name: str, role: str, findings: Findings) ->
             what = f"line {number}: {name} is there since line {first[name]}"
             findings.add(within, None, "duplicate_id", what)
         else:
-            lines.append(_from_root(line, folder))
+            lines.append(_from_root(root, line, folder))
     return lines
 
 
-def _from_root(line: Line, folder: str) -> Line:
-    if not folder or not line.annotation:
+def _from_root(root: Path, line: Line, folder: str) -> Line:
+    """Pairs are named from the folder that the list belongs to, or else from the root."""
+    if not folder or not line.annotation or (root / line.annotation).is_file():
         return line
     return Line(line.stem, f"{folder}/{line.image}", f"{folder}/{line.annotation}")
 

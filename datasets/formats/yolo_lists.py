@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from datasets.errors import DataError, nearest
+from datasets.errors import IMPORT, DataError, nearest
 from datasets.formats.finder import IMAGE_ENDINGS, Finder, files_below, leads_out, tidy
 from datasets.formats.yolo_layout import SPLITS, Layout, resolved, text_lines
 
@@ -77,7 +77,7 @@ def _places(layout: Layout, split: str, role: str) -> Iterator[str]:
             known = [*layout.places] or splits(layout)
             raise DataError(
                 f"{layout.root}: no such split {split!r} ({role}){nearest(split, known)}"
-                f" (found: {', '.join(known) or 'none'})"
+                f" (found: {', '.join(known) or 'none'}); {IMPORT}"
             )
         yield tidy(place)
 

@@ -1,4 +1,4 @@
-"""`data`: get a data set, count what one holds, fit anchors to it."""
+"""`data`: get a data set or import one's own, count what one holds, fit anchors to it."""
 
 import argparse
 import sys
@@ -18,6 +18,7 @@ Get data and look at it.
   python -m experiments data bccd                       364 blood-cell images, 8 MB
   python -m experiments data voc --years 2007 2012      PASCAL VOC, 3 GB
   python -m experiments data coco --years 2017          COCO, 20 GB
+  python -m experiments data import kangaroo            one's own: splits and a recipe for it
   python -m experiments data stats data/BCCD            what a data set holds, as a table
   python -m experiments data anchors data/BCCD train    YOLOv2's anchors for its boxes
 
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_glyphs(kinds)
     for name in PLACES:
         _add_source(kinds, name)
+    _add_import(kinds)
     _add_stats(kinds)
     _add_anchors(kinds)
 
@@ -88,6 +90,55 @@ the same command is given again.""",
     )
     parser.add_argument("--mirror", metavar="URL", help="download from URL/NAME instead")
     parser.set_defaults(do=_obtain, source=name)
+
+
+def _add_import(kinds: Any) -> None:
+    parser = kinds.add_parser(
+        "import",
+        help="a folder of images and labels to splits and a recipe",
+        description="""\
+Find labels of any layout below a folder (VOC XML, COCO JSON, YOLO text) and their images by name.
+Write train, val and test splits, classes in proportion and copies of a photo in one split, and a
+recipe whose input, anchors and length fit the boxes. Images and labels stay where they are.
+
+  python -m experiments data import kangaroo
+  python -m experiments train --config kangaroo/splits/yolov2.yaml""",
+    )
+    parser.add_argument("root", type=Path, metavar="FOLDER", help="where images and labels lie")
+    parser.add_argument(
+        "--detector", choices=("yolov2", "retinanet"), default="yolov2", help="of the recipe"
+    )
+    parser.add_argument("--val", type=float, default=0.15, help="part for validation")
+    parser.add_argument("--test", type=float, default=0.15, help="part for the last measure")
+    parser.add_argument("--seed", type=natural, default=0, help="of the splits")
+    parser.add_argument(
+        "--labels",
+        choices=("voc", "coco", "yolo"),
+        help="which labels count (default: those of most images)",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="where to, below FOLDER (default: FOLDER/splits)"
+    )
+    parser.set_defaults(do=_import)
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    from experiments.probes.importing import import_data
+    from experiments.run.progress import counted
+
+    with counted("look at images", "images") as step:
+        told = import_data(
+            arguments.root,
+            arguments.detector,
+            val=arguments.val,
+            test=arguments.test,
+            seed=arguments.seed,
+            labels=arguments.labels,
+            out=arguments.out,
+            report=step,
+        )
+    print(told)
+    return 0
 
 
 def _add_stats(kinds: Any) -> None:

@@ -1,0 +1,163 @@
+"""Labels of any layout below a folder, and the images that belong to them, found by name."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from datasets.coco import COCO
+from datasets.errors import DataError
+from datasets.formats.coco_json import read_document
+from datasets.formats.finder import IMAGE_ENDINGS, files_below
+from datasets.formats.findings import Findings
+from datasets.formats.voc_columns import read_labels as read_xml
+from datasets.formats.voc_lists import Entry, find_images
+from datasets.formats.yolo_columns import read_labels as read_text
+from datasets.formats.yolo_layout import read_layout
+from datasets.formats.yolo_lists import Entry as TextEntry
+from datasets.formats.yolo_lists import label_of
+from datasets.index import Columns, texts
+from datasets.layouts import Layout
+
+WITHOUT_IMAGE = "labels without an image"
+UNREADABLE = "label files that can't be read"
+TWICE = "labels of an image that has others"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One image with labels: its file and its label file, relative to the root; its classes."""
+
+    image: str
+    source: str
+    image_id: str
+    classes: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Found:
+    """What a folder holds; `left_out` counts what can't be used, `first` names one of each."""
+
+    root: Path
+    layout: Layout
+    classes: tuple[str, ...]  # in the order in which they are learned
+    items: list[Item] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    first: dict[str, str] = field(default_factory=dict)
+
+    def leave_out(self, why: str, what: str) -> None:
+        """Count one more thing that can't be used."""
+        self.left_out[why] += 1
+        self.first.setdefault(why, what)
+
+
+def find(root: Path, layout: Layout | None = None, *, without: str = "") -> Found:
+    """The labelled images below `root`, of the layout that labels most, or of `layout`.
+
+    `without`: a folder that is passed over. DataError where there are no labels, or no images.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder")
+    readers = {name: _READERS[name] for name in ([layout] if layout else _READERS)}
+    found = [reader(root, without) for reader in readers.values()]
+    best = max(found, key=lambda one: len(one.items))
+    if not best.items:
+        told = "; ".join(
+            f"{count} {why} ({one.first[why]})"
+            for one in found
+            for why, count in one.left_out.items()
+        )
+        raise DataError(
+            f"{root}: no image with labels: neither VOC's XML, COCO's JSON nor YOLO's text beside"
+            f" or by the name of an image{f'; found {told}' if told else ''}"
+        )
+    return best
+
+
+def _of_voc(root: Path, without: str) -> Found:
+    annotations = list(_files(root, (".xml",), without))
+    found = Found(root, "voc", ())
+    entries = [Entry(Path(path).stem, path, "") for path in annotations]
+    raw, _ = read_xml(root, entries, 1, Findings())
+    unread = set(raw.meta["unread"])
+    files = find_images(root, entries, texts(raw, "filename")) if entries else []
+    _take(found, raw, files, annotations, unread)
+    found.classes = tuple(sorted({name for item in found.items for name in item.classes}))
+    return found
+
+
+def _of_coco(root: Path, without: str) -> Found:
+    found = Found(root, "coco", ())
+    names = sorted(_files(root, (".json",), without), key=lambda n: "instances" not in n)
+    classes: dict[str, None] = {}
+    for name in names:
+        try:
+            read_document(root / name)
+        except DataError as error:
+            found.leave_out(UNREADABLE, str(error))
+            continue
+        written = COCO(str(root), name, name, name).written("train")
+        classes |= dict.fromkeys(written.names)
+        _take(found, written.raw, list(written.files), [name] * len(written.files), set())
+    found.classes = tuple(classes)
+    return found
+
+
+def _of_yolo(root: Path, without: str) -> Found:
+    layout = read_layout(root)
+    found = Found(root, "yolo", layout.names)
+    images = list(_files(root, IMAGE_ENDINGS, without))
+    labels = [label_of(root, image) for image in images]
+    there = [(root / label).is_file() for label in labels]
+    folders = {
+        image.rpartition("/")[0] for image, known in zip(images, there, strict=True) if known
+    }
+    entries = [
+        TextEntry(image, label, image)  # one without a label file is background
+        for image, label in zip(images, labels, strict=True)
+        if image.rpartition("/")[0] in folders
+    ]
+    if entries:
+        raw, _ = read_text(layout, entries)
+        sources = [entry.label for entry in entries]
+        _take(found, raw, [e.image for e in entries], sources, set(raw.meta["unread"]))
+        found.classes = tuple(raw.meta["names"])
+    return found
+
+
+_READERS: dict[Layout, Callable[[Path, str], Found]] = {
+    "voc": _of_voc,
+    "coco": _of_coco,
+    "yolo": _of_yolo,
+}
+
+
+def _files(root: Path, endings: tuple[str, ...], without: str) -> Iterator[str]:
+    for path in files_below(root, endings):
+        if not without or not path.startswith(f"{without}/"):
+            yield path
+
+
+def _take(
+    found: Found, raw: Columns, files: Sequence[str], sources: Sequence[str], unread: set[int]
+) -> None:
+    """Add the images of one reading that are there, each once."""
+    known = {item.image for item in found.items}
+    names = np.array([*raw.meta["names"], ""], object)
+    first = raw["first"].tolist()
+    for row, (image, source, name) in enumerate(
+        zip(files, sources, texts(raw, "image_id"), strict=True)
+    ):
+        if row in unread:
+            found.leave_out(UNREADABLE, source)
+        elif not (found.root / image).is_file():
+            found.leave_out(WITHOUT_IMAGE, source if found.layout != "coco" else image)
+        elif image in known:
+            found.leave_out(TWICE, image)
+        else:
+            known.add(image)
+            labels = raw["name"][first[row] : first[row + 1]]
+            classes = tuple(sorted({str(n) for n in names[labels] if n}))
+            found.items.append(Item(image, source, name, classes))

@@ -1,0 +1,85 @@
+"""Splits written as the readers take them: lists of images, or instances files for COCO's JSON."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from datasets.errors import DataError
+from datasets.formats.coco_json import read_document, row
+from datasets.formats.values import identity
+from datasets.importing.finding import Found, Item
+
+FOLDER = "splits"  # below the data set's folder
+RECORD = "import.json"  # what made them
+
+
+def refuse_foreign(folder: Path) -> None:
+    """DataError where a folder holds files that no import wrote."""
+    if folder.exists() and not (folder / RECORD).is_file() and any(folder.iterdir()):
+        raise DataError(f"{folder}: holds files that no import wrote; move them, or name --out")
+
+
+def write_splits(
+    found: Found, splits: Mapping[str, Sequence[Item]], folder: Path, record: Mapping[str, Any]
+) -> dict[str, str]:
+    """Write all splits into `folder`, below the root; their names for the settings, by role."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        within = folder.resolve().relative_to(found.root.resolve()).as_posix()
+        names = {}
+        for role, items in splits.items():
+            ending = "json" if found.layout == "coco" else "txt"
+            names[role] = f"{within}/{role}.{ending}"
+            text = _instances(found, items) if found.layout == "coco" else _list(found, items)
+            _write(folder / f"{role}.{ending}", text)
+        _write(folder / RECORD, json.dumps(record, indent=1) + "\n")
+    except OSError as error:
+        raise DataError(f"{folder}: can't be written: {error.strerror}; name --out") from None
+    return names
+
+
+def _list(found: Found, items: Sequence[Item]) -> str:
+    lines = [f"{i.image} {i.source}" if found.layout == "voc" else i.image for i in items]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _instances(found: Found, items: Sequence[Item]) -> str:
+    """The rows of these images as they were written, ids made anew."""
+    document: dict[str, list[Any]] = {
+        "images": [],
+        "annotations": [],
+        "categories": [{"id": k, "name": name} for k, name in enumerate(found.classes, 1)],
+    }
+    category = {name: k for k, name in enumerate(found.classes, 1)}
+    for source in dict.fromkeys(item.source for item in items):
+        mine = {item.image_id: item for item in items if item.source == source}
+        read = read_document(found.root / source)
+        names = {identity(r["id"]): str(r["name"]).strip() for r in map(row, read.categories)}
+        numbers: dict[str, int] = {}
+        for image in map(row, read.images):
+            item = mine.get(str(identity(image.get("id"))))
+            if item is not None and item.image_id not in numbers:
+                numbers[item.image_id] = len(document["images"]) + 1
+                document["images"].append(
+                    image | {"id": numbers[item.image_id], "file_name": item.image}
+                )
+        for annotation in map(row, read.annotations):
+            number = numbers.get(str(identity(annotation.get("image_id"))))
+            name = names.get(identity(annotation.get("category_id")))
+            if number is not None and name in category:
+                same = {"image_id": number, "category_id": category[name]}
+                document["annotations"].append(
+                    annotation | same | {"id": len(document["annotations"]) + 1}
+                )
+    return msgspec.json.encode(document).decode()
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    beside = path.with_name(f".{path.name}.writing")
+    beside.write_text(text, "utf-8")
+    os.replace(beside, path)
