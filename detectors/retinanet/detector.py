@@ -25,7 +25,7 @@ from detectors.retinanet.targets import Assignment, assign
 from detectors.retinanet.torchvision_weights import load_torchvision
 from detectors.yolov2.darknet19 import Darknet19, TinyDarknet
 from losses.base import ClassificationLoss, LossTerms
-from losses.boxes import giou, smooth_l1
+from losses.boxes import at_least_float32, giou, smooth_l1
 from losses.cross_entropy import CrossEntropy
 from losses.normalise import Batch as PerBatch
 from losses.normalise import Image as PerImage
@@ -148,9 +148,7 @@ class RetinaNetDetector(Detector[DenseOutput]):
             return assign(self.settings.assign, output.grid, truth)
 
     def loss(self, output: DenseOutput, truth: Truth) -> LossTerms:
-        """Both terms, in float32 whatever the network computes in, divided as the normaliser
-        says.
-        """
+        """Both terms, in float32 for half precision, divided as the normaliser says."""
         with torch.autocast(output.logits_BAK.device.type, enabled=False):
             assignment = self.assign(output, truth)
             foreground_B = assignment.foreground_B
@@ -170,7 +168,10 @@ class RetinaNetDetector(Detector[DenseOutput]):
         anchors = torch.split(output.grid.boxes_A4, sizes)
         found = []
         for logits_AK, deltas_A4, content_2 in zip(
-            output.logits_BAK.float(), output.deltas_BA4.float(), content_B2, strict=True
+            at_least_float32(output.logits_BAK),
+            at_least_float32(output.deltas_BA4),
+            content_B2,
+            strict=True,
         ):
             levels = zip(
                 torch.split(logits_AK, sizes), torch.split(deltas_A4, sizes), anchors, strict=True
@@ -200,7 +201,7 @@ class RetinaNetDetector(Detector[DenseOutput]):
         self, output: DenseOutput, truth: Truth, assignment: Assignment
     ) -> Tensor:
         """The unnormalised classification loss of each image, [B]."""
-        logits_BAK = output.logits_BAK.float()
+        logits_BAK = at_least_float32(output.logits_BAK)
         image_F, anchor_F = assignment.image_F, assignment.anchor_F
         label_F = truth.labels_BM[image_F, assignment.row_F]
         aside_BA = ~assignment.counted_BA
@@ -217,8 +218,8 @@ class RetinaNetDetector(Detector[DenseOutput]):
     def _box_loss(self, output: DenseOutput, truth: Truth, assignment: Assignment) -> Tensor:
         """The unnormalised box loss of each image, [B]."""
         image_F, anchor_F = assignment.image_F, assignment.anchor_F
-        target_F4 = truth.boxes_BM4[image_F, assignment.row_F].float()
-        deltas_F4 = output.deltas_BA4[image_F, anchor_F].float()
+        deltas_F4 = at_least_float32(output.deltas_BA4[image_F, anchor_F])
+        target_F4 = truth.boxes_BM4[image_F, assignment.row_F].to(deltas_F4.dtype)
         anchors_F4 = output.grid.boxes_A4[anchor_F]
         settings = self.settings.box_loss
         if settings.form == "giou":

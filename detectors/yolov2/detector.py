@@ -24,6 +24,7 @@ from detectors.yolov2.region import RegionLosses, RegionTruth, Site, region_loss
 from detectors.yolov2.settings import Darknet, Region
 from detectors.yolov2.targets import limit
 from losses.base import ClassificationLoss, LossTerms
+from losses.boxes import at_least_float32
 from losses.cross_entropy import CrossEntropy
 from losses.normalise import Fixed, Normaliser, normaliser_of
 
@@ -224,9 +225,9 @@ class YOLOv2Detector(Detector[RegionOutput]):
         return RegionOutput(fields, self.settings.output_stride)
 
     def loss(self, output: RegionOutput, truth: Truth) -> LossTerms:
-        """The region loss in float32, whatever precision the network ran in."""
+        """The region loss, in float32 where the network ran in half precision."""
         settings = self.settings.region
-        fields_BHWAF = output.fields_BHWAF.float()
+        fields_BHWAF = at_least_float32(output.fields_BHWAF)
         images, height, width = fields_BHWAF.shape[:3]
         size = (height * output.stride, width * output.stride)
         boxes_BM4, valid_BM = limit(truth.boxes_BM4, truth.valid_BM, settings, size)
@@ -265,7 +266,7 @@ class YOLOv2Detector(Detector[RegionOutput]):
         """Every prediction decoded: boxes [B, N, 4], and objectness times class probability
         [B, N, K].
         """
-        fields_BHWAF = output.fields_BHWAF.float()
+        fields_BHWAF = at_least_float32(output.fields_BHWAF)
         reach = self.settings.region.centre_reach
         boxes = decode_cells(fields_BHWAF, self.anchors_A2, reach) * output.stride
         scores = fields_BHWAF[..., 4:5].sigmoid() * self._class_probabilities(fields_BHWAF[..., 5:])

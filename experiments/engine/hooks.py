@@ -49,7 +49,8 @@ class ScheduleHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: object = None) -> None:
         """Set the values for the update numbered `batch_idx`."""
-        progress = batch_idx / runner.max_iters
+        # the last update is at 1, or a ramp to the end would never reach it
+        progress = batch_idx / max(1, runner.max_iters - 1)
         detector_of(runner).classification_loss = self._loss.at(progress)
         factor = self._learning_rate.factor(batch_idx, runner.max_iters)
         groups = runner.optim_wrapper.optimizer.param_groups

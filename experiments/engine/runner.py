@@ -150,7 +150,8 @@ class UpdateLoop(BaseLoop):
             )
             images_here += self._images_a_batch
             for name, value in terms.items():
-                outputs[name] = outputs.get(name, 0) + value.detach() / self._accumulate
+                parts = 1 if name == COUNTED else self._accumulate  # counts add up, terms are means
+                outputs[name] = outputs.get(name, 0) + value.detach() / parts
         self.iteration += 1
         self.runner.call_hook(
             "after_train_iter",

@@ -15,6 +15,7 @@ from datasets.sample import Batch
 from detectors.base import AnyDetector
 from experiments.config.run import RunConfig
 from experiments.engine.arithmetic import to_device
+from experiments.errors import UsageError
 from experiments.record.parts import Arithmetic
 from experiments.record.record import LossFacts
 from losses.alpha import ClassFrequency
@@ -68,12 +69,15 @@ def gradient_scale(
 ) -> float:
     """What to scale `loss` by so that the gradient it causes at step 0 has cross-entropy's norm.
 
+    A schedule is matched at its end: where it starts at gamma 0, it is cross-entropy there.
+
     Only the part of the gradient that the configured loss causes counts, wherever the detector
     applies it: the difference between the loss at twice its size and at its size. Works on a copy;
     the detector keeps its statistics. Computed in float32 whatever the run's precision, so that the
     scale does not depend on the machine; of `arithmetic` the layout counts.
-    Raises ValueError where either gradient is zero.
+    Raises ValueError where either gradient is zero, UsageError for a schedule that ends at gamma 0.
     """
+    _require_end(loss)
     device = next(detector.parameters()).device
     with torch.random.fork_rng():
         twin = copy.deepcopy(detector).train()
@@ -87,8 +91,18 @@ def gradient_scale(
             return doubled - _told_apart(twin.loss(output, batch))
 
         return matching_scale(
-            caused_by(loss.at(0.0)), caused_by(CrossEntropy().at(0.0)), twin.parameters()
+            caused_by(loss.at(1.0)), caused_by(CrossEntropy().at(0.0)), twin.parameters()
         )
+
+
+def _require_end(loss: ScheduledLoss) -> None:
+    for name in ("gamma", "beta"):
+        moves = loss.values(0.5).get(name) or loss.values(0.0).get(name)
+        if loss.values(1.0).get(name) == 0 and moves:
+            raise UsageError(
+                f"train.match_gradient: loss.{name} ends at 0, where the loss is cross-entropy and "
+                f"nothing is left to match; set it to false, or let {name} end above 0"
+            )
 
 
 def _told_apart(terms: LossTerms) -> torch.Tensor:

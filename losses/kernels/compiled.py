@@ -24,6 +24,8 @@ from losses.kernels.sigmoid_formula import Weighing, equals, focal_slope, focal_
 
 # Kinds of input (dtype, rank, mask, hard or soft) share a function; torch gives up after 8 of them.
 KINDS = 256
+# A product and a sum in one instruction: a fifth of the loop's time, and one rounding less.
+OPTIONS: dict[str, str | bool] = {"cpp.enable_floating_point_contract_flag": "fast"}
 
 
 @dataclass(slots=True)
@@ -61,7 +63,7 @@ def run_fused(function: Callable[..., Tensor], *arguments: Any) -> Tensor | None
 
 @functools.cache
 def _compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    return torch.compile(function, dynamic=True, fullgraph=True)
+    return torch.compile(function, dynamic=True, fullgraph=True, options=dict(OPTIONS))
 
 
 Power = Literal["zero", "one", "two", "any"]

@@ -9,16 +9,17 @@ from torch import Tensor
 
 from losses.kernels.sigmoid_formula import Weighing, equals
 
-Buffers = tuple[Tensor, Tensor, Tensor]
+Buffers = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def buffers_like(x_nK: Tensor) -> Buffers:
     """Scratch for pieces up to the size of this one.
 
     >>> [len(buffer) for buffer in buffers_like(torch.zeros(3, 2))]
-    [3, 3, 3]
+    [3, 3, 3, 3]
     """
-    return torch.empty_like(x_nK), torch.empty_like(x_nK), torch.empty_like(x_nK)
+    first_nK, *others = (torch.empty_like(x_nK) for _ in range(4))
+    return first_nK, others[0], others[1], others[2]
 
 
 def focal_value_into(
@@ -31,7 +32,7 @@ def focal_value_into(
     >>> out
     tensor([[0.1733, 0.1733]])
     """
-    c_nK, a_nK, spare_nK = _terms(x_nK, t_nK, buffers)
+    c_nK, a_nK, _, spare_nK = _terms(x_nK, t_nK, buffers)
     if not equals(weighing.gamma, 0.0):
         c_nK.mul_(_power(a_nK, weighing.gamma, spare_nK))
     if weighing.is_plain:
@@ -56,11 +57,11 @@ def focal_slope_into(
     >>> out
     tensor([[ 0.5000, -0.5000]])
     """
-    c_nK, a_nK, spare_nK = _terms(x_nK, t_nK, buffers)
+    c_nK, a_nK, b_nK, spare_nK = _terms(x_nK, t_nK, buffers)
     slope_nK, free_nK = a_nK, c_nK
     if not equals(weighing.gamma, 0.0):
         power_nK = _power(a_nK, weighing.gamma, spare_nK)
-        slope_nK, free_nK = torch.addcmul(c_nK, c_nK, a_nK, value=-1, out=c_nK), a_nK  # c (1 - a)
+        slope_nK, free_nK = c_nK.mul_(b_nK), b_nK
         if isinstance(weighing.gamma, Tensor):
             slope_nK.mul_(weighing.gamma).add_(a_nK)
         else:
@@ -72,15 +73,16 @@ def focal_slope_into(
 
 
 def _terms(x_nK: Tensor, t_nK: Tensor, buffers: Buffers) -> Buffers:
-    """c, a and a buffer to spare."""
-    v_nK, c_nK, a_nK = (buffer[: len(x_nK)] for buffer in buffers)
+    """c, a, b and a buffer to spare."""
+    v_nK, c_nK, a_nK, b_nK = (buffer[: len(x_nK)] for buffer in buffers)
     # from here on log(1 + E) is v to the last digit, and E is finite
     most = 700.0 if x_nK.dtype == torch.float64 else 80.0
     torch.addcmul(x_nK, x_nK, t_nK, value=-2, out=v_nK)
     torch.clamp(v_nK, max=most, out=c_nK).exp_()
-    torch.div(c_nK, torch.add(c_nK, 1, out=a_nK), out=a_nK)
+    torch.add(c_nK, 1, out=b_nK).reciprocal_()  # 1 - a would cancel where a is near 1
+    torch.mul(c_nK, b_nK, out=a_nK)
     torch.maximum(c_nK.log1p_(), v_nK, out=c_nK)
-    return c_nK, a_nK, v_nK
+    return c_nK, a_nK, b_nK, v_nK
 
 
 def _power(a_nK: Tensor, gamma: float | Tensor, out_nK: Tensor) -> Tensor:

@@ -218,3 +218,13 @@ def test_hard_example_mining_keeps_its_count_of_anchors_in_each_image() -> None:
     detector.classification_loss = OHEMCrossEntropy(keep=16).at(0.0)
     logits, _, _ = gradients(detector, squares(2))
     assert (logits.abs().sum(-1) > 0).sum(dim=1).tolist() == [16, 16]
+
+
+def test_in_double_precision_everything_is_double() -> None:
+    detector = slim().build(2).double()
+    output = run(detector, squares(2))
+    terms = detector.loss(output, squares(2))
+    terms.total.backward()
+    assert output.logits_BAK.dtype == terms.classification.dtype == terms.box.dtype == torch.float64
+    assert all(p.grad is None or p.grad.dtype == torch.float64 for p in detector.parameters())
+    assert detector.decode(output, torch.full((2, 2), 96))[0].boxes_D4.dtype == torch.float64

@@ -68,6 +68,11 @@ def theirs(version: int, classes: int = 91) -> TheirRetinaNet:
     return network.eval()
 
 
+# Two networks of 60 float32 layers that add up in different orders, in units of the greatest logit:
+# 1.1e-5 was seen with AVX2, 3e-6 with AVX-512.
+TOLERANCE = 5e-5
+
+
 def ours(version: int, classes: int = 91, **changes: object) -> RetinaNetDetector:
     settings = TORCHVISION_V1 if version == 1 else TORCHVISION_V2
     return replace(settings, **changes).build(classes).eval()
@@ -85,6 +90,11 @@ def images(count: int) -> list[Tensor]:
     return [torch.rand(3, *SIZES[i], generator=generator) for i in range(count)]
 
 
+def relative(found: Tensor, expected: Tensor) -> float:
+    """Greatest difference over the greatest value."""
+    return float((found - expected).abs().max() / expected.abs().max())
+
+
 def both(version: int, count: int) -> tuple[dict[str, Tensor], DenseOutput]:
     network = theirs(version)
     batch, _ = network.transform(images(count))
@@ -98,8 +108,8 @@ def both(version: int, count: int) -> tuple[dict[str, Tensor], DenseOutput]:
 def test_logits_and_offsets_are_torchvisions(version: int, count: int) -> None:
     expected, found = both(version, count)
     assert expected["cls_logits"].std() > 0.1  # not a comparison of constants
-    assert (found.logits_BAK - expected["cls_logits"]).abs().max() <= 1e-5
-    assert (found.deltas_BA4 - expected["bbox_regression"]).abs().max() <= 1e-5
+    assert relative(found.logits_BAK, expected["cls_logits"]) < TOLERANCE
+    assert relative(found.deltas_BA4, expected["bbox_regression"]) < TOLERANCE
 
 
 @pytest.mark.parametrize("version", [1, 2])
@@ -123,8 +133,8 @@ def test_detections_are_torchvisions(version: int) -> None:
     for theirs_here, ours_here in zip(expected, found, strict=True):
         assert len(ours_here.scores_D) > 20
         assert torch.equal(ours_here.labels_D, theirs_here["labels"])
-        assert torch.allclose(ours_here.scores_D, theirs_here["scores"], atol=1e-5)
-        assert torch.allclose(ours_here.boxes_D4, theirs_here["boxes"], atol=1e-4)
+        assert torch.allclose(ours_here.scores_D, theirs_here["scores"], rtol=TOLERANCE)
+        assert relative(ours_here.boxes_D4, theirs_here["boxes"]) < TOLERANCE
 
 
 TARGETS = [

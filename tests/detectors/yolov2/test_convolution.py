@@ -61,7 +61,9 @@ def test_folding_batch_norm_changes_nothing_at_inference() -> None:
     with torch.no_grad():
         before = block(maps)
         block.fuse()
-        torch.testing.assert_close(block(maps), before, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(
+            block(maps), before, rtol=1e-4, atol=1e-5 * before.abs().max().item()
+        )
 
 
 def test_weights_start_with_darknets_spread() -> None:

@@ -144,7 +144,7 @@ def test_folded_network_answers_the_same() -> None:
     model.eval()
     with torch.no_grad():
         plain, folded = model(images).fields_BHWAF, model.fuse()(images).fields_BHWAF
-    torch.testing.assert_close(folded, plain, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(folded, plain, rtol=1e-4, atol=1e-4 * plain.abs().max().item())
     assert any(isinstance(part, torch.nn.BatchNorm2d) for part in model.modules())
 
 

@@ -8,6 +8,7 @@ import torch
 
 from datasets.glyphs.write import write_glyphs
 from experiments.config.run import load_config
+from experiments.errors import UsageError
 from experiments.record.parts import Arithmetic
 from experiments.record.record import load_record
 from experiments.run.assembly import batches_from, build_detector, open_splits
@@ -70,7 +71,7 @@ def test_counts_and_weights_are_in_the_record(glyphs, tmp_path):
 
 
 @pytest.mark.parametrize("detector", ["retinanet", "yolov2"])
-@pytest.mark.parametrize("gamma", ["0.0", "2.0"])
+@pytest.mark.parametrize("gamma", ["0.0", "2.0", "{schedule: linear, start: 0.0, end: 2.0}"])
 def test_a_matched_arm_starts_with_the_gradient_of_cross_entropy(glyphs, detector, gamma):
     config = small(glyphs, detector, f"loss.gamma={gamma}")
     splits = open_splits(config)
@@ -90,8 +91,28 @@ def test_a_matched_arm_starts_with_the_gradient_of_cross_entropy(glyphs, detecto
             totals.append(network.loss(output, batch).total)
         return gradient_norm((totals[0] - totals[1]) / 2, network.parameters())
 
-    matched = length(ScaledLoss(config.loss.at(0.0), scale))
+    matched = length(ScaledLoss(config.loss.at(1.0), scale))
     assert matched.item() == pytest.approx(length(CrossEntropy().at(0.0)).item(), rel=1e-3)
+
+
+def test_a_gamma_that_ends_at_0_has_nothing_to_match(glyphs):
+    config = small(glyphs, "yolov2", "loss.gamma={schedule: cyclical, peak: 2.0}")
+    splits = open_splits(config)
+    network = build_detector(config, splits.train.classes)
+    batch = next(iter(batches_from(config, splits.train, network, 0)))
+    with pytest.raises(UsageError, match="gamma ends at 0"):
+        gradient_scale(network, config.loss, batch, PLAIN)
+
+
+def test_a_ramp_to_the_end_ends_and_accumulated_foreground_adds_up(glyphs, tmp_path):
+    ramp = "loss.gamma={schedule: linear, start: 0.0, end: 2.0, ramp: [0.0, 1.0]}"
+    rows = {}
+    for parts in (1, 2):
+        config = small(glyphs, "yolov2", ramp, f"train.accumulate={parts}")
+        train_run(config, tmp_path / f"{parts}")
+        rows[parts] = load_record(tmp_path / f"{parts}").curves
+    assert [row["gamma"] for row in rows[1]] == [0.0, 2.0]
+    assert rows[2][0]["foreground"] == sum(row["foreground"] for row in rows[1])
 
 
 def test_the_scale_is_in_the_record_and_in_force(glyphs, tmp_path):
