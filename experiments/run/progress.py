@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -75,11 +75,14 @@ class _Left(ProgressColumn):
 class TrainProgress(AbstractContextManager["TrainProgress"]):
     """Shows rows of the curves as they come."""
 
+    on_screen: "ClassVar[TrainProgress | None]" = None  # a terminal has room for one moving line
+
     def __init__(self, title: str, iterations: int) -> None:
         self._title, self._iterations = title, iterations
         self._pace = Pace(iterations)
         self._told: float | None = None
         self._validated: str | None = None
+        self._numbers = ""
         self._console = Console(file=sys.stderr)
         self._bar = self._columns()
         self._task = self._bar.add_task(title, total=iterations, numbers="")
@@ -105,6 +108,7 @@ class TrainProgress(AbstractContextManager["TrainProgress"]):
     def __enter__(self) -> Self:
         if self._console.is_terminal:
             self._bar.start()
+            TrainProgress.on_screen = self
         return self
 
     def __exit__(
@@ -115,6 +119,11 @@ class TrainProgress(AbstractContextManager["TrainProgress"]):
     ) -> None:
         if self._console.is_terminal:
             self._bar.stop()
+            TrainProgress.on_screen = None
+
+    def paused(self, words: str | None) -> None:
+        """Say what is done instead of training, in place of the numbers; None: they are back."""
+        self._bar.update(self._task, numbers=self._numbers if words is None else words)
 
     def validated(self, iteration: int, metrics: Mapping[str, Any]) -> None:
         """Show the last validation beside the rows from now on."""
@@ -128,6 +137,7 @@ class TrainProgress(AbstractContextManager["TrainProgress"]):
         wide = not self._console.is_terminal or self._console.width >= WIDE
         numbers = "  ".join(_numbers(row, self._validated, wide=wide))
         if self._console.is_terminal:
+            self._numbers = numbers
             self._bar.update(self._task, completed=done, numbers=numbers)
             return
         now = time.monotonic()
@@ -174,6 +184,13 @@ def _bar(console: Console) -> Progress:
 def shown(items: Iterable[ItemT], title: str, total: int) -> Iterator[ItemT]:
     """Yield `items` under a progress bar where there is a terminal."""
     console = Console(file=sys.stderr)
+    training = TrainProgress.on_screen
+    if training is not None:
+        for number, item in enumerate(items, 1):
+            yield item
+            training.paused(f"{title} {number}/{total}")
+        training.paused(None)
+        return
     if not console.is_terminal:
         yield from items
         return

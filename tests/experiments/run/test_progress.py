@@ -13,7 +13,7 @@ CHECKOUT = Path(__file__).parents[3]
 TITLE = "retinanet focal alpha 0.25 gamma linear 0-2 over the first half"
 RUN = f"""
 import time
-from experiments.run.progress import TrainProgress
+from experiments.run.progress import TrainProgress, shown
 with TrainProgress({TITLE!r}, 250) as progress:
     progress({{"iteration": 1, "loss": 2.5}})
     time.sleep(1)
@@ -21,6 +21,8 @@ with TrainProgress({TITLE!r}, 250) as progress:
     row = {{"loss": 1.2345, "gamma": 1.5, "lr": 0.01, "images_per_second": 88.2}}
     progress({{"iteration": 61, **row}})
     time.sleep(2.3)
+    for item in shown(range(20), "detecting on val", 20):
+        time.sleep(0.05)
 """
 
 
@@ -62,6 +64,8 @@ def test_the_bar_on_a_terminal(columns: int) -> None:
     screens = shown([sys.executable, "-c", RUN], columns, CHECKOUT)
     lines = [line for screen in screens for line in screen if "61/250" in line]
     last = lines[-1]
+    assert any(re.search(r"detecting on val \d+/20", line) for line in lines)
+    assert not any(len([x for x in screen if x]) > 1 for screen in screens)  # one moving line
     assert all(len(line) <= columns for line in lines)
     for words in (" 61/250 ", " 24% ", " left ", "loss 1.234", "mAP 41.3"):
         assert words in f" {last} ", last
