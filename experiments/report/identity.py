@@ -3,6 +3,7 @@
 import json
 import os
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -117,6 +118,10 @@ def facts(groups: Sequence[Group]) -> list[tuple[str, str]]:
     data = sorted({_data_words(run) for run in runs if run.split("test")})
     if data:
         found.append(("Data", data[0] if len(data) == 1 else f"{len(data)} test sets"))
+    kinds = Counter(run.precision for run in _finished(groups) if run.precision)
+    if len(kinds) > 1:  # `auto` chose otherwise on another machine: no arm of its own, but said
+        words = ", ".join(f"{count} in {kind}" for kind, count in sorted(kinds.items()))
+        found.append(("Arithmetic", words))
     return found
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from experiments.errors import UserError, nearest
 from experiments.importing import uncollected
+from experiments.record.parts import Arithmetic
 from experiments.record.record import (
     Data,
     Failure,
@@ -64,6 +65,16 @@ class Run:
     curves: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     validations: tuple[Validation, ...] = ()
     memory: Memory | None = None
+    ranks: int = 1
+    arithmetic: Arithmetic | None = None  # None: as the configuration says
+
+    @property
+    def precision(self) -> str | None:
+        """The number format that it trained in, whatever was asked for; None where unknown."""
+        if self.arithmetic is not None:
+            return self.arithmetic.precision
+        train = self.config.get("train")
+        return train.get("precision") if isinstance(train, Mapping) else None
 
     @property
     def finished(self) -> bool:
@@ -112,8 +123,15 @@ def load_runs(directories: Sequence[Path]) -> list[Run]:
     """
     folders = find_folders(directories)
     with uncollected():
-        runs = [load_run(folder) for folder in folders]
+        runs = _told_apart([load_run(folder) for folder in folders])
     return sorted(runs, key=lambda run: (run.arm, run.seed, run.id, str(run.folder)))
+
+
+def _told_apart(runs: list[Run]) -> list[Run]:
+    """With the number of processes among the settings where runs differ in it: it is an arm's."""
+    if len({run.ranks for run in runs}) < 2:
+        return runs
+    return [replace(run, config={**run.config, "ranks": run.ranks}) for run in runs]
 
 
 def find_folders(directories: Sequence[Path]) -> list[Path]:
@@ -176,6 +194,8 @@ def from_record(folder: Path, record: RunRecord) -> Run:
         curves=thin(record.curves),
         validations=tuple(_brief(validation) for validation in record.validations),
         memory=record.memory,
+        ranks=record.ranks,
+        arithmetic=record.arithmetic,
     )
 
 

@@ -1,0 +1,42 @@
+"""Runs of one arm on several machines: what `auto` chose is said, ranks tell arms apart."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+from experiments.record.parts import Arithmetic
+from experiments.record.record import load_record, write_record
+from experiments.report.arms import make_arms, make_groups
+from experiments.report.identity import facts
+from experiments.report.load import load_runs
+
+LOSS = {"name": "focal", "alpha": 0.25, "gamma": 2.0}
+
+
+def changed(folder: Path, **fields: object) -> None:
+    write_record(folder, dataclasses.replace(load_record(folder), **fields))
+
+
+def test_arithmetic_that_auto_chose_is_said_and_splits_no_arm(
+    tmp_path: Path, make_run: Callable[..., Path], make_setting: Callable[..., object]
+) -> None:
+    setting = make_setting("retinanet", "retinanet focal", LOSS, 50.0, 1.0)
+    precisions = ("float32", "bfloat16", "bfloat16")
+    for seed, precision in enumerate(precisions):
+        folder = make_run(tmp_path / f"runs/{seed}", setting, seed, train={"precision": "auto"})
+        changed(folder, arithmetic=Arithmetic(precision, True))
+    runs = load_runs([tmp_path / "runs"])
+    assert len(make_arms(runs)) == 1
+    assert ("Arithmetic", "2 in bfloat16, 1 in float32") in facts(make_groups(runs))
+    assert not [fact for fact in facts(make_groups(runs[1:])) if fact[0] == "Arithmetic"]
+
+
+def test_the_number_of_processes_is_an_arm_s(
+    tmp_path: Path, make_run: Callable[..., Path], make_setting: Callable[..., object]
+) -> None:
+    setting = make_setting("retinanet", "retinanet focal", LOSS, 50.0, 1.0)
+    for seed in range(4):
+        folder = make_run(tmp_path / f"runs/{seed}", setting, seed)
+        changed(folder, ranks=1 + seed // 2)
+    settings = sorted(arm.setting for arm in make_arms(load_runs([tmp_path / "runs"])))
+    assert settings == ["ranks 1", "ranks 2"]
