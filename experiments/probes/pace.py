@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -33,13 +33,20 @@ from experiments.run.assembly import (
     open_splits,
 )
 from experiments.run.loss_preparation import prepare_loss
-from experiments.sweep.study_costs import Pace
 
 STEPS = 5  # the first one or two warm up allocators and choose kernels
 TEST_BATCHES = 2
 
 
-def probe_pace(values: Mapping[str, Any]) -> Pace:
+class Timed(NamedTuple):
+    """Seconds of one iteration, and of all else a run does; how they are known, in words."""
+
+    iteration: float
+    rest: float
+    source: str
+
+
+def probe_pace(values: Mapping[str, Any]) -> Timed:
     """Time forward, loss and backward of STEPS batches, and detection on TEST_BATCHES.
 
     The optimiser's step, validations and checkpoints are not in it. Raises what a run of the
@@ -58,7 +65,7 @@ def probe_pace(values: Mapping[str, Any]) -> Pace:
     for _ in detect_batches(detector, islice(test, TEST_BATCHES), arithmetic):
         images += 1
     seconds = time.perf_counter() - began
-    return Pace(
+    return Timed(
         iteration=statistics.median(steps[2:]) * config.train.accumulate,
         rest=seconds / max(1, images) * len(splits.measured),
         source=f"measured now, {STEPS} steps and {images} images",

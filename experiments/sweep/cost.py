@@ -34,6 +34,24 @@ class Run:
     gigabytes: float
     validations: int
     metric: float | None
+    train_seconds: float | None = None  # of `seconds`, those spent in iterations
+
+    def seconds_for(self, wanted: Mapping[str, Any]) -> float:
+        """What a run of `wanted` takes at this one's pace: an image of a step costs what it cost
+        here, start and evaluation likewise. Without knowing both lengths, what this one took.
+        """
+        mine, theirs = _images(self.config), _images({**self.config, **wanted})
+        if not mine or not theirs or self.train_seconds is None:
+            return self.seconds
+        return self.train_seconds * theirs / mine + self.seconds - self.train_seconds
+
+
+def _images(config: Mapping[str, Any]) -> float | None:
+    """How many images a whole training steps over, from dotted keys; None where they don't say."""
+    sizes = [config.get(f"train.{key}") for key in ("iterations", "batch_size", "accumulate")]
+    counted = [number(size) or 1.0 for size in sizes[1:]]
+    iterations = number(sizes[0])
+    return None if iterations is None else iterations * math.prod(counted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +75,11 @@ def make_plan(
 ) -> Plan:
     """Estimate the cost of `points` on `workers` at a time from `runs`, and what they can show."""
     alike = [nearest_runs(point, runs) for point in points]
-    seconds = [statistics.median(run.seconds for run in near) for near in alike if near]
+    seconds = [
+        statistics.median(run.seconds_for(stated(point)) for run in near)
+        for point, near in zip(points, alike, strict=True)
+        if near
+    ]
     sizes = [statistics.median(run.gigabytes for run in near) for near in alike if near]
     arms = {arm_of(sweep, point) for point in points}
     seeds = len(points) // max(1, len(arms))
@@ -82,8 +104,9 @@ def runs_below(folder: Path, metric: str | None) -> Iterator[Run]:
     """Every finished run on record at or below `folder`; unreadable records are left out."""
     for run in find_records(folder):
         record = read_record(run) or {}
-        seconds = record.get("seconds")
-        total = number(seconds.get("total")) if isinstance(seconds, Mapping) else None
+        found = record.get("seconds")
+        seconds: Mapping[str, Any] = found if isinstance(found, Mapping) else {}
+        total = number(seconds.get("total"))
         if record.get("status") != "finished" or not total:
             continue
         metrics = record.get("metrics") or {}
@@ -95,6 +118,8 @@ def runs_below(folder: Path, metric: str | None) -> Iterator[Run]:
             gigabytes=size / 1e9,
             validations=len(record.get("validations") or ()),
             metric=number(metrics.get(metric)) if metric else None,
+            # One that ended early did fewer iterations than its configuration says.
+            train_seconds=None if record.get("ended") else number(seconds.get("train")),
         )
 
 
@@ -193,7 +218,9 @@ def told(plan: Plan, sweep: Sweep, workers: int) -> list[str]:
         lines.append("time and disk: unknown, no finished run is on record; run one with --limit 1")
     else:
         hours, wall = plan.seconds / 3600, plan.wall_seconds / 3600
-        basis = f"from {plan.runs_on_record} runs on record"
+        basis = (
+            f"at the pace of {plan.runs_on_record} runs on record, scaled to each trial's images"
+        )
         lines.append(f"time: {hours:.2f} h of trials, {wall:.2f} h on {workers} workers ({basis})")
         lines.append(f"disk: {plan.gigabytes:.2f} GB")
     if plan.early_stop_share is not None:

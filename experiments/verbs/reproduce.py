@@ -89,9 +89,10 @@ def run_study(path: Path, study: Path, out: Path, jobs: int) -> int:
 
 def _probed(config: Any) -> Any:
     from experiments.probes.pace import probe_pace
+    from experiments.sweep.study_costs import Pace
 
     try:
-        return probe_pace(config)
+        return Pace(*probe_pace(config))
     except ValueError as error:  # data that is not there: the sweep will say so of every trial
         print(f"not timed: {error}", file=sys.stderr)
         return None

@@ -124,3 +124,13 @@ def test_the_detectable_difference_is_found_80_times_in_100(seeds: int) -> None:
         other = [draw.gauss(difference, 1) for _ in range(seeds)]
         found += stats.ttest_ind(one, other).pvalue < 0.05
     assert found / 2000 == pytest.approx(0.8, abs=0.03)
+
+
+def test_a_run_s_pace_is_scaled_to_the_images_of_a_trial() -> None:
+    config = {"train.iterations": 100, "train.batch_size": 4, "train.accumulate": 1}
+    run = Run(config, "a", 30.0, 0.1, 0, 50.0, train_seconds=20.0)
+    assert run.seconds_for({}) == pytest.approx(30.0)
+    assert run.seconds_for({"train.iterations": 1000}) == pytest.approx(200.0 + 10.0)
+    assert run.seconds_for({"train.batch_size": 8, "train.accumulate": 2}) == pytest.approx(90.0)
+    unknown = Run({}, "a", 30.0, 0.1, 0, 50.0)
+    assert unknown.seconds_for({"train.iterations": 1000}) == 30.0
