@@ -77,6 +77,12 @@ class Dataset:
         return [Finding(*fields) for fields in self._columns.meta["remarks"]]
 
     @property
+    def counts(self) -> tuple[int, int]:
+        """Objects that count, and objects that are ignored (difficult, crowd)."""
+        ignored = int((self._columns["difficult"] | self._columns["crowd"]).sum())
+        return len(self._columns["label"]) - ignored, ignored
+
+    @property
     def unknown(self) -> dict[str, int]:
         """Objects of classes nobody asked for, by name."""
         return dict(self._columns.meta["unknown"])

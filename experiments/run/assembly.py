@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from datasets.dataset import Dataset, Split
+from datasets.errors import DataError
 from datasets.loading import InMemory, test_loader, train_loader
 from datasets.sample import Batch
 from datasets.sampling import Order, orientation, repeat_factors
@@ -32,6 +33,23 @@ def open_splits(config: RunConfig) -> Splits:
     """Open the training split and the one to measure on."""
     data, split = config.data, config.evaluate.split
     return Splits(data.open("train"), data.open(split), split)
+
+
+def require_objects(splits: Splits, root: str) -> None:
+    """DataError for a split without one object to learn from, or to measure on."""
+    for name, dataset in (("train", splits.train), (splits.measured_name, splits.measured)):
+        objects, ignored = dataset.counts
+        if not objects:
+            problems, unknown = dataset.problems, dataset.unknown
+            others = ", ".join(f"{label} {count}" for label, count in unknown.items())
+            told = [f"{ignored} ignored (difficult, crowd)" if ignored else ""]
+            told += [f"of classes nobody asked for: {others}" if others else ""]
+            told += [f"{len(problems)} findings, the first: {problems[0]}" if problems else ""]
+            why = "; ".join(part for part in told if part) or "its labels hold none"
+            raise DataError(
+                f"{root}: split {name}: not one usable object in {len(dataset)} images ({why})."
+                f" python -m experiments doctor {root} says more"
+            )
 
 
 def build_detector(config: RunConfig, classes: tuple[str, ...]) -> AnyDetector:

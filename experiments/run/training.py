@@ -49,6 +49,7 @@ from experiments.run.assembly import (
     fit_task,
     loader_workers,
     open_splits,
+    require_objects,
 )
 from experiments.run.earlier import begun_in, earlier_sitting, require_same_data
 from experiments.run.loss_preparation import prepare_loss
@@ -141,6 +142,7 @@ def _train_and_measure(
 ) -> RunRecord:
     with distributed.in_turn():
         splits = open_splits(config)
+    require_objects(splits, config.data.root)
     data = _describe(splits)
     if earlier is not None:
         require_same_data(folder, earlier, data)
@@ -289,9 +291,7 @@ def _describe(splits: Splits) -> Data:
 
 
 def _split(dataset: Dataset) -> Split:
-    labels = [dataset.annotation(index) for index in range(len(dataset))]
-    ignored = sum(int(label.ignore_N.sum()) for label in labels)
-    objects = sum(len(label.ignore_N) for label in labels) - ignored
+    objects, ignored = dataset.counts
     return Split(images=len(dataset), objects=objects, ignored=ignored, hash=dataset.content_hash())
 
 
