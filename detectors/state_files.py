@@ -4,6 +4,7 @@ packages ship.
 Files are read as data only (`weights_only=True`): nothing in them is executed.
 """
 
+import argparse
 import hashlib
 import importlib.util
 import re
@@ -27,9 +28,9 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     """The tensors of a weights file, by name, on the CPU.
 
     A dictionary that wraps the tensors under `state_dict` or `model`, as training scripts save it,
-    is unwrapped. A name that ends in a hash (`resnet18-f37072fd.pth`) is checked against the file's
-    SHA-256. Raises DetectorError for a missing file, an unreadable one, or one that holds something
-    else.
+    is unwrapped, and `module.` before every name, as parallel training leaves it, is dropped. A
+    name that ends in a hash (`resnet18-f37072fd.pth`) is checked against the file's SHA-256. Raises
+    DetectorError for a missing file, an unreadable one, or one that holds something else.
     """
     if not path.is_file():
         raise DetectorError(f"weights: no file {path}")
@@ -37,16 +38,25 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        # torchvision's training scripts keep their arguments, plain values, beside the model
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except (
         Exception
     ) as error:  # the unpickler meets arbitrary bytes: any exception type may come out
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = _in_a_line(error)
         raise DetectorError(
             f"weights: {path} cannot be read as a plain state dict ({reason}); "
             "save it with torch.save(model.state_dict(), path)"
         ) from error
     return _unwrap(content, path)
+
+
+def _in_a_line(error: Exception) -> str:
+    """The first sentence of torch's paragraphs, without colours of a terminal."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
+    first = (plain.splitlines() or [type(error).__name__])[0]
+    return re.split(r"(?<=[a-z])\. ", first)[0]
 
 
 def packaged_file(package: str) -> Path:
@@ -100,4 +110,11 @@ def _unwrap(content: object, path: Path) -> dict[str, Tensor]:
         raise DetectorError(
             f"weights: {path} holds a {type(content).__name__}, not names with tensors"
         )
-    return dict(content)
+    return _without_prefix(dict(content))
+
+
+def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    prefix = "module."
+    if not state or not all(name.startswith(prefix) for name in state):
+        return state
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items()}

@@ -1,7 +1,8 @@
 """Reading Darknet's .cfg files of the YOLOv2 family: yolov2, yolov2-voc, their tiny forms, any
 width.
 
-A file is a list of sections, each a list of `key=value`; `#` and `;` open comment lines.
+A file is a list of sections, each a list of `key=value`; `#` and `;` open comments. Every key of
+a layer either means here what it means in Darknet, missing ones included, or is refused.
 """
 
 import os
@@ -16,6 +17,7 @@ from detectors.yolov2.detector import AnchorSet, YOLOv2
 from detectors.yolov2.settings import Darknet
 
 _HEAD = re.compile(r"\[(\w+)\]$")
+_SHORT = {"network": "net", "conv": "convolutional", "max": "maxpool"}  # as Darknet reads them
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,31 +31,35 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class DarknetConfig:
-    """What a .cfg says: the detector, its classes and input, and the [net] section for its
-    recipe.
+    """What a .cfg says: the detector, its classes and input, and the [net] section for its recipe.
+
+    `focal`: `focal_loss=1` of AlexeyAB's fork, gamma 2 on the softmax and half its weight, which
+    is in `class_scale` already.
     """
 
     detector: YOLOv2
     classes: int
     input_hw: tuple[int, int]
     net: dict[str, str]
+    focal: bool = False
 
 
 def read_sections(path: str | os.PathLike[str]) -> list[Section]:
     """The sections of a .cfg file in order; raises DetectorError with file and line."""
     name = Path(path)
     try:
-        lines = name.read_text(encoding="utf-8").splitlines()
+        lines = name.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DetectorError(f"{name}: cannot be read as a .cfg file: {error}") from error
     found: list[Section] = []
     for number, raw in enumerate(lines, start=1):
-        line = "".join(raw.split())  # Darknet drops every blank, wherever it stands
-        if not line or line[0] in "#;":
+        line = "".join(re.split("[#;]", raw, maxsplit=1)[0].split())  # blanks count nowhere
+        if not line:
             continue
         head = _HEAD.match(line)
         if head:
-            found.append(Section(head.group(1), number, {}))
+            kind = head.group(1)
+            found.append(Section(_SHORT.get(kind, kind), number, {}))
         elif "=" in line and found:
             key, _, value = line.partition("=")
             found[-1].options[key] = value
@@ -73,6 +79,8 @@ def read_cfg(path: str | os.PathLike[str]) -> DarknetConfig:
     sections = read_sections(path)
     if len(sections) < 3 or sections[0].kind != "net" or sections[-1].kind != "region":
         raise DetectorError(f"{path}: a YOLOv2 starts with [net] and ends with [region]")
+    if sections[0].options.get("channels", "3") != "3":
+        raise DetectorError(f"{path}:{sections[0].line}: [net] channels: must be 3")
     layers = _Layers(str(path), sections[1:-1])
     tiny = sum(section.kind == "route" for section in layers.sections) == 0
     width = layers.backbone(TINY if tiny else DARKNET19)
@@ -86,10 +94,12 @@ def read_cfg(path: str | os.PathLike[str]) -> DarknetConfig:
         head_depth=1 if tiny else 2,
         passthrough=passthrough,
         region=region,
+        sites=("class_softmax",) if region.class_form == "softmax" else ("class_sigmoid",),
     )
     net = sections[0]
     height, wide = (_integer(str(path), net, side) for side in ("height", "width"))
-    return DarknetConfig(detector, classes, (height, wide), net.options)
+    focal = sections[-1].options.get("focal_loss", "0") == "1"
+    return DarknetConfig(detector, classes, (height, wide), net.options, focal)
 
 
 class _Layers:
@@ -107,6 +117,7 @@ class _Layers:
             raise DetectorError(
                 f"{self.path}:{section.line}: found [{section.kind}] where YOLOv2 has [{kind}]"
             )
+        self.require_known(section)
         for key, value in wanted.items():
             found = section.options.get(key, _DEFAULTS.get((kind, key)))
             if found != str(value):
@@ -116,13 +127,27 @@ class _Layers:
         self.position += 1
         return section
 
+    def require_known(self, section: Section) -> None:
+        """DetectorError for a key that would change what is computed and is not known here."""
+        for key, value in section.options.items():
+            if key in _KEYS[section.kind] or value == _OFF.get(key):
+                continue
+            why = f"{_TOLD[key]}; " if key in _TOLD else ""
+            known = ", ".join(sorted(_KEYS[section.kind]))
+            raise DetectorError(
+                f"{self.path}:{section.line}: [{section.kind}] {key}={value}: {why}this layer is "
+                f"not computed here (known: {known})"
+            )
+
     def block(self, kernel: int, filters: int | None = None) -> int:
         """A convolution with batch norm and leaky ReLU; its filters."""
         wanted: dict[str, str | int] = {} if filters is None else {"filters": filters}
         section = self.next(
             "convolutional", batch_normalize=1, size=kernel, stride=1, activation="leaky", **wanted
         )
-        if kernel > 1 and section.options.get("pad") != "1":
+        options = section.options
+        padded = options.get("pad", "0") == "1" or options.get("padding") == str(kernel // 2)
+        if kernel > 1 and not padded:
             raise DetectorError(f"{self.path}:{section.line}: [convolutional] pad: must be 1")
         return _integer(self.path, section, "filters")
 
@@ -165,6 +190,23 @@ class _Layers:
             raise DetectorError(f"{self.path}:{extra.line}: [{extra.kind}] after the output layer")
 
 
+_KEYS = {
+    "convolutional": {
+        "batch_normalize", "filters", "size", "stride", "pad", "padding", "activation",
+    },
+    "maxpool": {"size", "stride"},
+    "route": {"layers"},
+    "reorg": {"stride"},
+}  # fmt: skip
+# Values that switch a key off, as Darknet has it where the key is missing.
+_OFF = {"xnor": "0", "binary": "0", "flipped": "0", "dot": "0", "groups": "1", "reverse": "0"}
+_TOLD = {
+    "xnor": "weights and inputs become signs",
+    "binary": "weights become signs",
+    "flipped": "the weights lie transposed in the file",
+    "groups": "channels are convolved in groups",
+    "reverse": "the reorganisation runs backwards",
+}
 _DEFAULTS = {("maxpool", "stride"): "1", ("convolutional", "batch_normalize"): "0"}
 
 
@@ -184,28 +226,39 @@ def _integer(path: str, section: Section, key: str) -> int:
 
 # Keys of [region] that name a switch of ours, and those that only one value fits.
 _SCALES = ("object_scale", "noobject_scale", "class_scale", "coord_scale")
-_FIXED = {"softmax": "1", "bias_match": "1", "coords": "4", "absolute": "1"}
+# With Darknet's own value where the key is missing; `classfix` to `background` change the loss.
+_FIXED = {"bias_match": ("1", "0"), "coords": ("4", "4"), "classfix": ("0", "0")}
+_FIXED |= {"background": ("0", "0"), "mask_scale": ("1", "1")}
+_INERT = ("log", "sqrt", "absolute")  # read by Darknet and used nowhere
 _DATA = ("jitter", "random", "max")  # used by training recipes, not by the network
-_OTHER = ("anchors", "classes", "num", "thresh", "rescore")
+_OTHER = ("anchors", "classes", "num", "thresh", "rescore", "softmax", "focal_loss")
 
 
 def _region(path: str, section: Section) -> tuple[AnchorSet, int, Darknet]:
     options = section.options
     where = f"{path}:{section.line}: [region]"
-    known = (*_SCALES, *_FIXED, *_DATA, *_OTHER)
+    known = (*_SCALES, *_FIXED, *_INERT, *_DATA, *_OTHER)
     for key in options:
         if key not in known:
             raise unknown_name(where, key, known)
-    for key, value in _FIXED.items():
-        if options.get(key, "0" if key == "bias_match" else value) != value:
-            raise DetectorError(f"{where} {key}: must be {value}, found {options.get(key)}")
+    for key, (value, default) in _FIXED.items():
+        found = options.get(key, default)
+        if found != value:
+            raise DetectorError(f"{where} {key}: must be {value}, found {found}")
+    for key in ("softmax", "focal_loss", "rescore"):
+        if options.get(key, "0") not in ("0", "1"):
+            raise DetectorError(f"{where} {key}: must be 0 or 1, found {options[key]}")
+    softmax, focal = (options.get(key, "0") == "1" for key in ("softmax", "focal_loss"))
+    if focal and not softmax:
+        raise DetectorError(f"{where} focal_loss: needs softmax=1, found softmax=0")
     try:
         sides = [float(side) for side in options.get("anchors", "").strip(",").split(",")]
         objects, idle, classes, boxes = (float(options.get(key, 1)) for key in _SCALES)
         region = Darknet(
             object_scale=objects,
             noobject_scale=idle,
-            class_scale=classes,
+            class_scale=classes * (0.5 if focal else 1.0),
+            class_form="softmax" if softmax else "sigmoid",
             coord_scale=boxes,
             ignore_iou=float(options.get("thresh", 0.5)),
             rescore=options.get("rescore", "0") == "1",

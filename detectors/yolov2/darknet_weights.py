@@ -66,11 +66,16 @@ def read_header(data: bytes, name: str) -> tuple[DarknetHeader, int]:
 
 
 def load_darknet(
-    module: nn.Module, path: str | os.PathLike[str], *, rest_allowed: int = 0
+    module: nn.Module,
+    path: str | os.PathLike[str],
+    *,
+    rest_allowed: int = 0,
+    drop_last: bool = False,
 ) -> DarknetHeader:
     """Fill the convolutions of `module`, in their order, from a .weights file.
 
-    `rest_allowed`: that many bytes may be left over (a classifier that is not wanted). The module
+    `rest_allowed`: that many bytes may be left over (a classifier that is not wanted). `drop_last`:
+    the last convolution stays as it is, whatever number of filters the file has for it. The module
     is changed only when the whole file fits. Raises DetectorError with the byte where the file goes
     wrong.
     """
@@ -81,7 +86,19 @@ def load_darknet(
         raise DetectorError(f"{name}: cannot be read: {error.strerror}") from error
     header, position = read_header(data, name)
     found: list[tuple[Tensor, Tensor]] = []
-    for number, layer in enumerate(darknet_layers(module)):
+    layers = darknet_layers(module)
+    for number, layer in enumerate(layers):
+        if layer is layers[-1] and isinstance(layer, nn.Conv2d):
+            filters = _filters(len(data) - position, layer)
+            if drop_last and filters:
+                position = len(data)
+                break
+            if filters not in (0, layer.out_channels):
+                raise DetectorError(
+                    f"{name}: the last layer has {filters} filters in the file, "
+                    f"{layer.out_channels} here: other classes or anchors; set drop_head: true to "
+                    "keep all but that layer"
+                )
         for part, tensor in _tensors(layer):
             values, position = _values(data, position, tensor, f"{name}: layer {number} {part}")
             found.append((tensor, values))
@@ -95,6 +112,12 @@ def load_darknet(
         for tensor, values in found:
             tensor.copy_(values)
     return header
+
+
+def _filters(size: int, layer: nn.Conv2d) -> int:
+    """Filters that a layer with these inputs has in `size` bytes; 0 where they do not fill them."""
+    filters, over = divmod(size, 4 * (1 + layer.weight[0].numel()))
+    return 0 if over else filters
 
 
 def save_darknet(

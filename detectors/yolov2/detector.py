@@ -64,7 +64,8 @@ class YOLOv2:
       cells needs it. Null leaves Darknet's start.
     sites: where the configured classification loss acts; elsewhere cross-entropy, or squared error.
     candidates, max_detections: what enters NMS and what leaves it, best first; null is no limit.
-    weights: a Darknet .weights file of the whole network.
+    weights: a Darknet .weights file of the whole network; drop_head leaves out its last layer, for
+      other classes or anchors than the file's.
     """
 
     backbone: BackboneSettings = field(default_factory=Darknet19)
@@ -85,8 +86,11 @@ class YOLOv2:
     candidates: int | None = 2000
     max_detections: int | None = 300
     weights: str | None = None
+    drop_head: bool = False
 
     def __post_init__(self) -> None:
+        if self.drop_head and self.weights is None:
+            raise ValueError("drop_head: has no meaning without weights")
         for pair in (("class_softmax", "class_sigmoid"), ("objectness", "objectness_quality")):
             if set(pair) <= set(self.sites):
                 raise ValueError(f"sites: {pair[0]} and {pair[1]} exclude each other")
@@ -213,7 +217,7 @@ class YOLOv2Detector(Detector[RegionOutput]):
         if settings.objectness_prior is not None:
             self._set_objectness(settings.objectness_prior)
         if settings.weights is not None:
-            load_darknet(self, settings.weights)
+            load_darknet(self, settings.weights, drop_last=settings.drop_head)
 
     def forward(self, images_BCHW: Tensor) -> RegionOutput:
         """Normalised images, sides multiples of 32, to raw predictions."""

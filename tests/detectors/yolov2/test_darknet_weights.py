@@ -1,5 +1,6 @@
 """Darknet's .weights files: byte-equal round trips, and refusals that say at which byte."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -113,3 +114,19 @@ def test_values_that_no_network_has_are_refused_with_the_byte(tmp_path: Path) ->
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DetectorError, match="absent.weights: cannot be read"):
         load_darknet(small(), tmp_path / "absent.weights")
+
+
+def test_a_file_with_other_classes_gives_all_but_its_head(tmp_path: Path) -> None:
+    file = tmp_path / "two.weights"
+    theirs = small()
+    save_darknet(theirs, file)
+    settings = dataclasses.replace(theirs.settings, weights=str(file))  # type: ignore[arg-type]
+    with pytest.raises(DetectorError, match="35 filters in the file, 40 here.*drop_head: true"):
+        settings.build(3)
+    mine = dataclasses.replace(settings, drop_head=True).build(3)
+    for (name, value), other in zip(
+        mine.state_dict().items(), theirs.state_dict().values(), strict=True
+    ):
+        assert name.startswith("head.output") or value.equal(other) or "tracked" in name
+    with pytest.raises(ValueError, match="^drop_head: has no meaning without weights"):
+        YOLOv2(drop_head=True)
