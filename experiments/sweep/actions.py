@@ -25,10 +25,11 @@ from experiments.sweep.coordinator import Coordinator, Options, shown
 from experiments.sweep.cost import make_plan, runs_below, told
 from experiments.sweep.executors.local import LocalExecutor
 from experiments.sweep.executors.warm import ENV, warm_words
+from experiments.sweep.ledger import FILE as LEDGER
 from experiments.sweep.ledger import Ledger, holder, read_events
 from experiments.sweep.proposals import first_points, require_optuna
 from experiments.sweep.space import Sweep, grid_points
-from experiments.sweep.state import COPY, State, fold, open_state
+from experiments.sweep.state import COPY, TRIALS, State, fold, open_state, state_of_records
 from experiments.sweep.sweep_file import read_sweep
 from experiments.sweep.table import (
     MOST_DRAWN,
@@ -216,7 +217,8 @@ def dry_run(sweep: Sweep, limit: int | None) -> int:
 
 def status(folder: Path, *, as_json: bool = False) -> int:
     """Print every trial of a sweep's folder; returns 1 if any failed."""
-    state = fold(read_events(folder))
+    pulled = not (folder / LEDGER).is_file() and (folder / TRIALS).is_dir()
+    state = state_of_records(folder) if pulled else fold(read_events(folder))
     if as_json:
         json.dump(status_json(state, str(folder)), sys.stdout, indent=1)
         print()

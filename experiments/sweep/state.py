@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from experiments.errors import UsageError
 from experiments.record.files import write_text
+from experiments.record.follow import number, read_record
 from experiments.sweep.ledger import Event, Ledger
 from experiments.sweep.space import Sweep, grid_points, point_key
 
@@ -98,6 +99,27 @@ def fold(events: Iterable[Event]) -> State:
     state = State()
     for event in events:
         state.apply(event)
+    return state
+
+
+def state_of_records(folder: Path) -> State:
+    """The state of a folder that was pulled: its trials' records, without a ledger of what led to
+    them.
+    """
+    state = State()
+    for n, path in enumerate(sorted((folder / TRIALS).iterdir())):
+        record = read_record(path)
+        if record is None:
+            continue
+        parameters = record.get("overrides") or {}
+        state.apply({"event": "point", "n": n, "key": path.name, "parameters": parameters})
+        status = {"finished": "finished", "failed": "failed"}.get(str(record.get("status")))
+        seconds = record.get("seconds") or {}
+        end = {"n": n, "seconds": number(seconds.get("total")) or 0.0, "metric": None}
+        if status is None:
+            state.apply({"event": "interruption", **end})
+        else:
+            state.apply({"event": "end", "status": status, **end})
     return state
 
 
@@ -187,9 +209,13 @@ def new_points(state: State, points: Iterable[dict[str, Any]]) -> list[dict[str,
 def _refuse_other(state: State, sweep: Sweep, folder: Path) -> None:
     there = {trial.key for trial in state.trials.values()}
     here = {point_key(point) for point in grid_points(sweep)} if sweep.method == "grid" else set()
+    what = (
+        f"{len(here - there)} points are new, {len(there - here)} of the folder's are not in it now"
+        if here != there
+        else "its points are the same, its command is not"
+    )
     raise UsageError(
         f"{folder}: {sweep.path} has changed since this sweep began (its command, method or "
-        f"parameters: {len(here - there)} points are new, {len(there - here)} of the folder's are "
-        "no longer in it). Give another --out for a sweep of its own, or say 'sweep extend' "
+        f"parameters: {what}). Give another --out for a sweep of its own, or say 'sweep extend' "
         "instead of 'sweep' to add the new points here and keep all trials"
     )

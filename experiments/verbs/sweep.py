@@ -113,7 +113,7 @@ def run(arguments: argparse.Namespace) -> int:
         UsageError: the command cannot be carried out as given.
     """
     from experiments.sweep import actions
-    from experiments.sweep.state import TRIALS
+    from experiments.sweep.state import COPY, TRIALS
     from experiments.sweep.sweep_file import read_sweep
     from experiments.tracking.owed import send_owed
 
@@ -130,6 +130,9 @@ def run(arguments: argparse.Namespace) -> int:
 
         send_owed(sorted(RUNS.iterdir()) if RUNS.is_dir() else ())  # what an agent here kept back
         return pull_told(str(arguments.path), arguments.out)
+    if arguments.path.is_dir():  # a sweep's folder: the file that it keeps, run there
+        arguments.out = arguments.out or arguments.path
+        arguments.path = arguments.path / COPY
     sweep = read_sweep(arguments.path)
     for warning in sweep.warnings:
         print(f"warning: {warning}", file=sys.stderr)

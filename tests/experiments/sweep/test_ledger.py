@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from experiments.errors import UsageError
+from experiments.sweep.actions import status
 from experiments.sweep.coordinator import in_force
 from experiments.sweep.ledger import FILE, Ledger, decode, encode, holder, read_events
-from experiments.sweep.state import fold
+from experiments.sweep.state import fold, state_of_records
 from experiments.sweep.table import listed, row
 
 EVENTS = [{"event": "point", "n": n, "key": f"k{n}", "parameters": {"g": n / 7}} for n in range(5)]
@@ -113,3 +114,15 @@ def test_a_trial_shows_what_its_record_had_in_force_not_what_was_asked_for() -> 
     assert trial.told == {**asked, "loss.gamma": 2.0}
     lines = listed([row(trial, None, 3.0)], "map", ["loss.gamma"], "one")
     assert lines.splitlines()[1].split() == ["0", "2", "finished", "100%", "1.00", "0:03"]
+
+
+def test_a_pulled_folder_has_a_state_without_a_ledger(tmp_path: Path) -> None:
+    for name, ended in (("a", "finished"), ("b", "failed"), ("c", "interrupted")):
+        folder = tmp_path / "trials" / name
+        folder.mkdir(parents=True)
+        record = {"status": ended, "seconds": {"total": 3.0}, "overrides": {"seed": 1}}
+        (folder / "record.json").write_text(json.dumps(record))
+    trials = state_of_records(tmp_path).trials
+    assert [trial.status for trial in trials.values()] == ["finished", "failed", "pending"]
+    assert trials[0].parameters == {"seed": 1} and trials[0].seconds == 3.0
+    assert status(tmp_path) == 1
