@@ -101,7 +101,11 @@ def _of_coco(root: Path, without: str) -> Found:
         written = COCO(str(root), name, name, name).written("train")
         classes |= dict.fromkeys(written.names)
         _take(found, written.raw, list(written.files), [name] * len(written.files), set())
-    found.classes = tuple(classes)
+    used = {name for item in found.items for name in item.classes}
+    for name in classes:
+        if name not in used:  # a supercategory, most often
+            found.leave_out("categories without an object", name)
+    found.classes = tuple(name for name in classes if name in used)
     return found
 
 

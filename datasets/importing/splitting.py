@@ -31,6 +31,7 @@ def split_groups(
     # One more column for images as such: it parts those without objects, and evens out the rest.
     count_GL = np.column_stack([has_GK, size_G])
     wanted_SL = _wanted(count_GL, np.asarray(shares, np.float64))
+    asked_S = np.asarray(shares) > 0
     order_G = np.random.default_rng(seed).permutation(groups)
     split_G = np.full(groups, -1)
     open_G = np.ones(groups, np.bool_)
@@ -39,8 +40,14 @@ def split_groups(
         label = int(np.argmin(np.where(left_L > 0, left_L, groups + 1)))
         # The largest groups first: small ones can mend what they leave uneven.
         mine = order_G[open_G[order_G] & (count_GL[order_G, label] > 0)]
-        for group in mine[np.argsort(-size_G[mine], kind="stable")].tolist():
-            chosen = _neediest(wanted_SL, label)
+        mine = mine[np.argsort(-size_G[mine], kind="stable")]
+        holders_G = (count_GL[:, label] > 0) & ~open_G
+        held_S = np.bincount(split_G[holders_G], minlength=len(shares)) > 0
+        for done, group in enumerate(mine.tolist()):
+            empty_S = ~held_S & asked_S
+            last = len(mine) - done <= empty_S.sum()  # or one of them would see none
+            chosen = _neediest(wanted_SL, label, empty_S if last else asked_S)
+            held_S[chosen] = True
             split_G[group], open_G[group] = chosen, False
             wanted_SL[chosen] -= count_GL[group]
     result: Ints = split_G[group_I]
@@ -60,8 +67,8 @@ def _wanted(count_GL: NDArray[np.float64], share_S: NDArray[np.float64]) -> NDAr
     return filled
 
 
-def _neediest(wanted_SL: NDArray[np.float64], label: int) -> int:
+def _neediest(wanted_SL: NDArray[np.float64], label: int, allowed_S: NDArray[np.bool_]) -> int:
     """The split that lacks most of `label`; of equals the one that lacks most images."""
-    need_S = wanted_SL[:, label]
+    need_S = np.where(allowed_S, wanted_SL[:, label], -np.inf)
     best = np.flatnonzero(need_S >= need_S.max() - 1e-9)
     return int(best[np.argmax(wanted_SL[best, -1])])

@@ -48,6 +48,11 @@ def test_few_images_still_make_three_splits(count: int) -> None:
     assert set(splits.tolist()) == {0, 1, 2}
 
 
+def test_large_groups_leave_no_split_empty() -> None:
+    splits = split_groups(np.ones((12, 1), bool), np.arange(12) // 3, SHARES, 0)
+    assert sorted(np.bincount(splits).tolist()) == [3, 3, 6]
+
+
 def test_a_split_that_is_not_asked_for_stays_empty() -> None:
     splits = split_groups(np.ones((20, 1), bool), alone(20), (0.8, 0.0, 0.2), 0)
     assert np.bincount(splits).tolist() == [16, 0, 4]

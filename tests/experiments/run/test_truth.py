@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from datasets.errors import DataError
+from experiments.evaluation import evaluate
 from experiments.evaluation.tables import CORNERS
-from experiments.run.truth import read_truth
+from experiments.run.truth import load, read_truth
 
 INSTANCE = {
     "images": [{"id": 5, "width": 10, "height": 10, "file_name": "a.jpg"}],
@@ -65,3 +66,16 @@ def test_what_can_not_be_read_is_named(tmp_path: Path) -> None:
         read_truth(tmp_path, "train")
     with pytest.raises(DataError, match=r"file.json: annotations: missing or not a list"):
         read_truth(write_json(tmp_path, INSTANCE | {"annotations": None}), "test")
+
+
+def test_annotation_id_0_counts_as_any_other(tmp_path: Path) -> None:
+    """pycocotools takes the id 0 of a match for no match."""
+    first = INSTANCE["annotations"][0] | {"id": 0}
+    truth = write_json(tmp_path, INSTANCE | {"annotations": [first]})
+    found = tmp_path / "results.json"
+    found.write_text(json.dumps([{key: first[key] for key in first if key != "id"} | {"score": 1}]))
+    tables = load(found, truth)
+    inputs = (tables.detections, tables.truth, tables.images, tables.classes)
+    for backend in ("hotcoco", "pycocotools"):
+        metrics = evaluate(*inputs, backend=backend)  # type: ignore[arg-type]
+        assert (metrics["coco_ap"], metrics["voc07_map"]) == pytest.approx((100, 100))
