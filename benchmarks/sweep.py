@@ -192,6 +192,7 @@ def wandb_agents(sweep: Path, out: Path) -> None:
     """W&B's client, with the server on this machine."""
     with StandIn() as server:
         there = environment(out) | server.environment(out)
+        del there["WANDB_MODE"]  # in a W&B sweep runs are online by themselves
         wandb = [sys.executable, "-m", "wandb"]
         finish(start([*wandb, "sweep", "--project", "p", str(sweep)], out, there))
         path = "tester/p/sweep000"
