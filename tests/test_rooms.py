@@ -40,7 +40,7 @@ OWED: set[tuple[str, str]] = set()  # breaches that a change under way mends
 MOST_AT_THE_TOP, MOST_IN_A_ROOM = 4, 20  # files of one folder
 FOREIGN = {
     "wandb": ("experiments/tracking/wandb.py", "experiments/sweep/wandb.py"),
-    "mmengine": ("experiments/",),
+    "mmengine": ("experiments/engine/",),
     "ray": ("experiments/sweep/executors/ray.py",),
 }
 

@@ -41,6 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     with uncollected(), without("wandb"):  # timm's log would open it, .6 s
         from experiments.config.resolve import parse_words
         from experiments.config.run import Recipes
+        from experiments.engine.distributed import is_first
         from experiments.run.training import default_folder, train_run
         from experiments.tracking.agent import ended_with_agent
     gc.freeze()  # or the first collection would go through all that was imported, .35 s
@@ -59,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0 if "WANDB_SWEEP_ID" in os.environ else INTERRUPTED
     if record.status != "finished":
         return 1
-    if named is None:  # a sweep tells its own
+    if named is None and is_first():  # a sweep tells its own, the first rank tells for all
         print(f"its errors:  python -m experiments errors {folder}", file=sys.stderr)
         print(f"use it:      python -m experiments detect {folder} PHOTOS", file=sys.stderr)
     return 0
