@@ -1,13 +1,14 @@
 """Progress of a run: a bar with its numbers on a terminal, a plain line now and then in a log."""
 
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self, TextIO, TypeVar, cast
 
 from rich.console import Console
 from rich.progress import (
@@ -214,3 +215,34 @@ def counted(title: str, unit: str) -> Iterator[Callable[[str, int, int | None], 
             progress.update(task, description=what, completed=done, total=total)
 
         yield step
+
+
+class _Unread:
+    """A stream whose reader may leave: what nobody reads any longer goes nowhere."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write and flush; once the reader is gone, to nowhere."""
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except BrokenPipeError:
+            with open(os.devnull, "w") as nowhere:
+                os.dup2(nowhere.fileno(), self._stream.fileno())
+        return len(text)
+
+
+@contextmanager
+def outliving_its_log() -> Iterator[None]:
+    """A training inside goes on where `train 2>&1 | head` has read enough of what it tells."""
+    stream = sys.stderr
+    sys.stderr = cast(TextIO, _Unread(stream))
+    try:
+        yield
+    finally:
+        sys.stderr = stream

@@ -42,6 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
         from experiments.config.resolve import parse_words
         from experiments.config.run import Recipes
         from experiments.engine.distributed import is_first
+        from experiments.run.progress import outliving_its_log
         from experiments.run.training import default_folder, train_run
         from experiments.tracking.agent import ended_with_agent
     gc.freeze()  # or the first collection would go through all that was imported, .35 s
@@ -52,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"note: {note}", file=sys.stderr)
     named = os.environ.get("SOFTGAMMA_RUN_DIR")
     folder = arguments.out or (Path(named) if named else default_folder(path, config))
-    with ended_with_agent():
+    with ended_with_agent(), outliving_its_log():
         record = train_run(config, folder, overrides)
     if record.status == "interrupted":
         print(f"stopped; the same command goes on from the checkpoint in {folder}", file=sys.stderr)

@@ -1,6 +1,7 @@
 """The bar of a run: its own clock, and what stands on terminals of 80 and 140 columns."""
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -74,3 +75,24 @@ def test_the_bar_on_a_terminal(columns: int) -> None:
     left = [re.search(r"(\d):(\d\d):(\d\d) left", line) for line in lines]
     seconds = {int(one[2]) * 60 + int(one[3]) for one in left if one is not None}
     assert len(seconds) >= 3  # it moved with no row in between
+
+
+def test_a_training_outlives_the_reader_of_its_log(tmp_path: Path) -> None:
+    code = f"""
+import sys, time
+from pathlib import Path
+from experiments.run.progress import TrainProgress, outliving_its_log
+with outliving_its_log(), TrainProgress("a run", 3) as progress:
+    print("first", file=sys.stderr)
+    time.sleep(1)
+    for step in (1, 2, 3):
+        progress({{"iteration": step, "loss": 1.0}})
+        print("x" * 100_000, file=sys.stderr)
+Path({str(tmp_path / "end")!r}).touch()
+"""
+    (tmp_path / "run.py").write_text(code)
+    pipe = f"PYTHONPATH=. {sys.executable} {tmp_path}/run.py 2>&1 | head -1"
+    command = ["bash", "-c", f'{pipe}; echo "${{PIPESTATUS[@]}}"']
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "first\n0 0\n" and done.stderr == ""
+    assert (tmp_path / "end").is_file()
