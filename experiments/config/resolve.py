@@ -116,7 +116,9 @@ def resolve(recipe: Located, words: Iterable[Word], tags: Tags) -> Source:
     orders.findings.told()
     tree, notes = recipe, []
     for key in sorted(orders.chosen, key=lambda key: (key.count("."), key)):
-        tree, dropped = _choose(tree, key, orders.chosen[key], tags[key])
+        again = {name for row in tags[key].rows.values() for name in row}
+        again = {name for name in again if orders.gives(f"{key}.{name}")}
+        tree, dropped = _choose(tree, key, orders.chosen[key], tags[key], again)
         notes += dropped
     for key, node in sorted(orders.given.items()):
         with orders.findings.kept():
@@ -171,6 +173,10 @@ class _Orders:
         if whole or key not in self.chosen:
             self.chosen[key] = _Chosen(node, whole)
 
+    def gives(self, key: str) -> bool:
+        """Whether a word sets a key, or one below it."""
+        return any(other == key or other.startswith(f"{key}.") for other in self.said)
+
     def contradictions(self) -> None:
         """Find keys that are given two values, or a value and keys below them."""
         for key, nodes in self.said.items():
@@ -194,7 +200,9 @@ def _number(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _choose(tree: Located, key: str, chosen: _Chosen, tag: Tag) -> tuple[Located, list[str]]:
+def _choose(
+    tree: Located, key: str, chosen: _Chosen, tag: Tag, again: set[str]
+) -> tuple[Located, list[str]]:
     """The tree with a mapping's tag set, and what of the mapping that put out of force."""
     old = _at(tree, key)
     keys = {} if old is None else _as_mapping(old, tag).keys
@@ -203,7 +211,7 @@ def _choose(tree: Located, key: str, chosen: _Chosen, tag: Tag) -> tuple[Located
         kept = keys
     else:
         kept = {} if chosen.whole else _shared(keys, tag, chosen.node.value)
-    dropped = [name for name in keys if name not in kept and name != tag.key]
+    dropped = [name for name in keys if name not in {tag.key, *kept, *again}]
     notes = []
     if dropped and not chosen.whole:
         values = ", ".join(f"{name} {shown(keys[name].value)}" for name in dropped)

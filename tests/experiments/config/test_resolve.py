@@ -111,6 +111,8 @@ def test_what_a_word_puts_out_of_force_is_said(recipe: Path) -> None:
         "should hold again",
     )
     assert Recipes().resolve(recipe, parse_words(["loss.gamma=1"])).notes == ()
+    given = parse_words(["optimizer.name=sgd", "optimizer.lr=1", "optimizer.weight_decay=0"])
+    assert Recipes().resolve(recipe, given).notes == ()
 
 
 def test_a_number_becomes_a_schedule_and_back(recipe: Path) -> None:
