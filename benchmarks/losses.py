@@ -60,6 +60,7 @@ def main() -> int:
         "cpu": cpu_name(),
         "cores": core_count(),
         "threads": torch.get_num_threads(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
         "load_before": load,
         "versions": versions(("torch", "torchvision", "fvcore")),
         "parts": parts,

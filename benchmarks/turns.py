@@ -129,6 +129,7 @@ def finish(
         "cpu": cpu_name(),
         "cores": core_count(),
         "threads": torch.get_num_threads(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
         "load_before": load,
         "versions": versions(packages),
         "parts": parts,
