@@ -121,7 +121,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(words: list[str]) -> int:
     """The user's mistakes, whatever room meets them, end here: a message and status 2."""
-    from experiments.errors import users_errors
+    from experiments.errors import refusal, users_errors
 
     try:
         parsed = parse(words)
@@ -130,6 +130,12 @@ def _run(words: list[str]) -> int:
         if os.environ.get(DEBUG):
             traceback.print_exception(error)
         print(f"error: {error}", file=sys.stderr)
+        return USER_ERROR
+    except OSError as error:
+        told = refusal(error)
+        if told is None:
+            raise
+        print(f"error: {told}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -4,6 +4,7 @@ And the words in which they name what was found and the nearest right answer.
 """
 
 import difflib
+import errno
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -39,6 +40,19 @@ class GuardError(RuntimeError):
 _OF_ROOMS = (("datasets.errors", "DataError"), ("detectors.errors", "DetectorError"))
 # What the system says of a path that the user named.
 _OF_PATHS = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
+
+
+# What the system says of a write or a path that it refuses, whoever asked.
+_OF_SYSTEM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
+
+
+def refusal(error: OSError) -> str | None:
+    """One sentence where the system refused for want of room, rights or a shorter name."""
+    if error.errno not in _OF_SYSTEM:
+        return None
+    name = str(error.filename or "")
+    place = f"{name if len(name) <= 300 else name[:297] + '...'}: " if name else ""
+    return f"{place}{error.strerror}"
 
 
 def users_errors() -> tuple[type[Exception], ...]:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from experiments.record.files import WriteError
 from experiments.record.typed import encode
 
 SYNC_SECONDS = 5.0  # a power cut loses at most this much; the death of the process loses nothing
@@ -21,9 +22,12 @@ class Appender:
     """Appends objects to a log, creating it if needed."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _mend_last_line(path)
-        self._stream = path.open("ab")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _mend_last_line(path)
+            self._stream = path.open("ab")
+        except OSError as error:
+            raise WriteError(path, error) from error
         self._synced = time.monotonic()
 
     def append(self, values: object) -> None:

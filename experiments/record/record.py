@@ -71,6 +71,7 @@ __all__ = [
     "changed_files",
     "describe_file",
     "find_records",
+    "is_finished",
     "load_record",
     "read_curves",
     "read_metrics",
@@ -184,10 +185,24 @@ def changed_files(folder: Path, record: RunRecord) -> list[str]:
 
 
 def write_record(folder: Path, record: RunRecord) -> Path:
-    """Write `record.json` whole or not at all; returns its path."""
+    """Write `record.json` whole or not at all; returns its path.
+
+    Raises RecordError where a finished record would get another status, WriteError where the system
+    refuses.
+    """
     path = folder / RECORD_FILE
+    if record.status != "finished" and is_finished(folder):
+        raise RecordError(f"{path}: holds a finished run, which '{record.status}' does not replace")
     write_bytes(path, msgspec.json.format(typed.encode(record), indent=1) + b"\n")
     return path
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether the folder holds the record of a finished run."""
+    try:
+        return _STATUS.decode((folder / RECORD_FILE).read_bytes()).status == "finished"
+    except (OSError, msgspec.MsgspecError):
+        return False
 
 
 def load_record(folder: Path) -> RunRecord:
@@ -231,6 +246,13 @@ def find_records(folder: Path) -> list[Path]:
             found.append(Path(place))
             folders.clear()
     return sorted(found)
+
+
+class _StatusAlone(msgspec.Struct):
+    status: str
+
+
+_STATUS = msgspec.json.Decoder(_StatusAlone)
 
 
 def _read_json(path: Path) -> Any:

@@ -4,29 +4,60 @@ Only what decides the result has to be the same. What does not (loader processes
 checkpoints are written, tracking ..) is marked `free` in its settings; `show` says which those are.
 """
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from experiments.config.run import RunConfig, dotted, free_keys, plain_config, read_config
+from experiments.engine import distributed
 from experiments.errors import ConfigError, UsageError
+from experiments.record.files import HeldError, Lock
 from experiments.record.parts import Arithmetic, Data
-from experiments.record.record import RECORD_FILE, RunRecord, load_record
+from experiments.record.record import RECORD_FILE, RunRecord, is_finished, load_record
 
+LOCK = "train.lock"
 DIFFERENCES_SHOWN = 3
 ARITHMETIC = ("train.precision", "train.channels_last")
 BATCH, ACCUMULATE = "train.batch_size", "train.accumulate"
 
 
+@contextmanager
+def only_process(folder: Path) -> Iterator[None]:
+    """No other process trains in `folder` meanwhile; of several ranks the first holds it for all.
+
+    A finished run needs no lock, since nothing is written to it. Raises UsageError.
+    """
+    first = not distributed.launched() or os.environ["RANK"] == "0"
+    if not first or is_finished(folder):
+        yield
+        return
+    try:
+        lock = Lock(folder / LOCK)
+    except HeldError as held:
+        raise UsageError(
+            f"{folder}: process {held.process} trains in it already; wait for its end, or choose "
+            "another --out"
+        ) from None
+    with lock:
+        yield
+
+
 def earlier_sitting(folder: Path, config: RunConfig) -> RunRecord | None:
     """The record that an earlier sitting left in `folder`; what is different now is told.
+
+    None where it ended before its first iteration: there is nothing to go on with, and a mended
+    command may begin.
 
     Raises UsageError where it was of another configuration.
     """
     if not (folder / RECORD_FILE).is_file():
         return None
     record = load_record(folder)
+    if not _has_begun(folder, record):
+        return None
     old, new = dotted(_with_defaults(record.config)), dotted(plain_config(config))
     apart = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
     refused = list(_refused(record, old, new, apart))
@@ -42,6 +73,13 @@ def earlier_sitting(folder: Path, config: RunConfig) -> RunRecord | None:
         told = ", ".join(f"{key}={new.get(key)} ({old.get(key)} before)" for key in taken)
         print(f"{folder}: goes on with {told}", file=sys.stderr)
     return record
+
+
+def _has_begun(folder: Path, record: RunRecord) -> bool:
+    """Whether the sitting left anything of a training."""
+    checkpoints = folder / "checkpoints"
+    kept = checkpoints.is_dir() and any(checkpoints.iterdir())
+    return bool(record.status == "finished" or record.curves or record.validations or kept)
 
 
 def begun_in(earlier: RunRecord) -> Arithmetic | None:

@@ -51,7 +51,7 @@ from experiments.run.assembly import (
     open_splits,
     require_objects,
 )
-from experiments.run.earlier import begun_in, earlier_sitting, require_same_data
+from experiments.run.earlier import begun_in, earlier_sitting, only_process, require_same_data
 from experiments.run.loss_preparation import prepare_loss
 from experiments.run.progress import TrainProgress
 from experiments.run.telling import failure, tell_failure, tell_problems, tell_start, told_as
@@ -76,14 +76,23 @@ def train_run(config: RunConfig, folder: Path, overrides: Sequence[str] = ()) ->
     """Train and measure one run in `folder`, going on where an earlier sitting stopped.
 
     A finished run is returned as it is. A failed one leaves its record with the error, which is
-    also printed; errors of the user's making (bad data, bad values) are raised after that.
+    also printed; errors of the user's making (bad data, bad values, a folder that another process
+    trains in) are raised after that.
     """
-    earlier = earlier_sitting(folder, config)
-    if earlier is not None and earlier.status == "finished":
-        print(f"{folder}: already finished; its record stands", file=sys.stderr)
-        if distributed.is_first():
-            mirror_finished(folder, earlier, plain_config(config)["tracking"])
-        return earlier
+    with only_process(folder):
+        earlier = earlier_sitting(folder, config)
+        if earlier is not None and earlier.status == "finished":
+            print(f"{folder}: already finished; its record stands", file=sys.stderr)
+            if distributed.is_first():
+                mirror_finished(folder, earlier, plain_config(config)["tracking"])
+            return earlier
+        return _sitting(config, folder, overrides, earlier)
+
+
+def _sitting(
+    config: RunConfig, folder: Path, overrides: Sequence[str], earlier: RunRecord | None
+) -> RunRecord:
+    """This command's part of the run."""
     train = config.train
     with (
         prepared(train.threads, train.deterministic),

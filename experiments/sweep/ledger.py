@@ -6,7 +6,6 @@ history. One process at a time holds the lock beside the ledger; the system lets
 that process ends.
 """
 
-import fcntl
 import json
 import os
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.errors import UsageError
+from experiments.record import files
 
 FILE = "ledger.jsonl"
 LOCK = "ledger.lock"
@@ -29,10 +29,13 @@ class Ledger:
 
     def __init__(self, folder: Path) -> None:
         """Lock, mend and read the ledger in `folder`; UsageError if another process has it."""
-        folder.mkdir(parents=True, exist_ok=True)
         self._lock = _locked(folder)
         self.path = folder / FILE
-        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            self._lock.close()
+            raise files.WriteError(self.path, error) from error
         try:
             self.events, self._size = _whole_lines(
                 self.path
@@ -59,7 +62,7 @@ class Ledger:
     def close(self) -> None:
         """Give the lock back."""
         os.close(self._file)
-        os.close(self._lock)
+        self._lock.close()
 
     def __enter__(self) -> "Ledger":
         return self
@@ -78,18 +81,7 @@ def read_events(folder: Path) -> list[Event]:
 
 def holder(folder: Path) -> int | None:
     """The process id that holds the folder's lock, or None when nobody does."""
-    try:
-        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return int(os.pread(lock, 100, 0).split()[0])
-    else:
-        return None
-    finally:
-        os.close(lock)
+    return files.holder(folder / LOCK)
 
 
 def encode(event: Event) -> bytes:
@@ -135,17 +127,11 @@ def _write_all(file: int, block: bytes, offset: int) -> None:
         block, offset = block[written:], offset + written
 
 
-def _locked(folder: Path) -> int:
-    lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+def _locked(folder: Path) -> files.Lock:
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        owner = os.pread(lock, 100, 0).decode().strip() or "unknown"
-        os.close(lock)
+        return files.Lock(folder / LOCK)
+    except files.HeldError as held:
         raise UsageError(
-            f"{folder}: this sweep is being run by process {owner} already; wait for it, look at "
-            f"it with 'sweep status {folder}', or end it with 'sweep stop {folder}'"
+            f"{folder}: this sweep is being run by process {held.process} already; wait for it, "
+            f"look at it with 'sweep status {folder}', or end it with 'sweep stop {folder}'"
         ) from None
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"{os.getpid()} on {os.uname().nodename}\n".encode(), 0)
-    return lock

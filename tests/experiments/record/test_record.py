@@ -170,7 +170,7 @@ def test_a_file_that_is_no_record_is_a_named_error(tmp_path: Path, text: str) ->
 def test_a_failed_write_leaves_the_old_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_record(tmp_path, finished())
+    write_record(tmp_path, dataclasses.replace(finished(), status="running"))
 
     def full(*_: object, **__: object) -> None:
         raise OSError("no space left on device")
@@ -182,8 +182,16 @@ def test_a_failed_write_leaves_the_old_record(
     with pytest.raises(OSError, match="no space"):
         write_record(tmp_path, failed)
     monkeypatch.undo()
-    assert load_record(tmp_path).status == "finished"
+    assert load_record(tmp_path).status == "running"
     assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
+
+
+def test_a_finished_record_gets_no_other_status(tmp_path: Path) -> None:
+    write_record(tmp_path, finished())
+    for status in ("running", "failed", "interrupted"):
+        with pytest.raises(RecordError, match=f"holds a finished run, which '{status}'"):
+            write_record(tmp_path, dataclasses.replace(finished(), status=status))
+    assert load_record(tmp_path).status == "finished"
 
 
 def test_the_hash_knows_the_config_and_not_its_seed_or_order() -> None:
