@@ -14,7 +14,6 @@ from typing import TypeVar
 import torch
 from torch import Tensor, distributed
 
-from experiments.engine.guards import LostRankError
 from experiments.errors import GuardError, UsageError
 from experiments.record.files import write_text
 
@@ -24,6 +23,10 @@ _LOST = (
     *("closed by peer", "reset by peer", "timed out", "timeout", "nccl", "broken pipe"),
     *("connection refused", "gloo", "remote process exited"),
 )
+
+
+class LostRankError(GuardError):
+    """A process of several that died or fell silent."""
 
 
 def launched() -> bool:

@@ -41,10 +41,6 @@ class DiskError(GuardError):
     """A disk, or a quota, that is full."""
 
 
-class LostRankError(GuardError):
-    """A process of several that died or fell silent."""
-
-
 def non_finite_loss(
     loss: float, iteration: int, images: list[str], remedy: str = ""
 ) -> NonFiniteError:

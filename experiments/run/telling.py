@@ -7,7 +7,8 @@ from pathlib import Path
 from experiments.config.run import RunConfig
 from experiments.engine import distributed
 from experiments.engine.arithmetic import described
-from experiments.engine.guards import LostRankError, explained
+from experiments.engine.distributed import LostRankError
+from experiments.engine.guards import explained
 from experiments.errors import GuardError
 from experiments.record.record import RECORD_FILE, Data, Failure, RunRecord
 
