@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from experiments.evaluation.coco import hotcoco_evaluator
-from experiments.evaluation.tables import Dump
+from experiments.evaluation.tables import Dump, no_formula
 from experiments.evaluation.voc import (
     PROTOCOLS,
     Curve,
@@ -138,7 +138,7 @@ def curves_csv(dump: Dump, rules: VocRules = PROTOCOLS["devkit"]) -> str:
     parts = [
         pd.DataFrame(
             {
-                "class": name,
+                "class": no_formula(name),
                 "score": one.score_T,
                 "recall": one.recall_T,
                 "precision": one.precision_T,

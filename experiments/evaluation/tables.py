@@ -141,3 +141,16 @@ def _refuse(bad_R: Bools, name: str, column: str, values: NDArray[Any], allowed:
         row = int(np.flatnonzero(bad_R)[0])
         found = values[row].tolist()
         raise EvaluationError(f"{name} row {row}: {column}: found {found}, allowed: {allowed}")
+
+
+def no_formula(cell: str) -> str:
+    """A cell of a CSV file; text that a spreadsheet would compute is marked as text (OWASP, "CSV
+    Injection"). Numbers stay as they are.
+    """
+    if not cell.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell

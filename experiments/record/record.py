@@ -239,9 +239,16 @@ def find_records(folder: Path) -> list[Path]:
     """All run folders at or below `folder`, sorted by path.
 
     What lies inside a run's folder is the run's own: W&B's mirror keeps a copy of the record there.
+    Links to folders are followed, none twice.
     """
     found = []
-    for place, folders, files in os.walk(folder):
+    seen: set[tuple[int, int]] = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        known = os.stat(place)
+        if (known.st_dev, known.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((known.st_dev, known.st_ino))
         if RECORD_FILE in files:
             found.append(Path(place))
             folders.clear()

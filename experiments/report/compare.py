@@ -1,6 +1,7 @@
 """Arms of finished runs, compared by their records: over seeds, and two runs over their images."""
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from experiments.evaluation.tables import Dump, check
 from experiments.evaluation.text import aligned, number
 from experiments.record.record import Metrics, find_records
 from experiments.report.arms import Arm, make_arms
-from experiments.report.load import Run, load_run
+from experiments.report.load import Run, load_runs
 
 METRICS = tuple(
     field.name for field in dataclasses.fields(Metrics) if field.name not in ("split", "per_class")
@@ -124,7 +125,11 @@ def _told(one: Comparison, asked: int) -> str:
 
 
 def _finished(folder: Path) -> list[Run]:
-    runs = [load_run(path) for path in find_records(folder)]
+    """The finished runs at or below `folder`; what cannot be read is told and left out."""
+    lost: list[str] = []
+    runs = load_runs([folder], lost) if find_records(folder) else []
+    for line in lost:
+        print(f"note: {line}", file=sys.stderr)
     return [run for run in runs if run.finished]
 
 

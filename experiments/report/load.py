@@ -115,15 +115,27 @@ class Run:
         return path if path is not None and path.is_file() else None
 
 
-def load_runs(directories: Sequence[Path]) -> list[Run]:
+def load_runs(directories: Sequence[Path], lost: list[str] | None = None) -> list[Run]:
     """All runs at or below `directories`, each once, ordered by arm, seed and id.
 
+    `lost` is given a line for each record that cannot be read and each part of one that could not;
+    without it, the first such record raises.
+
     Raises:
-        ReportError: a directory is missing, none holds a record, or a record cannot be read.
+        ReportError: a directory is missing, or none holds a record that can be read.
     """
-    folders = find_folders(directories)
+    runs = []
     with uncollected():
-        runs = _told_apart([load_run(folder) for folder in folders])
+        for folder in find_folders(directories):
+            try:
+                runs.append(load_run(folder, lost))
+            except ReportError as error:
+                if lost is None:
+                    raise
+                lost.append(f"Left out: {error}.")
+    if not runs:
+        raise ReportError("\n".join(lost or ()))
+    runs = _told_apart(runs)
     return sorted(runs, key=lambda run: (run.arm, run.seed, run.id, str(run.folder)))
 
 
@@ -159,16 +171,29 @@ def missing(directory: Path) -> str:
     return f"{directory}: no such folder{nearest(directory.name, sorted(names))}"
 
 
-def load_run(folder: Path) -> Run:
-    """The run in one folder, whatever its status.
+def load_run(folder: Path, lost: list[str] | None = None) -> Run:
+    """The run in one folder, whatever its status; `lost` is given what of it could not be read.
 
     Raises:
         ReportError: the record cannot be read.
     """
     try:
-        return from_record(folder, load_record(folder))
+        record = load_record(folder)
     except RecordError as error:
         raise ReportError(f"{error}; mend it or move its folder away") from None
+    if lost is not None:
+        lost += _partly(folder, record)
+    return from_record(folder, record)
+
+
+def _partly(folder: Path, record: RunRecord) -> list[str]:
+    """What of a run that was read is not in the report."""
+    damaged = record.curve_file.damaged if record.curve_file is not None else ()
+    told = [f"{folder.name}: left out of its curves: {line}." for line in damaged]
+    if record.unknown:
+        keys = ", ".join(record.unknown)
+        told.append(f"{folder.name}: its record is a later version's; left out: {keys}.")
+    return told
 
 
 def from_record(folder: Path, record: RunRecord) -> Run:

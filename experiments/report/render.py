@@ -56,6 +56,7 @@ def write_report(
     images: int = 8,
     published: Sequence[str] = (),
     diagnose: bool = True,
+    lost: list[str] | None = None,
 ) -> Path:
     """Make the report of all records at or below `directories` in `out`; gives the page's path.
 
@@ -63,18 +64,21 @@ def write_report(
     detector), `metric` the deciding metric (a key of the record, default voc07_map where every
     run has it), `question` the title, `images` how many test images a detector are shown,
     `published` the studies of literature.py to stand beside ours, `diagnose` False leaves out what
-    is computed from detections (precision and recall, kinds of errors, calibration).
+    is computed from detections (precision and recall, kinds of errors, calibration). What cannot be
+    read is left out, listed in the report and added to `lost`.
 
     Raises:
-        ReportError: no record, an unreadable record, an unknown arm, metric or study.
+        ReportError: no record that can be read, an unknown arm, metric or study.
     """
-    runs = load_runs(directories)
+    lost = [] if lost is None else lost
+    runs = load_runs(directories, lost)
     groups = make_groups(runs, baseline=baseline)
     primary = choose_metric(metric, groups)
     diagnoses = read_store(out) if diagnose else None
     context = _context(groups, primary, out, question, images)
     context |= _details(context["blocks"], primary, diagnoses)
-    context["warnings"] = verdict.warnings(groups, primary) + context["lost"]
+    lost += context["lost"]
+    context["warnings"] = [*lost, *verdict.warnings(groups, primary)]
     context["published"] = _published(published, groups)
     context["sections"] = _sections(context)
     files = _tables(groups, primary, context["details"], diagnoses)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from experiments.evaluation import significance
 from experiments.evaluation.significance import Difference, Summary
+from experiments.evaluation.tables import no_formula
 from experiments.record.record import Memory
 from experiments.report.arms import Arm, Group
 
@@ -355,5 +356,5 @@ def cell(value: float | str | None) -> str:
 def csv_text(lines: Iterable[Sequence[str]]) -> str:
     """Lines of cells as comma-separated text, quoted where needed, each ended by a newline."""
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(lines)
+    csv.writer(out, lineterminator="\n").writerows([*map(no_formula, line)] for line in lines)
     return out.getvalue()

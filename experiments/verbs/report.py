@@ -1,6 +1,7 @@
 """`report`: tables, figures and a page from records. No torch."""
 
 import argparse
+import sys
 import webbrowser
 from pathlib import Path
 from typing import Any
@@ -120,13 +121,16 @@ def run(arguments: argparse.Namespace) -> int:
         write_block(arguments.directories, arguments.readme, out)
         print(f"{arguments.readme}: no record to tell of yet")
         return 0
-    options = _options(arguments)
+    lost: list[str] = []
+    options = {**_options(arguments), "lost": lost}
     if arguments.gallery is not None:
         page = make_gallery(arguments.directories, out, in_place=arguments.in_place, **options)
     else:
         page = write_report(arguments.directories, out, **options)
     if arguments.readme is not None:
         write_block(arguments.directories, arguments.readme, out)
+    for line in lost:
+        print(f"note: {line}", file=sys.stderr)
     print(f"report: {page}")
     if arguments.open:
         webbrowser.open(page.resolve().as_uri())

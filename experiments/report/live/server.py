@@ -80,7 +80,7 @@ class LiveServer(ThreadingHTTPServer):
         folder = self.watch.directory / FOLDER
         try:
             write_report([self.watch.directory], folder, **self.options)
-        except ReportError as error:
+        except (ReportError, OSError) as error:
             return f"The report cannot be made: {error}"
         self.routes = self._routes(folder)
         return f"Report of {finished} finished run{'' if finished == 1 else 's'}."

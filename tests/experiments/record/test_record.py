@@ -261,3 +261,20 @@ def test_a_copy_of_a_record_inside_a_run_is_no_run_of_its_own(tmp_path: Path) ->
         (tmp_path / place / "record.json").write_text("{}")
     assert find_records(tmp_path) == [tmp_path / "a", tmp_path / "b/0"]
     assert find_records(tmp_path / "a") == [tmp_path / "a"]
+
+
+def test_links_to_runs_are_followed_and_none_twice(tmp_path: Path) -> None:
+    write_record(tmp_path / "disk" / "run", finished())
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "linked").symlink_to(tmp_path / "disk" / "run")
+    (tmp_path / "runs" / "again").symlink_to(tmp_path / "runs")
+    (tmp_path / "runs" / "gone").symlink_to(tmp_path / "nothing")
+    assert find_records(tmp_path / "runs") == [tmp_path / "runs" / "linked"]
+
+
+def test_a_clock_that_went_back_is_no_fault(tmp_path: Path) -> None:
+    late = dataclasses.replace(
+        finished(), started="2031-01-01T00:00:00+00:00", finished="1970-01-01T00:00:09+00:00"
+    )
+    write_record(tmp_path, late)
+    assert load_record(tmp_path).finished == late.finished

@@ -1,5 +1,6 @@
 """Tables against an independent computation with pandas, straight from the JSON files."""
 
+import csv
 import io
 import json
 import shutil
@@ -15,6 +16,7 @@ from experiments.report.tables import (
     METRICS,
     comparison,
     comparison_csv,
+    csv_text,
     escape_latex,
     escape_markdown,
     latex_table,
@@ -96,3 +98,9 @@ def test_latex_compiles(small_study: Path, tmp_path: Path) -> None:
     subprocess.run(
         [compiler, "page.tex"], cwd=tmp_path, check=True, capture_output=True, timeout=300
     )
+
+
+def test_text_of_a_csv_file_is_no_formula() -> None:
+    names = ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\tx", "plain", "-1.500000", "+2"]
+    (read,) = csv.reader(io.StringIO(csv_text([names])))
+    assert read == [*(f"'{name}" for name in names[:5]), *names[5:]]
