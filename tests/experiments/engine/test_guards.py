@@ -18,7 +18,7 @@ from experiments.engine.fit import Fit
 from experiments.engine.guards import NonFiniteError, non_finite
 from experiments.run.assembly import batches_from, build_detector, fit_task, open_splits
 from experiments.run.earlier import earlier_sitting
-from experiments.run.measuring import image_paths
+from experiments.run.validation import image_paths
 
 
 def fit(config: RunConfig, folder: Path, poisoned: set[int]) -> tuple[Fit, list[dict[str, Any]]]:

@@ -14,6 +14,7 @@ import pytest
 from experiments.errors import UserError
 from experiments.record.files import HeldError, Lock, WriteError, holder, write_text
 from experiments.record.lines import Appender
+from experiments.sweep.ledger import Ledger
 
 CHECKOUT = Path(__file__).parents[3]
 HOLD = """
@@ -84,3 +85,11 @@ def test_a_place_that_cannot_be_is_one_sentence(tmp_path: Path, name: str) -> No
         ) as caught:
             write(tmp_path / name)
         assert len(str(caught.value)) < 400
+
+
+def test_a_disk_without_room_for_a_lock_is_one_sentence(tmp_path: Path, limited: None) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+    with pytest.raises(WriteError, match=r"ledger\.lock: cannot be written: File too large"):
+        Ledger(tmp_path / "sweep")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+    Ledger(tmp_path / "sweep").close()  # nobody holds what could not be written

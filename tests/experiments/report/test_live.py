@@ -125,6 +125,15 @@ def test_it_listens_on_this_machine_only(server: LiveServer) -> None:
     assert ask(server, "/", "HEAD")[:2] == (200, "")
 
 
+def test_a_request_without_host_is_refused_and_the_server_goes_on(server: LiveServer) -> None:
+    for request in (b"GET / HTTP/1.0\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"\x00\xff\r\n\r\n"):
+        with socket.create_connection((HOST, server.server_port), timeout=60) as client:
+            client.sendall(request)
+            answer = client.recv(1000)
+        assert b" 403 " in answer or b" 400 " in answer or b"Error code: 400" in answer
+    assert ask(server, "/")[0] == 200
+
+
 def test_names_are_inert(server: LiveServer) -> None:
     begin(server.watch.directory / "0", EVIL)
     server.look()
