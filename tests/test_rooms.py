@@ -28,6 +28,7 @@ ALLOWED_INSIDE = {
     | {"experiments.config"}
     | OUTER,
     "report": {"experiments.evaluation", "experiments.record", "experiments.config.strict"}
+    | {"experiments.config.words"}
     | {"datasets.pixels"},
     "tracking": {"experiments.evaluation", "experiments.record", "datasets.pixels"},
     "sweep": {"experiments.config", "experiments.record"},

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from experiments.evaluation.dump import read_dump
-from experiments.evaluation.mistakes import calibration, curves, error_shares
+from experiments.evaluation.mistakes import calibration, error_shares
 from experiments.evaluation.tables import Dump, Floats, check
+from experiments.evaluation.voc import precision_curves
 
 FORMAT = 1  # of the stored form; a change of any number below is a new one
 DIGITS = 5
-RECALLS = np.linspace(0.0, 1.0, 101)
 Number = float | None  # None: undefined, as a gain is without objects
 
 
@@ -27,7 +27,7 @@ Number = float | None  # None: undefined, as a gain is without objects
 class Diagnosis:
     """The numbers of one run.
 
-    precision: class -> the best precision at each of RECALLS or more (0 beyond the highest recall).
+    precision: class -> the best precision at each of `voc.RECALLS` or more (0 beyond the highest).
     errors, gains: kind of error (`errors.ERRORS`) -> count, and the AP50 that mending it would add.
     bins: detections by score in equal bins: (mean score, share that is right, detections).
     """
@@ -55,8 +55,8 @@ def diagnose(dump: Dump) -> Diagnosis:
     shares, scores = error_shares(dump), calibration(dump)
     return Diagnosis(
         precision={
-            name: tuple(best_precision(one.recall_T, one.precision_T).round(DIGITS).tolist())
-            for name, one in curves(dump).items()
+            name: tuple(precision_R.round(DIGITS).tolist())
+            for name, precision_R in precision_curves(dump).items()
         },
         ap50=_number(shares.ap50),
         errors=dict(shares.counts),
@@ -85,14 +85,6 @@ def from_json(values: Mapping[str, Any]) -> Diagnosis:
         calibration_error=float(values["calibration_error"]),
         bins=tuple((float(score), float(right), int(n)) for score, right, n in values["bins"]),
     )
-
-
-def best_precision(recall_T: Floats, precision_T: Floats) -> Floats:
-    """The best precision at each of RECALLS or more; both inputs run along one curve."""
-    best_T = np.r_[np.maximum.accumulate(precision_T[::-1])[::-1], 0.0]
-    # 1e-9: recalls are fractions of counts, and 3/10 must reach the level .3
-    found: Floats = best_T[np.searchsorted(recall_T, RECALLS - 1e-9, side="left")]
-    return found
 
 
 def _number(value: float) -> Number:

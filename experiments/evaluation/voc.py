@@ -16,7 +16,10 @@ from experiments.errors import nearest
 from experiments.evaluation.match import best_object, first_claims, overlaps, pair
 from experiments.evaluation.tables import Bools, Dump, EvaluationError, Floats, Ints
 
-RECALL_LEVELS = np.arange(11) * 0.1  # as the devkit's 0:0.1:1; its 0.3 is 0.30000000000000004
+# As the devkit's 0:0.1:1; its 0.3 is 0.30000000000000004.
+RECALL_LEVELS: Floats = np.arange(11.0) * 0.1
+# Of curves. linspace has .7000000000000001, which 7 of 10 hits would not reach.
+RECALLS: Floats = np.arange(101.0) / 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,10 +204,27 @@ def curve(dump: Dump, ranked: Ranked, label: int) -> Curve:
     return Curve(*_recall_precision(ranked, label), dump.score_D[shown])
 
 
+def precision_curves(dump: Dump, rules: VocRules = PROTOCOLS["devkit"]) -> dict[str, Floats]:
+    """The best precision at each of RECALLS or more, by class; classes without objects are left
+    out. The one curve that W&B, report and diagnosis show.
+    """
+    ranked = rank(dump, rules)
+    return {
+        dump.classes[label]: best_precision(*_recall_precision(ranked, label), RECALLS)
+        for label in np.flatnonzero(ranked.objects_K).tolist()
+    }
+
+
+def best_precision(recall_T: Floats, precision_T: Floats, recalls_R: Floats) -> Floats:
+    """The best precision at each of these recalls or more, 0 beyond the highest that is reached."""
+    best_T = np.r_[np.maximum.accumulate(precision_T[::-1])[::-1], 0.0]
+    found_R: Floats = best_T[np.searchsorted(recall_T, recalls_R, side="left")]
+    return found_R
+
+
 def eleven_point(recall_T: Floats, precision_T: Floats) -> float:
     """VOC 2007: mean over 11 recall levels of the best precision at that recall or more."""
-    best_T = np.r_[np.maximum.accumulate(precision_T[::-1])[::-1], 0.0]
-    return float(best_T[np.searchsorted(recall_T, RECALL_LEVELS, side="left")].sum() / 11)
+    return float(best_precision(recall_T, precision_T, RECALL_LEVELS).sum() / 11)
 
 
 def area(recall_T: Floats, precision_T: Floats) -> float:

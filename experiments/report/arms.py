@@ -5,25 +5,26 @@ A group holds the arms that may be compared: one detector, one test set, at most
 
 import json
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from experiments.errors import nearest
-from experiments.evaluation.significance import Summary, summarise
+from experiments.evaluation.significance import Summary, Values, summarise
 from experiments.report.load import ReportError, Run
-
-# What may differ between two runs of one arm without changing what was learned: top-level parts,
-# then keys of any part.
-INCIDENTAL_PARTS = ("seed", "output", "tracking", "evaluate", "name", "arm")
-INCIDENTAL_KEYS = (
-    *("root", "workers", "seed", "device", "resume", "cache_images"),
-    *("log_every", "validate_every", "checkpoint_every", "keep_checkpoints", "keep_best"),
-    *("threads", "timeout"),
+from experiments.report.settings import (
+    alpha_of,
+    comparable,
+    detector_of,
+    differing,
+    flatten,
+    gamma_of,
+    loss_of,
+    plain,
 )
+
 MOST_NAMED = 3  # differing settings that a title names; the provenance table has all
 SYMBOLS = {"gamma": "γ", "alpha": "α"}
 
@@ -66,15 +67,23 @@ class Arm:
         return tuple(latest[seed] for seed in sorted(latest))
 
     @property
-    def repeated(self) -> list[int]:
-        """Seeds that finished more than once."""
-        counts = Counter(run.seed for run in self.runs if run.finished)
-        return sorted(seed for seed, count in counts.items() if count > 1)
+    def repeated(self) -> tuple[Run, ...]:
+        """Finished runs that a later run of their seed stands for."""
+        counted = {run.folder for run in self.finished}
+        return tuple(run for run in self.runs if run.finished and run.folder not in counted)
+
+    def is_called(self, name: str) -> bool:
+        """Whether this is its name, its title, or what it was called when it ran."""
+        return name in (self.name, self.title, *(run.recorded_arm for run in self.runs))
+
+    def seeds(self, metric: str) -> Values:
+        """Seed -> the metric of its finished run, undefined ones left out."""
+        values = {run.seed: run.metric(metric) for run in self.finished}
+        return {seed: value for seed, value in values.items() if value is not None}
 
     def values(self, metric: str) -> list[float]:
         """The metric of each finished run, in the order of seeds, undefined ones left out."""
-        values = (run.metric(metric) for run in self.finished)
-        return [value for value in values if value is not None]
+        return list(self.seeds(metric).values())
 
     def summary(self, metric: str) -> Summary:
         """Mean, SD and count over seeds of one test metric in percent."""
@@ -154,50 +163,25 @@ def make_arms(runs: Sequence[Run]) -> list[Arm]:
         known = comparable([run.config for run in members])
         for run, flat in zip(members, known, strict=True):
             settings[json.dumps(flat, sort_keys=True, default=str)].append(run)
-        differing = _differing(known)
+        keys = differing(known)
         for group in settings.values():
-            arms.append(_arm(name, detector, group, differing))
+            arms.append(_arm(name, detector, group, keys))
     return _distinct(arms)
 
 
-def detector_of(config: Mapping[str, Any]) -> str:
-    """The detector's name in a resolved configuration, "detector" where it has none."""
-    detector = config.get("detector") or config.get("model") or {}
-    return str(detector.get("name", "detector")) if isinstance(detector, Mapping) else str(detector)
-
-
-def loss_of(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The classification loss's part of a resolved configuration, at the top or inside the
-    detector.
-    """
-    for place in (config, config.get("detector")):
-        loss = place.get("loss") if isinstance(place, Mapping) else None
-        if isinstance(loss, Mapping):
-            return loss
-    return {}
-
-
-def gamma_of(config: Mapping[str, Any]) -> float | str | None:
-    """gamma of a resolved configuration: cross-entropy, weighted or not, is focal loss at 0."""
-    loss = loss_of(config)
-    plain = loss.get("name") in ("cross_entropy", "balanced_cross_entropy")
-    return 0.0 if plain else parameter(loss.get("gamma"))
-
-
-def alpha_of(config: Mapping[str, Any]) -> float | str | None:
-    """alpha of a resolved configuration, None where its loss has none."""
-    return parameter(loss_of(config).get("alpha"))
-
-
 def test_sets(runs: Sequence[Run]) -> dict[Path, str]:
-    """What identifies each run's test set, by the run's folder: its content hash.
+    """What identifies the images that each run was measured on, by the run's folder: their content
+    hash.
 
     A run that failed before it read its data is taken to have what others of its data settings had.
     """
-    settings = {run.folder: json.dumps(run.config.get("data"), default=str) for run in runs}
-    known = {settings[run.folder]: run.split_hash("test") for run in runs if run.split_hash("test")}
+    settings = {
+        run.folder: json.dumps([run.config.get("data"), run.measured], default=str) for run in runs
+    }
+    hashes = {run.folder: run.split_hash(run.measured) for run in runs}
+    known = {settings[folder]: found for folder, found in hashes.items() if found}
     return {
-        run.folder: run.split_hash("test") or known.get(settings[run.folder]) or "unknown"
+        run.folder: hashes[run.folder] or known.get(settings[run.folder]) or "unknown"
         for run in runs
     }
 
@@ -216,57 +200,10 @@ def set_names(runs: Sequence[Run], sets: Mapping[Path, str]) -> dict[str, str]:
     return names
 
 
-def parameter(value: Any) -> float | str | None:
-    """gamma or alpha as a figure can use it: a float, None, or words for a schedule or class
-    weights.
-    """
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, (int, float)):
-        return float(value)
-    if isinstance(value, Mapping):
-        return _schedule_words(value)
-    return "per class"
-
-
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested configuration -> dotted keys, lists as JSON text."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and value:
-            flat.update(flatten(value, name + "."))
-        else:
-            flat[name] = value if not isinstance(value, (list, tuple, dict)) else json.dumps(value)
-    return flat
-
-
-def slug(words: str) -> str:
-    """Words as a file name or anchor: lower-case letters, digits and dashes."""
-    kept = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in words)
-    return "-".join(part for part in kept.lower().split("-") if part) or "unnamed"
-
-
-def display(detector: str) -> str:
-    """The detector's name as papers write it."""
-    return {"yolov2": "YOLOv2", "retinanet": "RetinaNet"}.get(detector.lower(), detector)
-
-
-def _schedule_words(value: Mapping[str, Any]) -> str:
-    kind = str(value.get("schedule", "schedule"))
-    if "start" in value and "end" in value:
-        span = value.get("ramp")
-        over = (
-            f" in {100 * span[0]:g}–{100 * span[1]:g} %" if isinstance(span, (list, tuple)) else ""
-        )
-        return f"{kind} {value['start']:g}→{value['end']:g}{over}"
-    return kind
-
-
-def _arm(name: str, detector: str, runs: Sequence[Run], differing: Sequence[str]) -> Arm:
+def _arm(name: str, detector: str, runs: Sequence[Run], keys: Sequence[str]) -> Arm:
     flat = flatten(runs[0].config)
-    named = [f"{key.rsplit('.', 1)[-1]} {_plain(flat.get(key))}" for key in differing[:MOST_NAMED]]
-    named += [f"{len(differing) - MOST_NAMED} more"] if len(differing) > MOST_NAMED else []
+    named = [f"{key.rsplit('.', 1)[-1]} {plain(flat.get(key))}" for key in keys[:MOST_NAMED]]
+    named += [f"{len(keys) - MOST_NAMED} more"] if len(keys) > MOST_NAMED else []
     setting = ", ".join(named)
     config = runs[0].config
     kind = str(loss_of(config).get("name", "loss"))
@@ -287,78 +224,16 @@ def _distinct(arms: Sequence[Arm]) -> list[Arm]:
     return out
 
 
-def _incidental(key: str) -> bool:
-    return key.split(".")[0] in INCIDENTAL_PARTS or key.split(".")[-1] in INCIDENTAL_KEYS
-
-
-def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The flattened configuration without what is incidental to the result."""
-    return {key: value for key, value in flatten(config).items() if not _incidental(key)}
-
-
-def comparable(configs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The settings of each configuration without those in `late_keys`."""
-    late = late_keys(configs)
-    return [
-        {key: value for key, value in settings_of(config).items() if key not in late}
-        for config in configs
-    ]
-
-
-def late_keys(configs: Sequence[Mapping[str, Any]]) -> set[str]:
-    """Keys that some of the configurations do not know and that have one value in the others.
-
-    They are a later version's: a record of an earlier one is taken to have had that value.
-    """
-    flats = [settings_of(config) for config in configs]
-    values: dict[str, set[str]] = defaultdict(set)
-    for flat in flats:
-        for key, value in flat.items():
-            values[key].add(repr(value))
-    return {
-        key
-        for key, found in values.items()
-        if len(found) == 1
-        and any(key not in flat for flat in flats)
-        and all(
-            key in flat or not _knows(config, key)
-            for flat, config in zip(flats, configs, strict=True)
-        )
-    }
-
-
-def _knows(config: Any, key: str) -> bool:
-    """False where a part of the dotted key is missing; true, too, where null or another kind of
-    value stands in its place.
-    """
-    for part in key.split("."):
-        if not isinstance(config, Mapping):
-            return True
-        if part not in config:
-            return False
-        config = config[part]
-    return True
-
-
-def _differing(flats: Sequence[Mapping[str, Any]]) -> list[str]:
-    keys = sorted({key for flat in flats for key in flat})
-    return [key for key in keys if len({_plain(flat.get(key)) for flat in flats}) > 1]
-
-
-def _plain(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else "off" if value is None else str(value)
-
-
 def _known(baseline: str, arms: Sequence[Arm]) -> None:
-    names = sorted({name for arm in arms for name in (arm.name, arm.title)})
-    if baseline not in names:
+    if not any(arm.is_called(baseline) for arm in arms):
+        names = sorted({name for arm in arms for name in (arm.name, arm.title)})
         raise ReportError(f"baseline: no arm is called '{baseline}'{nearest(baseline, names)}")
 
 
 def _baseline(arms: Sequence[Arm], named: str | None) -> Arm | None:
     measured = [arm for arm in arms if arm.finished]
     for arm in measured:
-        if named in (arm.title, arm.name):
+        if named is not None and arm.is_called(named):
             return arm
     plain = [arm for arm in measured if arm.gamma == 0.0]
     return min(plain, key=_plainness) if plain else None
@@ -392,3 +267,14 @@ def _classes(arms: Sequence[Arm]) -> tuple[str, ...]:
             for label, values in run.metrics.per_class.items() if run.metrics else ():
                 objects[label] = max(objects.get(label, 0), values.objects)
     return tuple(sorted(objects, key=lambda label: (-objects[label], label)))
+
+
+def slug(words: str) -> str:
+    """Words as a file name or anchor: lower-case letters, digits and dashes."""
+    kept = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in words)
+    return "-".join(part for part in kept.lower().split("-") if part) or "unnamed"
+
+
+def display(detector: str) -> str:
+    """The detector's name as papers write it."""
+    return {"yolov2": "YOLOv2", "retinanet": "RetinaNet"}.get(detector.lower(), detector)

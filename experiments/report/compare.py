@@ -9,19 +9,15 @@ from pathlib import Path
 from experiments.errors import UsageError, nearest
 from experiments.evaluation.bootstrap import PairedDifference, paired_bootstrap
 from experiments.evaluation.dump import read_dump
-from experiments.evaluation.significance import (
-    ArmDifference,
-    arms_verdict,
-    compare_arms,
-    holm_of_known,
-    p_value_text,
-    runs_verdict,
-)
+from experiments.evaluation.referee import Judgement, Pair, judge
+from experiments.evaluation.significance import bootstrap_t_interval, permutation_test
 from experiments.evaluation.tables import Dump, check
 from experiments.evaluation.text import aligned, number
+from experiments.evaluation.verdict import bracketed, of_two_runs, p_words, pairing, told
 from experiments.record.record import Metrics, find_records
-from experiments.report.arms import Arm, make_arms
+from experiments.report.arms import Arm, make_arms, test_sets
 from experiments.report.load import Run, load_runs
+from experiments.report.settings import comparable, differing
 
 METRICS = tuple(
     field.name for field in dataclasses.fields(Metrics) if field.name not in ("split", "per_class")
@@ -35,151 +31,147 @@ class Comparison:
     baseline: Arm
     other: Arm
     metric: str
-    seeds: ArmDifference
-    p_value: float | None  # adjusted by Holm over all comparisons made at once
+    judgement: Judgement
     images: PairedDifference | None
 
 
 def load_arm(source: str, runs: Path | None) -> Arm:
     """The arm at a path (a run, or a folder of its seeds), or of that name below `runs`.
 
-    What joins runs to an arm, and which run of a repeated seed counts, is the report's own rule
-    (`arms.make_arms`). Raises UsageError: nothing there, no finished run, or several arms.
+    Raises:
+        UsageError: nothing there, no finished run, several arms, or settings in between.
+        ReportError: no folder, or a record that cannot be read.
     """
     path = Path(source)
-    if path.is_dir():
-        found = _finished(path)
-    elif runs is not None:
-        found = _named(source, runs)
-    else:
+    if not path.is_dir() and runs is None:
         raise UsageError(f"{source}: no such folder; to name an arm, say where by --runs DIR")
+    arms = make_arms(_runs(path if path.is_dir() or runs is None else runs))
+    found = [arm for arm in arms if arm.finished]
+    if not path.is_dir():
+        found = _named(source, found, str(runs))
     if not found:
         raise UsageError(f"{source}: there is no finished run")
-    names = sorted({run.arm for run in found})
-    if len(names) > 1:
-        raise UsageError(
-            f"{source}: holds {len(names)} arms ({', '.join(names)}); name them one by one, with "
-            f"--runs {source}"
-        )
-    arms = make_arms(found)
-    if len(arms) > 1:
-        one, two = (arm.runs[0].folder for arm in arms[:2])
-        raise UsageError(
-            f"{source}: {one} and {two} differ in more than their seed "
-            f"({'; '.join(arm.title for arm in arms[:3])}); they are not one arm"
-        )
-    return arms[0]
+    if len(found) > 1:
+        raise UsageError(_several(source, found))
+    return found[0]
 
 
-def compare(arms: Sequence[Arm], metric: str, *, resamples: int = 1000) -> list[Comparison]:
-    """Compare every arm with the first; raises UsageError where their test data differ."""
+def compare(
+    arms: Sequence[Arm], metric: str, *, within: float | None = None, resamples: int = 1000
+) -> list[Comparison]:
+    """Compare every arm with the first, as one family; `within` points asks for equivalence too.
+
+    Raises UsageError where the metric is unknown or undefined, or the test data differ.
+    """
     if metric not in METRICS:
         raise UsageError(f"--metric: found {metric!r}{nearest(metric, METRICS)}")
     _require_same_data(arms)
+    for arm in arms:
+        if len(arm.values(metric)) < len(arm.finished):
+            missing = next(run for run in arm.finished if run.metric(metric) is None)
+            raise UsageError(f"{missing.folder}: {metric} is undefined there")
+    pairs = [Pair(0, place) for place in range(1, len(arms))]
+    found = judge([arm.seeds(metric) for arm in arms], pairs, within=within)
     baseline, *others = arms
-    base = _values(baseline, metric)
-    results = [compare_arms(base, _values(arm, metric)) for arm in others]
-    adjusted = holm_of_known([result.t_p_value for result in results])
     return [
-        Comparison(
-            baseline=baseline,
-            other=arm,
-            metric=metric,
-            seeds=result,
-            p_value=p_value,
-            images=_over_images(baseline, arm, resamples),
-        )
-        for arm, result, p_value in zip(others, results, adjusted, strict=True)
+        Comparison(baseline, arm, metric, judgement, _over_images(baseline, arm, resamples))
+        for arm, judgement in zip(others, found, strict=True)
     ]
 
 
 def comparison_text(comparisons: Sequence[Comparison]) -> str:
     """The arms with their spread, then a verdict on each comparison and what it rests on."""
     first = comparisons[0]
-    spreads = [(first.baseline.name, first.seeds.a)]
-    spreads += [(one.other.name, one.seeds.b) for one in comparisons]
+    spreads = [(first.baseline.title, first.judgement.a)]
+    spreads += [(one.other.title, one.judgement.b) for one in comparisons]
     rows = [["arm", first.metric, "SD", "seeds"]]
     rows += [[name, number(s.mean), number(s.sd), str(s.seeds)] for name, s in spreads]
-    notes = _repeated(comparisons)
-    return "\n\n".join(
-        [aligned(rows), *notes, *(_told(one, len(comparisons)) for one in comparisons)]
-    )
+    notes = [_repeated(arm) for arm in [first.baseline, *(one.other for one in comparisons)]]
+    ways = dict.fromkeys(pairing(one.judgement.shared) for one in comparisons)
+    parts = [aligned(rows), *notes, *(_told(one) for one in comparisons), *ways]
+    return "\n\n".join(part for part in parts if part)
 
 
-def _told(one: Comparison, asked: int) -> str:
-    lines = [arms_verdict(one.seeds, one.baseline.name, one.other.name, p_value=one.p_value)]
-    if one.p_value is not None and asked > 1:
-        lines.append(f"  p is adjusted for {asked} comparisons (Holm).")
-    if one.seeds.bootstrap_interval is not None:
-        interval = one.seeds.bootstrap_interval
-        lines.append(f"  bootstrap over seeds: [{interval.low:+.2f}, {interval.high:+.2f}]")
-    if one.seeds.permutation_p_value is not None:
-        least = one.seeds.least_permutation_p_value or 0.0
-        lines.append(
-            f"  permutation: p = {p_value_text(one.seeds.permutation_p_value)} "
-            f"(least possible {p_value_text(least)})"
-        )
+def _told(one: Comparison) -> str:
+    finding, uncertainty = told(one.judgement, one.baseline.title, one.other.title, one.metric)
+    lines = [finding, uncertainty]
+    if one.judgement.p is not None:
+        lines += _second_opinions(one)
     if one.images is not None:
-        lines.append(runs_verdict(one.images, one.baseline.name, one.other.name))
+        lines.append(of_two_runs(one.images, one.baseline.title, one.other.title))
     return "\n".join(lines)
 
 
-def _finished(folder: Path) -> list[Run]:
-    """The finished runs at or below `folder`; what cannot be read is told and left out."""
+def _runs(folder: Path) -> list[Run]:
+    """The runs at or below `folder`; what cannot be read is told and left out."""
     lost: list[str] = []
     runs = load_runs([folder], lost) if find_records(folder) else []
     for line in lost:
         print(f"note: {line}", file=sys.stderr)
-    return [run for run in runs if run.finished]
+    return runs
 
 
-def _named(name: str, runs: Path) -> list[Run]:
-    there = _finished(runs)
-    names = sorted({run.arm for run in there})
-    if name not in names:
-        raise UsageError(f"{runs}: no arm {name!r}{nearest(name, names)}")
-    return [run for run in there if run.arm == name]
+def _second_opinions(one: Comparison) -> list[str]:
+    """The same question without Student's assumption of a normal; neither is adjusted."""
+    a, b = one.baseline.seeds(one.metric), one.other.seeds(one.metric)
+    paired = one.judgement.paired
+    found = bootstrap_t_interval(a, b, paired=paired)
+    lines = [] if found is None else [f"  bootstrap over seeds: {bracketed(found)}"]
+    p_value, least = permutation_test(a, b, paired=paired)
+    return [*lines, f"  permutation: p {p_words(p_value)} (least possible {p_words(least)})"]
 
 
-def _values(arm: Arm, metric: str) -> list[float]:
-    """The metric of each seed, in percent; raises UsageError where it is undefined."""
-    for run in arm.finished:
-        if run.metric(metric) is None:
-            raise UsageError(f"{run.folder}: {metric} is undefined there")
-    return arm.values(metric)
+def _repeated(arm: Arm) -> str:
+    again = sorted({run.seed for run in arm.repeated})
+    if not again:
+        return ""
+    seeds = ", ".join(map(str, again))
+    return f"{arm.title} ran seed {seeds} more than once; the latest run counts."
+
+
+def _named(name: str, arms: Sequence[Arm], where: str) -> list[Arm]:
+    found = [arm for arm in arms if arm.is_called(name)]
+    if not found:
+        names = sorted({arm.name for arm in arms})
+        raise UsageError(f"{where}: no arm {name!r}{nearest(name, names) or ' (there: none)'}")
+    return found
+
+
+def _several(source: str, arms: Sequence[Arm]) -> str:
+    """Why runs are not one arm: their names differ, or settings of one name do."""
+    titles = sorted({arm.title for arm in arms})
+    if len({arm.name for arm in arms}) == 1:
+        keys = differing(comparable([arm.runs[0].config for arm in arms])) or ["their test data"]
+        return (
+            f"{source}: holds {len(arms)} settings of one arm, which differ in"
+            f" {', '.join(keys)}; name one by its title ({'; '.join(titles)})"
+        )
+    return (
+        f"{source}: holds {len(arms)} arms ({', '.join(titles)}); name them one by one, with"
+        f" --runs {source}"
+    )
 
 
 def _require_same_data(arms: Sequence[Arm]) -> None:
-    seen: dict[tuple[str, str], Path] = {}
-    for arm in arms:
-        for run in arm.finished:
-            split = run.metrics.split if run.metrics else ""
-            seen.setdefault((split, run.split_hash(split) or ""), run.folder)
+    runs = [run for arm in arms for run in arm.finished]
+    sets = test_sets(runs)
+    seen: dict[str, Run] = {}
+    for run in runs:
+        seen.setdefault(sets[run.folder], run)
     if len(seen) > 1:
         raise UsageError(
-            f"{' and '.join(map(str, seen.values()))} were measured on different data "
-            f"({', '.join(f'{split} {digest[:8]}' for split, digest in seen)})"
+            f"{' and '.join(str(run.folder) for run in seen.values())} were measured on different"
+            f" data ({', '.join(f'{run.measured} {found[:8]}' for found, run in seen.items())})"
         )
-
-
-def _repeated(comparisons: Sequence[Comparison]) -> list[str]:
-    """A line for each arm that ran a seed more than once."""
-    arms = [comparisons[0].baseline, *(one.other for one in comparisons)]
-    return [
-        f"{arm.name}: seed {', '.join(map(str, arm.repeated))} occurs more than once; the latest "
-        "run counts."
-        for arm in arms
-        if arm.repeated
-    ]
 
 
 def _over_images(a: Arm, b: Arm, resamples: int) -> PairedDifference | None:
     if len(a.finished) > 1 or len(b.finished) > 1:
         return None
-    one, two = a.finished[0].folder, b.finished[0].folder
-    if not all((folder / "detections.parquet").is_file() for folder in (one, two)):
+    folders = [arm.finished[0].folder for arm in (a, b)]
+    if not all((folder / "detections.parquet").is_file() for folder in folders):
         return None
-    return paired_bootstrap(_dump(one), _dump(two), resamples=resamples)
+    return paired_bootstrap(_dump(folders[0]), _dump(folders[1]), resamples=resamples)
 
 
 def _dump(folder: Path) -> Dump:

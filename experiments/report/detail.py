@@ -11,6 +11,7 @@ from typing import NamedTuple
 from experiments.evaluation.anatomy import ANATOMY_FILE, KINDS, Anatomy, read_anatomy
 from experiments.evaluation.diagnosis import Diagnosis
 from experiments.evaluation.tables import EvaluationError
+from experiments.evaluation.verdict import fixed, mean_sd
 from experiments.report.arms import Arm, Group
 from experiments.report.diagnoses import Diagnoses, foremost, named
 from experiments.report.evidence import FigureItem, item
@@ -18,7 +19,7 @@ from experiments.report.figures import anatomy, calibration, recall, style
 from experiments.report.figures import errors as kinds
 from experiments.report.figures.errors import KINDS as ERROR_KINDS
 from experiments.report.load import Run
-from experiments.report.tables import Metric, cell, csv_text, escape_markdown, fixed, mean_sd
+from experiments.report.tables import Metric, cell, csv_text, escape_markdown
 
 MOST_SHOWN = 2
 

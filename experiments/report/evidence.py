@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from markupsafe import Markup, escape
 
+from experiments.evaluation.verdict import mean_sd, signed
 from experiments.report.arms import SYMBOLS, Arm, Group
 from experiments.report.figures import (
     classes,
@@ -16,12 +17,7 @@ from experiments.report.figures import (
     schedules,
     style,
 )
-from experiments.report.tables import (
-    Metric,
-    Row,
-    mean_sd,
-    signed,
-)
+from experiments.report.tables import Metric, Row
 
 
 class FigureItem(NamedTuple):

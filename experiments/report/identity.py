@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.record.record import RECORD_FILE
-from experiments.report.arms import Arm, Group, settings_of
+from experiments.report.arms import Arm, Group
 from experiments.report.load import Run
+from experiments.report.settings import settings_of
 from experiments.report.tables import Metric
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.config.words import arm_name
 from experiments.errors import UserError, nearest
 from experiments.importing import uncollected
 from experiments.record.parts import Arithmetic
@@ -47,7 +48,8 @@ class Run:
 
     folder: Path
     id: str
-    arm: str
+    arm: str  # as it would be named now
+    recorded_arm: str  # as it was named when it ran
     status: str
     seed: int
     config: Mapping[str, Any]
@@ -80,6 +82,14 @@ class Run:
     def finished(self) -> bool:
         """True where the run ended well and was measured: only such runs enter a mean."""
         return self.status == "finished" and self.metrics is not None
+
+    @property
+    def measured(self) -> str:
+        """The split that the run was measured on, or was to be."""
+        if self.metrics is not None:
+            return self.metrics.split
+        evaluate = self.config.get("evaluate")
+        return str(evaluate.get("split", "test")) if isinstance(evaluate, Mapping) else "test"
 
     @property
     def iterations(self) -> int:
@@ -201,7 +211,8 @@ def from_record(folder: Path, record: RunRecord) -> Run:
     return Run(
         folder=folder,
         id=record.id,
-        arm=record.arm,
+        arm=_arm_of(record),
+        recorded_arm=record.arm,
         status=record.status,
         seed=record.seed,
         config=record.config,
@@ -222,6 +233,14 @@ def from_record(folder: Path, record: RunRecord) -> Run:
         ranks=record.ranks,
         arithmetic=record.arithmetic,
     )
+
+
+def _arm_of(record: RunRecord) -> str:
+    """The arm's name: the one that was given, else what its configuration is called now, so that
+    records of versions that called it otherwise join it.
+    """
+    unnamed = "arm" in record.config and record.config["arm"] is None
+    return arm_name(record.config) if unnamed else record.arm
 
 
 def _brief(validation: Validation) -> Validation:

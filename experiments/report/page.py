@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from experiments.evaluation.significance import Difference, Summary
+from experiments.evaluation.referee import Judgement
+from experiments.evaluation.significance import Summary
 from experiments.report.arms import Arm, Group
 from experiments.report.evidence import FigureItem, evidence
 from experiments.report.figures import (
@@ -21,6 +22,7 @@ from experiments.report.tables import (
     markdown_table,
     per_class,
 )
+from experiments.report.verdict import pairing_of
 
 MOST_CLASS_ARMS = 8  # columns of a per-class table; per_class.csv has every arm
 
@@ -40,7 +42,7 @@ class Line(NamedTuple):
     row: Row
     colour: str
     anchor: str
-    difference: Difference | None
+    difference: Judgement | None
     bar: Bar | None
 
 
@@ -60,6 +62,7 @@ class Block:
     group: Group
     lines: list[Line]
     markdown: str
+    pairing: str = ""  # how seeds were compared, and why
     figures: list[FigureItem] = field(default_factory=list)
     classes: list[ClassLine] = field(default_factory=list)
     class_arms: list[Arm] = field(default_factory=list)
@@ -84,7 +87,7 @@ def make_block(group: Group, primary: Metric, anchors: dict[str, str]) -> Block:
         difference = row.differences.get(primary.key)
         bar = _bar(difference, reach) if difference else None
         lines.append(Line(row, names[row.arm.title], anchors[row.arm.title], difference, bar))
-    block = Block(group, lines, markdown_table(rows, primary))
+    block = Block(group, lines, markdown_table(rows, primary), pairing_of(group, primary))
     block.figures = evidence(group, rows, primary, names)
     _add_classes(block, ranked, primary)
     block.ranked = ranked
@@ -157,7 +160,7 @@ def _points(rows: Sequence[Row], primary: Metric) -> list[float]:
     return [abs(points) for points in found if points is not None]
 
 
-def _bar(difference: Difference, reach: float) -> Bar | None:
+def _bar(difference: Judgement, reach: float) -> Bar | None:
     if difference.points is None:
         return None
 

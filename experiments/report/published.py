@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from experiments.evaluation.significance import Summary
-from experiments.report.arms import Arm, Group, alpha_of, gamma_of, settings_of
+from experiments.report.arms import Arm, Group
 from experiments.report.literature import Study, Value
 from experiments.report.load import Run
+from experiments.report.settings import alpha_of, gamma_of, settings_of
 from experiments.report.tables import Metric, metric_named
 
 

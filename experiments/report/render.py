@@ -15,6 +15,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from experiments.evaluation.verdict import fixed, interval, mean_sd, signed
 from experiments.record.files import write_text
 from experiments.record.origin import file_hash
 from experiments.record.record import RECORD_FILE
@@ -268,12 +269,12 @@ def _environment(*, autoescape: bool) -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     environment.globals.update(
-        fixed=tables.fixed,
-        signed=tables.signed,
-        interval=tables.interval,
-        mean_sd=tables.mean_sd,
+        fixed=fixed,
+        signed=signed,
+        interval=interval,
+        mean_sd=mean_sd,
         setting=tables.setting,
-        brief=lambda value: tables.setting(value).split(" in ")[0],
+        brief=lambda value: tables.setting(value).split(", ")[0],
         plain=lambda value: (
             "" if value is None else value if isinstance(value, str) else f"{value:.6g}"
         ),

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from experiments.evaluation import significance
-from experiments.evaluation.significance import Difference, Summary
+from experiments.evaluation.referee import Judgement, Pair, judge
+from experiments.evaluation.significance import Summary
 from experiments.evaluation.tables import no_formula
+from experiments.evaluation.verdict import fixed, interval, mean_sd, signed
 from experiments.record.record import Memory
 from experiments.report.arms import Arm, Group
 
@@ -50,7 +51,7 @@ class Row(NamedTuple):
     is_best: bool
     note: str  # "best of 4 settings" where the arm has several
     summaries: dict[str, Summary]
-    differences: dict[str, Difference]
+    differences: dict[str, Judgement]
 
 
 class ClassRow(NamedTuple):
@@ -85,14 +86,10 @@ def comparison(group: Group, primary: Metric) -> list[Row]:
 @lru_cache(maxsize=16)  # the verdict, the page and three tables ask for the same
 def _comparison(group: Group, primary: Metric) -> tuple[Row, ...]:
     best, notes = group.best(primary.key), _notes(group, primary)
-    differences: dict[str, dict[str, Difference]] = {arm.title: {} for arm in group.arms}
+    differences: dict[str, dict[str, Judgement]] = {arm.title: {} for arm in group.arms}
     for metric in METRICS if group.baseline else ():
-        assert group.baseline is not None
-        found = significance.differences(
-            [arm.values(metric.key) for arm in group.others()], group.baseline.values(metric.key)
-        )
-        for arm, difference in zip(group.others(), found, strict=True):
-            differences[arm.title][metric.key] = difference
+        for arm, judgement in zip(group.others(), _judged(group, metric), strict=True):
+            differences[arm.title][metric.key] = judgement
     return tuple(
         Row(
             group=group,
@@ -105,6 +102,14 @@ def _comparison(group: Group, primary: Metric) -> tuple[Row, ...]:
         )
         for arm in group.arms
     )
+
+
+def _judged(group: Group, metric: Metric) -> list[Judgement]:
+    """The group's arms other than the baseline against it, one family."""
+    assert group.baseline is not None
+    arms = [group.baseline, *group.others()]
+    pairs = [Pair(0, place) for place in range(1, len(arms))]
+    return judge([arm.seeds(metric.key) for arm in arms], pairs)
 
 
 def _notes(group: Group, primary: Metric) -> dict[str, str]:
@@ -148,36 +153,6 @@ def objects_of(group: Group, label: str) -> int:
 # ---------------------------------------------------------------- numbers as text
 
 
-def fixed(value: float | None, digits: int = 1) -> str:
-    """A number with `digits` decimals and no negative zero; a dash for None."""
-    if value is None:
-        return "–"
-    text = f"{value:.{digits}f}"
-    return text.removeprefix("-") if float(text) == 0 else text
-
-
-def mean_sd(summary: Summary) -> str:
-    """`61.2 ± 0.4`, or `61.2` where one seed gives no spread."""
-    if summary.sd is None:
-        return fixed(summary.mean)
-    return f"{fixed(summary.mean)} ± {fixed(summary.sd)}"
-
-
-def signed(value: float | None, digits: int = 1) -> str:
-    """A difference with its sign (a true minus), `0.0` unsigned, a dash for None."""
-    text = fixed(value, digits)
-    if value is None or float(text) == 0:
-        return text
-    return f"+{text}" if value > 0 else text.replace("-", "\N{MINUS SIGN}")
-
-
-def interval(difference: Difference) -> str:
-    """`[+0.3, +1.9]`, empty where there is no interval."""
-    if difference.low is None:
-        return ""
-    return f"[{signed(difference.low)}, {signed(difference.high)}]"
-
-
 def setting(value: float | str | None) -> str:
     """gamma or alpha as text: shortest float, the schedule's words, a dash for off."""
     if value is None:
@@ -207,7 +182,7 @@ def comparison_csv(rows: Iterable[Row]) -> str:
             summary = row.summaries[metric.key]
             difference = row.differences.get(metric.key)
             line += [cell(summary.mean), cell(summary.sd)]
-            line += [cell(value) for value in difference] if difference else [""] * 5
+            line += _judgement_cells(difference) if difference else [""] * 5
         lines.append(line)
     return csv_text(lines)
 
@@ -324,6 +299,10 @@ def escape_latex(words: str) -> str:
 def fixed_sign(points: float | None) -> str:
     """A difference for LaTeX's maths mode, where an ASCII hyphen is a minus."""
     return signed(points).replace("\N{MINUS SIGN}", "-").replace("–", "\\text{--}")
+
+
+def _judgement_cells(found: Judgement) -> list[str]:
+    return [cell(value) for value in (found.points, found.low, found.high, found.p, found.verdict)]
 
 
 def _difference_cells(row: Row, primary: Metric) -> list[str]:

@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from experiments.evaluation.significance import NO_INTERVAL, seeds_needed, why_no_interval
-from experiments.report.arms import Group, comparable, display, late_keys
+from experiments.evaluation.verdict import listed, mean_sd, pairing, told
+from experiments.report.arms import Group, display
 from experiments.report.load import Run
-from experiments.report.tables import Metric, Row, comparison, fixed, interval, mean_sd, signed
+from experiments.report.settings import comparable, late_keys
+from experiments.report.tables import Metric, Row, comparison
 
+KINDS = {"better": "better", "worse": "worse", "equivalent": "same", "not shown": "same"}
 UNEQUAL = 0.05  # relative difference of budgets that is worth a warning
 
 
@@ -25,7 +27,7 @@ class Verdict(NamedTuple):
 
 def question(groups: Sequence[Group], primary: Metric) -> str:
     """What the records asked, read from what differs between their arms."""
-    detectors = _listed(sorted({display(group.detector) for group in groups}))
+    detectors = listed(sorted({display(group.detector) for group in groups}))
     arms = [arm for group in groups for arm in group.arms]
     knobs = [
         name
@@ -55,6 +57,16 @@ def verdict(group: Group, primary: Metric) -> Verdict:
         return Verdict(group, "open", words, "There is no other arm to compare it with.")
     best = max(rivals, key=lambda row: row.summaries[primary.key].mean or 0.0)
     return _against(group, base, best, rivals, primary)
+
+
+def pairing_of(group: Group, primary: Metric) -> str:
+    """How the group's seeds were compared, and why; "" where there was nothing to choose."""
+    ways = [
+        pairing(row.differences[primary.key].shared)
+        for row in comparison(group, primary)
+        if primary.key in row.differences
+    ]
+    return " ".join(dict.fromkeys(way for way in ways if way))
 
 
 def warnings(groups: Sequence[Group], primary: Metric) -> list[str]:
@@ -87,76 +99,17 @@ def _without_baseline(group: Group, measured: Sequence[Row], primary: Metric) ->
 
 def _against(group: Group, base: Row, best: Row, rivals: Sequence[Row], primary: Metric) -> Verdict:
     difference = best.differences[primary.key]
-    name, below = _capital(best.arm.short), (difference.points or 0.0) < 0
-    reached = f"{_score(best, primary)} {primary.name}, {_gap(difference.points)}"
-    against = f"{base.arm.short} ({_score(base, primary)})"
-    if difference.verdict in NO_INTERVAL:
-        place = "comes nearest" if below else "is highest"
-        finding = f"Undecided: {name} {place} with {reached} {against}."
-        seeds = [row.summaries[primary.key].seeds for row in (best, base)]
-        return Verdict(group, "open", finding, _seed_sentence(*seeds))
-    sure = _interval_sentence(best, base, rivals, primary)
-    if difference.verdict == "not shown":
-        finding = f"No difference is shown: {name} reaches {reached} {against}."
-        return Verdict(group, "same", finding, sure + _advice(best, base, primary))
-    opening = "No arm reaches the baseline; the nearest, " if below and len(rivals) > 1 else ""
-    shown = f"{best.arm.short}, is" if opening else f"{name} is"
-    finding = f"{opening}{shown} {difference.verdict}: {reached} {against}."
-    ending = "." if below else _picked(rivals)
-    return Verdict(group, difference.verdict, finding, sure + ending)
-
-
-def _gap(points: float | None) -> str:
-    words = "above" if (points or 0.0) >= 0 else "below"
-    return f"{fixed(abs(points or 0.0))} points {words}"
-
-
-def _interval_sentence(best: Row, base: Row, rivals: Sequence[Row], primary: Metric) -> str:
-    difference = best.differences[primary.key]
-    counts = [len(row.arm.values(primary.key)) for row in (best, base)]
-    each = f"{counts[0]} seeds each"
-    seeds = each if counts[0] == counts[1] else f"{counts[0]} and {counts[1]} seeds"
-    words = f"The difference is {signed(difference.points)}, 95 % interval {interval(difference)}"
-    words += f" ({seeds}; p {_p(difference.p)}"
-    if len(rivals) < 2:
-        return words + ")"
-    return words + f" after Holm’s correction for {len(rivals)} arms)"
+    finding, uncertainty = told(difference, base.arm.short, best.arm.short, primary.name)
+    kind = KINDS.get(difference.verdict, "open")
+    if kind == "worse" and len(rivals) > 1:
+        finding = f"No arm reaches the baseline; the nearest is worse. {finding}"
+    if kind == "better" and len(rivals) > 1:
+        uncertainty += _picked(rivals)
+    return Verdict(group, kind, finding, uncertainty)
 
 
 def _picked(rivals: Sequence[Row]) -> str:
-    if len(rivals) < 2:
-        return "."
-    return (
-        f"; it is the highest of {len(rivals)} on this test set, so its true lead may be smaller."
-    )
-
-
-def _seed_sentence(best: int, base: int) -> str:
-    if best == base == 1:
-        return (
-            "With one seed per arm this cannot be told from seed noise (detectors trained twice"
-            " alike differ by half a point and more); run at least three seeds an arm before"
-            " believing it."
-        )
-    if min(best, base) >= 2:
-        return f"There is no interval: {why_no_interval(min(best, base))}."
-    return (
-        f"Seeds are too few for an interval ({best} of this arm, {base} of the baseline);"
-        " run at least three of each before believing it."
-    )
-
-
-def _advice(best: Row, base: Row, primary: Metric) -> str:
-    spread = [row.summaries[primary.key].sd for row in (best, base)]
-    points = best.differences[primary.key].points
-    known = [sd for sd in spread if sd is not None]
-    if points is None or not known:
-        return "."
-    pooled = (sum(sd * sd for sd in known) / len(known)) ** 0.5
-    seeds = seeds_needed(pooled, points)
-    if seeds is None or seeds <= len(best.arm.finished):
-        return "."
-    return f"; were it real, about {seeds} seeds an arm would show it alone in four of five tries."
+    return f" It is the highest of {len(rivals)} on this test set: its true lead may be smaller."
 
 
 def _status_warnings(groups: Sequence[Group]) -> list[str]:
@@ -191,7 +144,7 @@ def _seed_warnings(group: Group) -> list[str]:
         who = (
             "every arm has"
             if counts == {1}
-            else f"{_listed(alone)} {'has' if len(alone) == 1 else 'have'}"
+            else f"{listed(alone)} {'has' if len(alone) == 1 else 'have'}"
         )
         found.append(f"{group.title}: {who} one seed, so no spread and no verdict.")
     if len(counts) > 1:
@@ -199,7 +152,7 @@ def _seed_warnings(group: Group) -> list[str]:
     again = [arm.short for arm in group.arms if arm.repeated]
     if again:
         found.append(
-            f"{group.title}: {_listed(again)} ran a seed more than once; the latest run counts."
+            f"{group.title}: {listed(again)} ran a seed more than once; the latest run counts."
         )
     return found
 
@@ -245,7 +198,7 @@ def _version_warnings(group: Group) -> list[str]:
     if not late:
         return []
     return [
-        f"{group.title}: some records are of an earlier version, without {_listed(late)}; they are "
+        f"{group.title}: some records are of an earlier version, without {listed(late)}; they are "
         "taken to have had the others’ values."
     ]
 
@@ -286,18 +239,3 @@ def _code_warnings(groups: Sequence[Group]) -> list[str]:
 
 def _score(row: Row, primary: Metric) -> str:
     return mean_sd(row.summaries[primary.key])
-
-
-def _p(value: float | None) -> str:
-    return "–" if value is None else "< 0.001" if value < 0.001 else f"= {fixed(value, 3)}"
-
-
-def _capital(words: str) -> str:
-    return words[:1].upper() + words[1:]
-
-
-def _listed(words: Sequence[str]) -> str:
-    kept = list(words[:5])
-    if len(words) > 5:
-        kept.append(f"{len(words) - 5} more")
-    return kept[0] if len(kept) == 1 else ", ".join(kept[:-1]) + " and " + kept[-1] if kept else ""

@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments.evaluation import PROTOCOLS, Dump, Tables, check, read_dump
-from experiments.evaluation.voc import curve, rank
+from experiments.evaluation import Tables, read_dump
 from experiments.record.record import Metrics
 
-RECALLS_R = np.linspace(0.0, 1.0, 101)
 PICTURES = 8
 LEAST_SCORE = 0.3  # of a box that is drawn, as the 'detect' verb draws
 MOST_BOXES = 50  # of one picture
@@ -39,23 +37,6 @@ def class_rows(metrics: Metrics) -> tuple[list[str | int], list[list[Any]]]:
     return columns, [list(row.values()) for row in rows]
 
 
-def precision_curves(tables: Tables) -> dict[str, list[float]]:
-    """Best precision at each of RECALLS_R or more, by class, at IoU .5; classes without objects are
-    left out.
-    """
-    dump = _checked(tables)
-    ranked = rank(dump, PROTOCOLS["devkit"])
-    curves = {}
-    for label, name in enumerate(tables.classes):
-        if ranked.objects_K[label] == 0:
-            continue
-        found = curve(dump, ranked, label)
-        best_T = np.maximum.accumulate(found.precision_T[::-1])[::-1]
-        place_R = np.searchsorted(found.recall_T, RECALLS_R, side="left")
-        curves[name] = [float(value) for value in np.r_[best_T, 0.0][place_R]]
-    return curves
-
-
 def pictures(tables: Tables) -> Iterator[Picture]:
     """Up to PICTURES measured images that are still there, evenly over the split."""
     images = tables.images
@@ -75,10 +56,6 @@ def pictures(tables: Tables) -> Iterator[Picture]:
 def tables_of(folder: Path) -> Tables:
     """The dump of a measured run."""
     return read_dump(folder)
-
-
-def _checked(tables: Tables) -> Dump:
-    return check(tables.detections, tables.truth, tables.images, tables.classes)
 
 
 def _of(boxes: pd.DataFrame, image_id: object, classes: tuple[str, ...]) -> list[dict[str, Any]]:

@@ -217,17 +217,21 @@ class WandbTracker:
     def _show(self, record: RunRecord) -> None:
         import wandb
 
+        from experiments.evaluation import check
+        from experiments.evaluation.voc import RECALLS, precision_curves
         from experiments.tracking import pictures as shows
 
         assert record.metrics is not None
         tables = shows.tables_of(self._folder)
         columns, rows = shows.class_rows(record.metrics)
         shown: dict[str, Any] = {"per_class": wandb.Table(columns=columns, data=rows)}
-        curves = shows.precision_curves(tables)
+        curves = precision_curves(
+            check(tables.detections, tables.truth, tables.images, tables.classes)
+        )
         if curves:
             shown["precision_recall"] = wandb.plot.line_series(
-                xs=shows.RECALLS_R.tolist(),
-                ys=list(curves.values()),
+                xs=RECALLS.tolist(),
+                ys=[curve.tolist() for curve in curves.values()],
                 keys=list(curves),
                 title="Precision over recall, IoU .5",
                 xname="recall",

@@ -4,9 +4,10 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
+from experiments.evaluation.verdict import signed
 from experiments.report.arms import Arm, Group
 from experiments.report.figures import style
-from experiments.report.tables import Metric, objects_of, signed
+from experiments.report.tables import Metric, objects_of
 
 
 class ClassDifference(NamedTuple):

@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from experiments.evaluation.significance import Difference
+from experiments.evaluation.referee import Judgement
+from experiments.evaluation.verdict import signed
 from experiments.report.arms import Arm
 from experiments.report.figures import style
-from experiments.report.tables import Metric, Row, signed
+from experiments.report.tables import Metric, Row
 
 MOST_ARMS = 24
 
@@ -19,7 +20,7 @@ class DifferencesInfo(NamedTuple):
 
     metric: Metric
     baseline: Arm
-    arms: tuple[tuple[Arm, Difference], ...]
+    arms: tuple[tuple[Arm, Judgement], ...]
     left_out: int
 
 

@@ -6,9 +6,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from experiments.evaluation.significance import Summary
+from experiments.evaluation.verdict import mean_sd
 from experiments.report.arms import Arm, Group
 from experiments.report.figures import style
-from experiments.report.tables import Metric, mean_sd, setting
+from experiments.report.tables import Metric, setting
 
 
 class HeatmapInfo(NamedTuple):

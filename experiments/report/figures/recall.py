@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from experiments.evaluation.diagnosis import RECALLS, Diagnosis
+from experiments.evaluation.diagnosis import Diagnosis
+from experiments.evaluation.voc import RECALLS
 from experiments.report.arms import Arm
 from experiments.report.figures import style
 

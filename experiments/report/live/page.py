@@ -9,9 +9,9 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
+from experiments.evaluation.verdict import fixed
 from experiments.report.live.state import Watch, WatchedRun
 from experiments.report.render import palette_css
-from experiments.report.tables import fixed
 
 TEMPLATES = Path(__file__).parent / "templates"
 WIDTH, HEIGHT = 120, 24  # of a loss curve, in its own units

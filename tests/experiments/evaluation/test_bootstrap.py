@@ -12,8 +12,8 @@ from experiments.evaluation.bootstrap import (
     paired_bootstrap,
     resampled_map,
 )
-from experiments.evaluation.significance import runs_verdict
 from experiments.evaluation.tables import Dump
+from experiments.evaluation.verdict import of_two_runs
 from experiments.evaluation.voc import rank, voc_average_precision
 
 FORMS = ("voc07", "area")
@@ -108,7 +108,7 @@ def test_a_run_is_not_different_from_itself() -> None:
     dump, _ = two_detectors(40, 0.0, 2)
     result = paired_bootstrap(dump, dump, resamples=50)
     assert (result.difference, result.low, result.high, result.p_value) == (0, 0, 0, 1)
-    assert "can't be told apart" in runs_verdict(result)
+    assert "can’t be told apart" in of_two_runs(result, "A", "B")
 
 
 def test_a_much_better_run_is_seen_and_the_order_only_turns_the_sign() -> None:
@@ -116,8 +116,11 @@ def test_a_much_better_run_is_seen_and_the_order_only_turns_the_sign() -> None:
     forth, back = paired_bootstrap(a, b, resamples=200), paired_bootstrap(b, a, resamples=200)
     assert forth.low > 0 and forth.p_value < 0.001
     assert (back.low, back.high) == pytest.approx((-forth.high, -forth.low))
-    told = runs_verdict(forth, "focal", "cross-entropy")
-    assert "better on images like these" in told and "One run each says nothing" in told
+    told = of_two_runs(forth, "focal", "cross-entropy")
+    assert (
+        "are better than those of focal on images like these" in told
+        and "One run each says nothing" in told
+    )
     assert paired_bootstrap(a, b, resamples=200) == forth  # the same seed gives the same numbers
 
 

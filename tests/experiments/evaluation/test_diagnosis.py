@@ -16,12 +16,11 @@ from experiments.evaluation import (
     write_dump,
 )
 from experiments.evaluation.diagnosis import (
-    RECALLS,
-    best_precision,
     diagnose,
     diagnose_run,
     from_json,
 )
+from experiments.evaluation.voc import RECALLS, best_precision, precision_curves
 
 CLASSES = ("cat", "dog", "unseen")
 
@@ -43,10 +42,25 @@ def tables(seed: int, images: int = 20) -> Tables:
 
 def test_precision_at_recall_by_hand() -> None:
     recall, precision = np.array([0.25, 0.25, 0.5, 0.75]), np.array([1.0, 0.5, 2 / 3, 0.75])
-    found = best_precision(recall, precision)
+    found = best_precision(recall, precision, RECALLS)
     assert found[0] == found[25] == 1.0
     assert found[26] == found[75] == 0.75  # the best at that recall or more
     assert found[76] == found[100] == 0.0
+
+
+def test_seven_of_ten_hits_reach_a_recall_of_70_percent() -> None:
+    truth, found = TruthCollector(), DetectionCollector()
+    boxes = np.array([[20.0 * place, 0.0, 20.0 * place + 10, 10.0] for place in range(10)])
+    truth.add(
+        "one", width=200, height=10, path="x", boxes_N4=boxes, labels_N=np.zeros(10, dtype=int)
+    )
+    scores = np.linspace(0.9, 0.5, 10)
+    boxes[7:] += 100.0  # the last three are misses
+    found.add("one", boxes, scores, np.zeros(10, dtype=int))
+    dump = check(found.table(), *truth.tables(), ("cat",))
+    curve = precision_curves(dump)["cat"]
+    assert curve[70] == 1.0 and curve[71] == 0.0
+    assert diagnose(dump).precision["cat"] == tuple(curve.tolist())
 
 
 @pytest.mark.parametrize("seed", range(3))

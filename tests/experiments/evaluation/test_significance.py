@@ -4,96 +4,181 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy import stats
 
 from experiments.evaluation import EvaluationError
 from experiments.evaluation.significance import (
-    arms_verdict,
+    Values,
     bootstrap_t_interval,
-    compare_arms,
-    differences,
+    equivalence_p_value,
     holm,
-    holm_of_known,
-    p_value_text,
+    improvement,
+    least_difference,
     permutation_test,
     power,
     seeds_needed,
+    shared_part,
     summarise,
-    welch,
+    t_test,
 )
 
 A = [71.2, 70.8, 71.9, 71.4]
 B = [72.0, 72.9, 71.8, 72.6, 72.2]
 
 
-def test_welch_is_scipys() -> None:
-    interval, p_value = welch(A, B)
+def seeds(values: list[float]) -> Values:
+    return dict(enumerate(values))
+
+
+def test_mean_and_sd_by_hand() -> None:
+    assert summarise([1.0, 2.0, 6.0]) == (3.0, pytest.approx(math.sqrt(7.0)), 3)
+    assert summarise([61.0]) == (61.0, None, 1)
+    assert summarise([]) == (None, None, 0)
+
+
+@pytest.mark.parametrize("values", [[70.0, float("nan")], [float("inf")]])
+def test_values_that_are_no_numbers_are_refused(values: list[float]) -> None:
+    with pytest.raises(EvaluationError, match="expected finite numbers"):
+        summarise(values)
+
+
+def test_means_are_compared_by_scipys_welch() -> None:
+    found = t_test(seeds(A), seeds(B))
     theirs = stats.ttest_ind(B, A, equal_var=False)
     wide = theirs.confidence_interval(0.95)
-    assert interval is not None
-    assert p_value == pytest.approx(theirs.pvalue)
-    assert (interval.low, interval.high) == pytest.approx((wide.low, wide.high))
+    assert found is not None and not found.paired
+    assert found.p_value == pytest.approx(theirs.pvalue)
+    assert found.interval[:2] == pytest.approx((wide.low, wide.high))
 
 
-def test_permutation_is_scipys() -> None:
-    p_value, least = permutation_test(A, B)
+def test_pairs_are_of_equal_seeds_whatever_their_order() -> None:
+    one = {3: 70.0, 1: 71.5, 2: 69.0}
+    two = {1: 72.4, 2: 70.1, 3: 70.8}
+    found = t_test(one, two, paired=True)
+    theirs = stats.ttest_rel([72.4, 70.1, 70.8], [71.5, 69.0, 70.0])
+    assert found is not None and found.paired and found.p_value == pytest.approx(theirs.pvalue)
+    other = t_test(one, {1: 72.4, 2: 70.1, 4: 70.8}, paired=True)
+    assert other is not None and not other.paired  # seeds 3 and 4 are no pair
+
+
+def test_one_seed_and_no_spread_give_no_test() -> None:
+    assert t_test(seeds([70.0]), seeds(B)) is None
+    assert t_test(seeds([50.0] * 3), seeds([50.1] * 3)) is None
+    assert equivalence_p_value(seeds([50.0] * 3), seeds([50.1] * 3), 1.0) is None
+
+
+def test_an_arm_without_spread_is_welchs_limit() -> None:
+    nearly = stats.ttest_ind(B, [70.0, 70.0 + 1e-7, 70.0 - 1e-7], equal_var=False).pvalue
+    for arms, sign in (((seeds([70.0] * 3), seeds(B)), 1), ((seeds(B), seeds([70.0] * 3)), -1)):
+        found = t_test(*arms)
+        assert found is not None and found.p_value == pytest.approx(nearly, rel=1e-4)
+        assert sign * found.interval.low > 0 and sign * found.interval.high > 0
+
+
+def test_differences_without_spread_are_not_paired() -> None:
+    found = t_test(seeds([50.0, 51.0, 52.0]), seeds([50.1, 51.1, 52.1]), paired=True)
+    assert found is not None and not found.paired
+
+
+def test_the_shared_part_is_an_anova_by_hand() -> None:
+    arms = [[1.0, 3.0, 5.0], [2.0, 4.0, 7.0]]
+    # seeds' means 1.5, 3.5, 6: MS 2 * 5.0833; rest: +-.25 at each, MS (2 * .0833 * ...)
+    table = np.array(arms)
+    left = table - table.mean(0) - table.mean(1, keepdims=True) + table.mean()
+    of_seeds, rest = 2 * table.mean(0).var(ddof=1), (left**2).sum() / 2
+    found = shared_part([seeds(arm) for arm in arms])
+    assert found is not None
+    assert found.part == pytest.approx((of_seeds - rest) / (of_seeds + rest))
+    assert found.p_value == pytest.approx(stats.f.sf(of_seeds / rest, 2, 2))
+    assert shared_part([seeds(A)]) is None and shared_part([seeds([1.0, 2.0])] * 2) is None
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.5, 0.8])
+@pytest.mark.parametrize("count", [3, 6])
+def test_intervals_cover_93_to_97_percent_whatever_seeds_share(shared: float, count: int) -> None:
+    random = np.random.default_rng(round(10 * shared) + count)
+    covered = 0
+    for common, own in zip(
+        random.normal(size=(1200, count)), random.normal(size=(1200, 2, count)), strict=True
+    ):
+        drawn = math.sqrt(shared) * common + math.sqrt(1 - shared) * own
+        a, b = (seeds(row.tolist()) for row in drawn)
+        known = shared_part([a, b])
+        found = t_test(a, b, paired=known is not None and known.is_shown)
+        assert found is not None
+        covered += found.interval.low <= 0 <= found.interval.high
+    assert 0.93 <= covered / 1200 <= 0.975
+
+
+def test_equivalence_is_two_one_sided_tests_and_a_90_percent_interval() -> None:
+    one, two = seeds([70.0, 70.4, 69.8, 70.1]), seeds([70.2, 70.3, 69.9, 70.0])
+    p_value = equivalence_p_value(one, two, 1.0)
+    above = stats.ttest_ind(
+        [value + 1 for value in two.values()],
+        [*one.values()],
+        equal_var=False,
+        alternative="greater",
+    )
+    narrow = t_test(one, two, level=0.9)
+    assert p_value is not None and narrow is not None
+    assert p_value == pytest.approx(above.pvalue, rel=0.7)  # the larger of the two sides
+    for within in (0.05, 0.2, 0.3, 0.35, 0.6):
+        inside = -within < narrow.interval.low and narrow.interval.high < within
+        p_value = equivalence_p_value(one, two, within)
+        assert p_value is not None and (p_value < 0.05) == inside
+
+
+def test_improvement_is_mann_and_whitneys() -> None:
+    theirs = stats.mannwhitneyu(B, A).statistic / (len(A) * len(B))
+    assert improvement(seeds(A), seeds(B)) == pytest.approx(theirs)
+    assert improvement(seeds([1.0]), seeds([1.0])) == 0.5 and improvement({}, seeds(A)) is None
+
+
+def test_permutation_is_scipys_with_the_least_value_told() -> None:
+    p_value, least = permutation_test(seeds(A), seeds(B))
     theirs = stats.permutation_test(
-        (A, B),
-        lambda x, y: abs(np.mean(y) - np.mean(x)),
-        n_resamples=np.inf,
-        alternative="greater",  # of the absolute difference
+        (A, B), lambda x, y: abs(np.mean(y) - np.mean(x)), n_resamples=np.inf, alternative="greater"
     )
     assert p_value == pytest.approx(theirs.pvalue)
     assert least == 1 / 126
-
-
-def test_three_seeds_an_arm_never_give_a_permutation_p_below_a_tenth() -> None:
-    assert permutation_test([1, 2, 3], [10, 11, 12]) == (0.1, 0.1)
+    assert permutation_test(seeds([1, 2, 3]), seeds([10, 11, 12])) == (0.1, 0.1)
+    pairs = permutation_test(seeds([1, 2, 3]), seeds([10, 12, 15]), paired=True)
+    assert pairs == (0.25, 0.25)
 
 
 def test_many_seeds_are_dealt_at_random_and_agree_with_the_t_test() -> None:
     random = np.random.default_rng(0)
     a, b = random.normal(0, 1, 20), random.normal(0.7, 1, 20)
-    p_value, least = permutation_test(a.tolist(), b.tolist())
+    p_value, least = permutation_test(seeds(a.tolist()), seeds(b.tolist()))
     assert least == pytest.approx(1 / 20_001)
     assert p_value == pytest.approx(stats.ttest_ind(a, b).pvalue, abs=0.01)
 
 
-def test_permutation_p_values_are_uniform_under_the_null() -> None:
-    random = np.random.default_rng(1)
-    p_values = [permutation_test(*random.normal(70, 0.5, (2, 5)).tolist())[0] for _ in range(1500)]
-    for part in (10, 20, 40, 80, 126):  # of 252 ways, in steps of 2: p is a multiple of 1 / 126
-        share = np.mean(np.array(p_values) <= 2 * part / 252 + 1e-12)
-        assert share == pytest.approx(part / 126, abs=0.035)
-
-
-@pytest.mark.parametrize(("seeds", "skewed"), [(3, False), (5, True), (8, False)])
-def test_intervals_over_seeds_cover_93_to_97_percent(seeds: int, skewed: bool) -> None:
-    random = np.random.default_rng(seeds)
-    repetitions = 1500
-    t_covers = bootstrap_covers = 0
-    for repetition in range(repetitions):
-        draw = random.gamma(4, 0.5, (2, seeds)) if skewed else random.normal(0, 1, (2, seeds))
-        a, b = draw.tolist()
-        t_interval, _ = welch(a, b)
-        assert t_interval is not None
-        t_covers += t_interval.low <= 0 <= t_interval.high
-        if seeds >= 5 and repetition < 400:
-            interval = bootstrap_t_interval(a, b, resamples=800, seed=repetition)
-            assert interval is not None
-            bootstrap_covers += interval.low <= 0 <= interval.high
-    slack = 0.005 if seeds > 3 else 0.01  # Welch's freedom errs to the safe side with 3
-    assert 0.93 <= t_covers / repetitions <= 0.97 + slack
-    if seeds >= 5:
-        assert 0.92 <= bootstrap_covers / 400 <= 0.98
+@pytest.mark.parametrize("paired", [False, True])
+def test_bootstrap_intervals_of_skewed_seeds_cover_92_to_98_percent(paired: bool) -> None:
+    random = np.random.default_rng(5)
+    covered = 0
+    for repetition in range(400):
+        a, b = (seeds(row.tolist()) for row in random.gamma(4, 0.5, (2, 6)))
+        interval = bootstrap_t_interval(a, b, paired=paired, resamples=800, seed=repetition)
+        assert interval is not None
+        covered += interval.low <= 0 <= interval.high
+    assert 0.92 <= covered / 400 <= 0.985
+    assert bootstrap_t_interval(seeds([70.0] * 5), seeds([71.0] * 5)) is None
+    assert bootstrap_t_interval(seeds(A), seeds(B)) is None  # 4 seeds
 
 
 def test_holm_by_hand() -> None:
     # 4 * .01, then 3 * .02, then 2 * .03 (not below the one before), then .5
     assert holm([0.02, 0.5, 0.01, 0.03]) == pytest.approx([0.06, 0.5, 0.04, 0.06])
     assert holm([]) == [] and holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([0.01, None, 0.04, 0.03]) == pytest.approx([0.03, None, 0.06, 0.06])
+
+
+def test_two_p_values_of_one_question_count_once() -> None:
+    # two questions of two claims each: 2 * .01, 2 * .02, and once a question has none left, 1 *
+    assert holm([0.01, 0.02, 0.03, 0.04], [0, 1, 0, 1]) == pytest.approx([0.02, 0.04, 0.06, 0.06])
+    assert holm([0.01, 0.02, 0.03, 0.04], [0, 0, 1, 1]) == pytest.approx([0.02, 0.04, 0.04, 0.04])
 
 
 def test_power_is_what_simulation_finds() -> None:
@@ -103,108 +188,13 @@ def test_power_is_what_simulation_finds() -> None:
     assert power(0.5, 0.8, 6) == pytest.approx(float(np.mean(p_values < 0.05)), abs=0.02)
 
 
-def test_seeds_needed_from_tables() -> None:
+def test_seeds_needed_from_tables_and_back() -> None:
     assert seeds_needed(0.5, 1.0) == 6  # an effect of 2 SD
     assert seeds_needed(0.5, 0.5) == 17
-    assert seeds_needed(0.5, 0.25) == 64
-    assert seeds_needed(0.5, -0.25) == 64
+    assert seeds_needed(0.5, 0.25) == seeds_needed(0.5, -0.25) == 64
     assert seeds_needed(0.5, 0.0) is None
     assert seeds_needed(1.0, 0.01) is None
     assert seeds_needed(0.0, 1.0) == 2
-
-
-@given(st.floats(0, 100), st.lists(st.floats(0, 100), min_size=1, max_size=8))
-def test_one_seed_never_makes_a_winner(one: float, many: list[float]) -> None:
-    for a, b in (([one], many), (many, [one])):
-        result = compare_arms(a, b)
-        assert result.t_p_value is result.permutation_p_value is result.t_interval is None
-        told = arms_verdict(result)
-        assert told.startswith("No verdict") and "better" not in told and "worse" not in told
-        assert "one seed an arm" in told
-
-
-def test_verdicts_in_words() -> None:
-    better = compare_arms(A, B)
-    told = arms_verdict(better, "cross-entropy", "focal")
-    assert told.startswith("focal is better than cross-entropy: +0.97 [")
-    assert told.endswith("p = 0.016, 4 and 5 seeds.")
-    assert arms_verdict(compare_arms(B, A)).startswith("B is worse than A: -0.97")
-    unclear = compare_arms([70.0, 71.0, 72.0], [70.5, 71.5, 72.5])
-    told = arms_verdict(unclear)
-    assert told.startswith("No difference shown between A and B: +0.50 [")
-    assert "about 61 seeds more an arm" in told
-    assert arms_verdict(better, p_value=0.2).startswith("No difference shown")  # after Holm
-
-
-def test_no_spread_gives_nothing_to_decide_by() -> None:
-    for other in (70.0, 71.0):
-        found = compare_arms([70.0] * 5, [other] * 5)
-        assert found.t_interval is found.t_p_value is found.permutation_p_value is None
-        assert found.bootstrap_interval is None
-
-
-@pytest.mark.parametrize("values", [[], [70.0, float("nan")], [float("inf")]])
-def test_values_that_are_none_are_refused(values: list[float]) -> None:
-    with pytest.raises(EvaluationError, match="expected finite numbers"):
-        compare_arms(values, A)
-
-
-def test_p_values_as_text() -> None:
-    assert [p_value_text(p) for p in (0.0, 0.00099, 0.0123, 0.5)] == [
-        *("< 0.001", "< 0.001"),
-        *("0.012", "0.5"),
-    ]
-
-
-def test_mean_and_sd_by_hand() -> None:
-    assert summarise([1.0, 2.0, 6.0]) == (3.0, pytest.approx(math.sqrt(7.0)), 3)
-
-
-def test_one_seed_has_no_spread_and_none_no_mean() -> None:
-    assert summarise([61.0]) == (61.0, None, 1)
-    assert summarise([]) == (None, None, 0)
-
-
-def test_interval_and_p_are_scipys_welch() -> None:
-    one, two = [71.2, 70.1, 72.9, 71.0], [69.0, 69.9, 68.2]
-    found = differences([one], two)[0]
-    known = stats.ttest_ind(one, two, equal_var=False)
-    low, high = known.confidence_interval(0.95)
-    assert (found.low, found.high, found.p) == pytest.approx((low, high, known.pvalue))
-
-
-def test_interval_covers_no_difference_nineteen_times_in_twenty() -> None:
-    draw = np.random.default_rng(1)
-    tries = [differences([draw.normal(0, 1, 4)], draw.normal(0, 2, 4))[0] for _ in range(1000)]
-    covered = sum(
-        one.low <= 0 <= one.high for one in tries if one.low is not None and one.high is not None
-    )
-    assert 935 <= covered <= 985
-
-
-def test_holm_by_hand_and_unknown_p_do_not_count() -> None:
-    assert holm_of_known([0.01, None, 0.04, 0.03]) == pytest.approx([0.03, None, 0.06, 0.06])
-
-
-@pytest.mark.parametrize("seeds", [(1, 1), (1, 5), (5, 1)])
-def test_a_single_seed_never_wins(seeds: tuple[int, int]) -> None:
-    one, two = [90.0 + i for i in range(seeds[0])], [10.0 + i for i in range(seeds[1])]
-    assert differences([one], two)[0].verdict == "too few seeds"
-
-
-def test_verdict_names_the_direction_only_where_it_is_shown() -> None:
-    base = [60.0, 60.4, 59.8]
-    higher, lower, level = [66.0, 66.3, 65.9], [50.0, 50.4, 50.1], [60.2, 60.6, 59.5]
-    assert [one.verdict for one in differences([higher, lower, level], base)] == [
-        "better",
-        "worse",
-        "not shown",
-    ]
-
-
-@pytest.mark.parametrize("seeds", [2, 3, 6])
-def test_arms_without_any_spread_are_not_judged(seeds: int) -> None:
-    """More likely one run copied than a method without noise: one answer, whoever asks."""
-    a, b = [50.0] * seeds, [50.1] * seeds
-    assert differences([b], a)[0].verdict == "no spread"
-    assert arms_verdict(compare_arms(a, b)).startswith("No verdict: B is +0.10 from A, but every")
+    seen = least_difference(0.5, 17)
+    assert seen == pytest.approx(0.5, abs=0.01) and power(0.5, seen, 17) == pytest.approx(0.8)
+    assert least_difference(0.5, 1) is None

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from experiments.report.arms import make_groups, parameter
+from experiments.report.arms import make_groups
 from experiments.report.load import ReportError, load_runs
+from experiments.report.settings import parameter
 from experiments.report.tables import METRICS, comparison
 from experiments.report.verdict import warnings
 
@@ -70,6 +71,44 @@ def test_a_setting_that_older_records_do_not_know_splits_no_arm(
     )
 
 
+def test_a_key_of_another_choice_is_no_sign_of_an_earlier_version(
+    tmp_path: Path, make_run: Callable[..., Path], make_setting: Any
+) -> None:
+    make_run(tmp_path / "plain", make_setting("yolov2", "yolov2 plain", CROSS, 50.0), 0)
+    for seed, gamma in enumerate((1.0, 2.0)):
+        setting = make_setting("yolov2", f"yolov2 g{gamma}", FOCAL | {"gamma": gamma}, 50.0)
+        make_run(tmp_path / f"{gamma}", setting, seed)
+    told = " ".join(warnings(make_groups(load_runs([tmp_path])), METRICS[0]))
+    assert "earlier version" not in told
+
+
+def test_a_name_is_what_the_configuration_is_called_now(
+    tmp_path: Path, make_run: Callable[..., Path], make_setting: Any
+) -> None:
+    for seed, name in enumerate(("yolov2 focal alpha .25 gamma 2", "yolov2 focal of old")):
+        make_run(tmp_path / str(seed), make_setting("yolov2", name, FOCAL, 50.0), seed, arm=None)
+    groups = make_groups(load_runs([tmp_path]), baseline="yolov2 focal of old")
+    (arm,) = groups[0].arms
+    assert (arm.name, len(arm.finished)) == ("yolov2 focal alpha 0.25 gamma 2", 2)
+    assert groups[0].baseline is arm
+    make_run(tmp_path / "own", make_setting("yolov2", "mine", FOCAL, 50.0), 3, arm="mine")
+    assert len(make_groups(load_runs([tmp_path]))[0].arms) == 2  # a name that was given splits
+
+
+def test_keys_that_decide_no_result_split_no_arm() -> None:
+    from experiments.config.run import free_keys
+    from experiments.report.settings import settings_of
+
+    told: dict[str, Any] = {}
+    for key in free_keys():
+        *above, last = key.split(".")
+        place = told
+        for part in above:
+            place = place.setdefault(part, {})
+        place[last] = 1
+    assert settings_of(told) == {}
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [
@@ -115,8 +154,8 @@ def test_parameters_are_read_as_numbers_words_or_off() -> None:
     assert [parameter(value) for value in (None, 2, ramp, [1.0, 2.0])] == [
         None,
         2.0,
-        "linear 0→2 in 0–50 %",
-        "per class",
+        "0→2, linear to 50 %",
+        "by class",
     ]
 
 

@@ -26,7 +26,7 @@ def group(small_study: Path) -> Group:
 
 def test_gamma_figure_has_a_dot_a_seed_and_schedules_at_the_right(group: Group) -> None:
     info = gamma.gamma_info(group, METRICS[0])
-    assert info.places == ("0", "1", "2", "5", "linear 0→2 in 0–50 %") and info.fixed == 4
+    assert info.places == ("0", "1", "2", "5", "0→2, linear to 50 %") and info.fixed == 4
     points = [point for _, series in info.series for point in series]
     assert all(len(point.values) == 3 for point in points)
     assert points[0].summary.mean == pytest.approx(np.mean(points[0].values))

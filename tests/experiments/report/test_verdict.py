@@ -1,5 +1,6 @@
 """Words: never a win from one seed, and nothing that weakens a claim unsaid."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,10 @@ import pytest
 
 from experiments.report.arms import make_groups
 from experiments.report.load import load_runs
+from experiments.report.readme import BEGIN, END
 from experiments.report.tables import METRICS
 from experiments.report.verdict import question, verdict, warnings
+from tests.calling import call
 
 CROSS = {"name": "cross_entropy"}
 FOCAL = {"name": "focal", "alpha": 0.25, "gamma": 2.0}
@@ -35,7 +38,7 @@ def test_one_seed_is_undecided_however_large_the_gain(pair: Callable[..., list[A
     groups = pair(1, (20.0, 80.0))
     found = verdict(groups[0], METRICS[0])
     assert found.kind == "open" and found.finding.startswith("Undecided")
-    assert "one seed per arm" in found.uncertainty
+    assert "one seed an arm" in found.uncertainty
     assert any("every arm has one seed" in warning for warning in warnings(groups, METRICS[0]))
 
 
@@ -44,8 +47,30 @@ def test_three_clear_seeds_are_better_with_their_interval(pair: Callable[..., li
     assert found.kind == "better" and "95 % interval [+" in found.uncertainty
 
 
-def test_one_seed_below_the_baseline_is_not_called_highest(pair: Callable[..., list[Any]]) -> None:
-    assert "comes nearest" in verdict(pair(1, (80.0, 20.0))[0], METRICS[0]).finding
+def test_one_question_has_one_answer_whoever_asks(
+    tmp_path: Path,
+    make_run: Callable[..., Path],
+    make_setting: Any,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, loss, level in (("A", CROSS, 50.0), ("B", FOCAL, 50.1)):
+        for seed in range(3):
+            setting = make_setting("yolov2", name, loss, level, 0.0)
+            folder = make_run(tmp_path / f"runs/{name}/{seed}", setting, seed)
+            record = json.loads((folder / "record.json").read_text())
+            record["metrics"]["voc07_map"] = level
+            (folder / "record.json").write_text(json.dumps(record))
+    assert call("compare", "A", "B", "--runs", tmp_path / "runs") == 0
+    compared = capsys.readouterr().out
+    readme = tmp_path / "README.md"
+    readme.write_text(f"{BEGIN}\n{END}\n")
+    assert call("report", tmp_path / "runs", "--readme", readme) == 0
+    page = (tmp_path / "runs/report/report.html").read_text()
+    said = verdict(make_groups(load_runs([tmp_path / "runs"]))[0], METRICS[0])
+    assert said.kind == "open"
+    for words in (said.finding, said.uncertainty):
+        metric = words.replace("VOC07 mAP", "voc07_map")
+        assert words in page and words in readme.read_text() and metric in compared
 
 
 def test_three_clear_seeds_can_be_worse(pair: Callable[..., list[Any]]) -> None:

@@ -169,19 +169,20 @@ def test_classes_are_matched_by_name(
 def test_three_seeds_an_arm_give_a_verdict(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("compare", sweep / "plain", sweep / "focal") == 0
     shown = capsys.readouterr().out
-    assert "focal is better than plain" in shown
-    assert "permutation: p = 0.1 (least possible 0.1)" in shown
+    assert "Focal is better: " in shown and "above plain" in shown
+    assert "permutation: p = 0.1 (least possible = 0.1)" in shown
     assert call("compare", "plain", "focal", "other", "--runs", sweep) == 0
     shown = capsys.readouterr().out
-    assert shown.count("adjusted for 2 comparisons (Holm)") == 2
-    assert "No difference shown between plain and other" in shown
+    assert shown.count("after Holm’s correction for 2 comparisons") == 2
+    assert "No difference is shown: Other reaches" in shown
+    assert "Welch’s t test" in shown and "over 3 seeds is shared by 3 arms" in shown
 
 
 def test_one_run_each_never_makes_a_winner(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("compare", sweep / "plain/0", sweep / "focal/0", "--resamples", "100") == 0
     shown = capsys.readouterr().out
-    assert "No verdict" in shown and "one seed an arm" in shown
-    assert "better on images like these" in shown and "says nothing of the methods" in shown
+    assert "Undecided: Focal has" in shown and "one seed an arm" in shown
+    assert "These weights of focal are better" in shown and "says nothing of the methods" in shown
 
 
 @pytest.mark.parametrize(
@@ -198,15 +199,21 @@ def test_compare_says_what_is_wrong(sweep: Path, words: tuple[str, ...], message
     refused(message, "compare", *(word.format(sweep=sweep) for word in words))
 
 
-def test_runs_that_are_not_seeds_of_one_arm_are_not_pooled(
+def test_of_a_repeated_seed_the_latest_counts_and_it_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    for name, arm in (("a/0", "plain"), ("a/1", "plain"), ("b/0", "focal")):
+        write_run(tmp_path / name, arm, 0.3, 0)
+    assert call("compare", tmp_path / "a", tmp_path / "b") == 0
+    assert "plain ran seed 0 more than once; the latest run counts." in capsys.readouterr().out
+
+
+def test_runs_that_are_not_seeds_of_one_arm_are_not_pooled(tmp_path: Path) -> None:
     write_run(tmp_path / "a/0", "plain", 0.3, 0)
-    write_run(tmp_path / "a/1", "plain", 0.3, 0)
+    write_run(tmp_path / "a/1", "plain", 0.3, 1)
     write_run(tmp_path / "b/0", "plain", 0.3, 1, data="e" * 64)
-    assert call("compare", tmp_path / "a", tmp_path / "a/1", "--resamples", "10") == 0
-    assert "seed 0 occurs more than once; the latest run counts" in capsys.readouterr().out
     refused("measured on different data", "compare", tmp_path / "a/0", tmp_path / "b")
+    refused("settings of one arm, which differ in their test data", "compare", tmp_path, tmp_path)
     record = json.loads((tmp_path / "a/1/record.json").read_text())
     record["status"], record["metrics"], record["files"] = "failed", None, {}
     (tmp_path / "a/1/record.json").write_text(json.dumps(record))
