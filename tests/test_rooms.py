@@ -31,7 +31,7 @@ ALLOWED_INSIDE = {
     | {"experiments.config.words"}
     | {"datasets.pixels"},
     "tracking": {"experiments.evaluation", "experiments.record", "datasets.pixels"},
-    "sweep": {"experiments.config", "experiments.record"},
+    "sweep": {"experiments.config", "experiments.record", "experiments.evaluation.significance"},
     "engine": {"experiments.config.train", "experiments.record"} | OUTER,
     "evaluation": {"experiments.record"},
     "config": OUTER,

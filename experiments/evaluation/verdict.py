@@ -41,8 +41,8 @@ def finding(found: Judgement, a: str, b: str, metric: str) -> str:
             f" {against}."
         )
     if found.verdict == "not shown":
-        return f"No difference is shown: {name} reaches {reached} {against}."
-    return f"Undecided: {name} has {reached} {against}."
+        return f"No difference is shown: {b} reaches {reached} {against}."
+    return f"Undecided: {b} has {reached} {against}."
 
 
 def uncertainty(found: Judgement) -> str:

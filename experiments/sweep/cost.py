@@ -20,9 +20,6 @@ from experiments.record.record import find_records
 from experiments.sweep.early_stop import Hyperband
 from experiments.sweep.space import Parameters, Sweep, canonical
 
-SIGNIFICANCE = 0.05
-POWER = 0.8
-
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -86,6 +83,8 @@ def make_plan(
     spread = seed_spread(runs)
     validations = [run.validations for near in alike for run in near]
     rule = sweep.early_stop
+    from experiments.evaluation.significance import least_difference  # with pandas
+
     return Plan(
         trials=len(points),
         arms=len(arms),
@@ -96,7 +95,7 @@ def make_plan(
         gigabytes=sum(sizes) if sizes else None,
         early_stop_share=saved_share(rule, max(validations)) if rule and validations else None,
         spread=spread,
-        detectable=None if spread is None else detectable_difference(spread, seeds),
+        detectable=None if spread is None else least_difference(spread, seeds),
     )
 
 
@@ -189,26 +188,6 @@ def seed_spread(runs: Sequence[Run]) -> float | None:
         return None
     squares = sum(statistics.variance(values) * (len(values) - 1) for values in repeated)
     return math.sqrt(squares / freedom)
-
-
-def detectable_difference(spread: float, seeds: int) -> float | None:
-    """The difference of two arms' means that a two-sided t-test at 5 % finds 80 times in 100.
-
-    Each arm has `seeds` runs with standard deviation `spread`. One run an arm has no spread of its
-    own and can show nothing: None. Source: the noncentral t distribution (Cohen 1988, chapter 2).
-    """
-    if seeds < 2:
-        return None
-    from scipy import optimize, stats
-
-    freedom = 2 * (seeds - 1)
-    bound = stats.t.ppf(1 - SIGNIFICANCE / 2, freedom)
-
-    def missing_power(effect: float) -> float:
-        shift = effect * math.sqrt(seeds / 2)
-        return float(stats.nct.sf(bound, freedom, shift) - POWER)  # the other tail is below 1e-4
-
-    return spread * float(optimize.brentq(missing_power, 1e-6, 10.0))  # two seeds need 5.7
 
 
 def told(plan: Plan, sweep: Sweep, workers: int) -> list[str]:

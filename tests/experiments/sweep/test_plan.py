@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from scipy import stats
 
+from experiments.evaluation.significance import least_difference
 from experiments.sweep.cost import (
     Run,
-    detectable_difference,
     make_plan,
     makespan,
     nearest_runs,
@@ -109,13 +109,9 @@ def test_spread_is_pooled_over_configurations() -> None:
     assert seed_spread(runs[-1:]) is None
 
 
-def test_one_seed_can_show_nothing() -> None:
-    assert detectable_difference(1.0, 1) is None
-
-
 @pytest.mark.parametrize("seeds", [3, 5])
 def test_the_detectable_difference_is_found_80_times_in_100(seeds: int) -> None:
-    difference = detectable_difference(1.0, seeds)
+    difference = least_difference(1.0, seeds)
     assert difference is not None
     draw = random.Random(0)
     found = 0
