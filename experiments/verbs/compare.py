@@ -15,8 +15,9 @@ compared with it. An arm is a run, a folder with its seeds, or a name below --ru
 
 With several seeds an arm: means, SD, the t interval of the difference (it decides; of pairs where
 seeds are shown to share something, else Welch's), bootstrap and permutation beside it, Holm's
-correction for several arms, and how many seeds would be needed. With one run an arm: a paired bootstrap over the test images, which speaks of these two
-sets of weights only. One seed never makes a winner.
+correction for several arms, and how many seeds would be needed. With one run an arm: a paired
+bootstrap over the test images, which speaks of these two sets of weights only. One seed never
+makes a winner.
 """
 
 
