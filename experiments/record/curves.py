@@ -74,10 +74,10 @@ def read_curves(path: Path, most: int = MOST_POINTS) -> Curves:
     """
     tail, sample = Tail(path), _Sample(path.name, most)
     for block in tail.blocks():
-        sample.take(block, tail.line, tail.count)
+        sample.take(block)
     rest = tail.rest() if path.exists() else b""
     if _head(rest) is not None:  # whole but for its end
-        sample.take(rest + b"\n", tail.line + tail.count, 1)
+        sample.take(rest + b"\n")
     return sample.read()
 
 
@@ -113,6 +113,7 @@ class _Sample:
         self._name, self._most = name, most
         self._every = 1
         self._rows = 0
+        self._number = 1  # of the next line in the file
         self._first: _Line | None = None
         self._last: _Line | None = None
         self._kept: list[_Line] = []
@@ -120,16 +121,19 @@ class _Sample:
         self._damaged = 0
         self._told: list[str] = []
 
-    def take(self, block: bytes, number: int, count: int) -> None:
-        """Take in `count` whole lines; `number` is the first one's in the file."""
+    def take(self, block: bytes) -> None:
+        """Take in whole lines, the ones after those of the call before."""
         try:
             heads = _HEADS.decode_lines(block)
         except msgspec.MsgspecError:
             heads = []
-        if len(heads) != count or not self._take_stretch(block, heads, number):
-            self._take_each(block.removesuffix(b"\n").split(b"\n"), heads, number)
+        texts = block[:-1].split(b"\n")
+        if len(heads) != len(texts):  # one is no row, or empty
+            self._take_each(texts, [_head(text) for text in texts])
+        elif not self._take_stretch(texts, heads):
+            self._take_each(texts, heads)
 
-    def _take_stretch(self, block: bytes, heads: list[_Head], number: int) -> bool:
+    def _take_stretch(self, texts: list[bytes], heads: list[_Head]) -> bool:
         """Take in a block of nothing but points of consecutive iterations, which most are: what is
         kept of them follows from the first. False for any other block.
         """
@@ -139,29 +143,25 @@ class _Sample:
         expected = list(range(first, first + len(heads)))
         if first <= self._last.iteration or [head.iteration for head in heads] != expected:
             return False
-        if any(head.metrics is not _NONE for head in heads):
+        if [head.metrics for head in heads].count(_NONE) != len(heads):
             return False
-        kept = range(-first % self._every, len(heads), self._every)
-        texts = block.split(b"\n", kept[-1] + 1) if kept else []
-        for place in kept:
-            if (first + place) % self._every == 0:  # a shorter step may have grown meanwhile
-                self._keep(_Line(first + place, number + place, texts[place]))
+        for place in range(-first % self._every, len(heads), self._every):
+            if (first + place) % self._every == 0:  # keeping one may have doubled the step
+                self._keep(_Line(first + place, self._number + place, texts[place]))
         self._rows += len(heads)
-        end = block[block.rfind(b"\n", 0, -1) + 1 : -1]
-        self._last = _Line(expected[-1], number + len(heads) - 1, end)
+        self._number += len(heads)
+        self._last = _Line(expected[-1], self._number - 1, texts[-1])
         return True
 
-    def _take_each(self, texts: list[bytes], heads: Sequence[_Head | None], number: int) -> None:
-        if len(heads) != len(texts):  # one is no row, or empty
-            heads = [_head(text) for text in texts]
-        for place, head in enumerate(heads, start=number):
-            text = texts[place - number]
+    def _take_each(self, texts: list[bytes], heads: Sequence[_Head | None]) -> None:
+        for place, (head, text) in enumerate(zip(heads, texts, strict=True), start=self._number):
             if head is None:
                 self._damage(place, text)
             elif head.metrics is not _NONE:
                 self._validate(_Line(head.iteration, place, text))
             else:
                 self._take_point(_Line(head.iteration, place, text))
+        self._number += len(texts)
 
     def _take_point(self, line: _Line) -> None:
         if self._last is not None and line.iteration <= self._last.iteration:

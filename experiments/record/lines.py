@@ -59,7 +59,6 @@ class Tail:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.line, self.count = 1, 0  # the block in hand: the number of its first line, how many
         self.fresh = True
         self._offset = 0
 
@@ -75,14 +74,13 @@ class Tail:
             return
         with stream:
             if os.fstat(stream.fileno()).st_size < self._offset:
-                self._offset, self.line, self.count, self.fresh = 0, 1, 0, True
+                self._offset, self.fresh = 0, True
             stream.seek(self._offset)
             size = BLOCK_BYTES
             while read := stream.read(size):
                 end = read.rfind(b"\n") + 1
                 if end:
                     self._offset += end
-                    self.line, self.count = self.line + self.count, read.count(b"\n", 0, end)
                     yield read[:end]
                 elif len(read) < size:
                     return  # the line is not whole yet
