@@ -89,8 +89,8 @@ class RunConfig:
             fitting = {classes, classes + 1} if softmax else {classes}
             if isinstance(values, tuple) and len(values) not in fitting:
                 raise ValueError(
-                    f"loss: {name}: {len(values)} values, one for each class, found for {classes} "
-                    "classes"
+                    f"loss.{name}: a value for each of {classes} classes is needed, found "
+                    f"{len(values)}"
                 )
 
 

@@ -218,7 +218,7 @@ class _Reading:
             return kind(**fields)
         except ValueError as error:
             name, _, rest = str(error).partition(":")
-            if name in fields_of(kind):
+            if name.partition(".")[0] in fields_of(kind):
                 raise self._error(f"{key}.{name}".strip("."), rest.strip()) from error
             raise self._error(key, str(error)) from error
 

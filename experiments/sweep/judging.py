@@ -64,7 +64,6 @@ class Judge:
             recipes[-1].fail(f"config: {recipe}: no such file{_neighbours(recipe)}")
         config = self._recipes.resolve(recipe, words).config
         self._check_stopping(config.train)
-        self._check_alpha(config)
         plain = plain_config(dataclasses.replace(config, tracking=self._silent, arm=None))
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:24]
 
@@ -80,14 +79,6 @@ class Judge:
         for name, value in point.items():
             place = self._places.get(name, {}).get(_token(value))
             yield name, place or at(value, self._parameters[name].place)
-
-    def _check_alpha(self, config: Any) -> None:
-        """The one length that a loss cannot tell by itself, where the recipe names its classes."""
-        alpha, classes = getattr(config.loss, "alpha", None), getattr(config.data, "classes", None)
-        if isinstance(alpha, tuple) and classes and len(alpha) != len(classes):
-            place = next((p.place for p in self.sweep.parameters if p.name == "loss.alpha"), None)
-            told = f"a value for each of {len(classes)} classes is needed, found {len(alpha)}"
-            raise ConfigError(f"{place.place if place else self.sweep.path}: loss.alpha: {told}")
 
     def _check_stopping(self, train: Any) -> None:
         node = self.sweep.tree.keys.get("early_terminate")

@@ -189,7 +189,7 @@ def test_a_choice_that_is_written_as_its_name_has_keys(recipe: Path) -> None:
         (("input.fit.height.px=2",), "input.fit.height is 64 ("),
         (
             ("data.classes=[a, b, c]", "loss.alpha=[0.5, 0.5]"),
-            "loss: alpha: 2 values, one for each class, found for 3 classes",
+            "loss.alpha: a value for each of 3 classes is needed, found 2",
         ),
         (("loss={}",), "loss: an empty mapping sets nothing"),
         (("loss.gamma={schedule: liner, start: 0, end: 1}",), "did you mean 'linear'?"),

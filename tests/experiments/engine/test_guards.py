@@ -142,7 +142,7 @@ def test_out_of_memory_says_what_to_lower(runs, tmp_path: Path) -> None:
     assert "add train.batch_size=2 train.accumulate=2 (the same updates)" in run.told
     followed = (*words[:2], "train.batch_size=2", "train.accumulate=2")
     again = earlier_sitting(tmp_path / "run", load_config(runs().config, followed))
-    assert again is not None and again.status == "failed"
+    assert again is None  # it ended before its first iteration: nothing to go on with, or to refuse
 
 
 @pytest.mark.parametrize("workers", [0, 1])
