@@ -95,6 +95,10 @@ class _Head(msgspec.Struct, gc=False):
     iteration: int
     metrics: msgspec.Raw = _NONE  # of a validation
 
+    @property
+    def is_point(self) -> bool:
+        return self.metrics is _NONE
+
 
 _HEADS = msgspec.json.Decoder(_Head)
 _POINTS = msgspec.json.Decoder(Point)
@@ -123,27 +127,21 @@ class _Sample:
 
     def take(self, block: bytes) -> None:
         """Take in whole lines, the ones after those of the call before."""
-        try:
-            heads = _HEADS.decode_lines(block)
-        except msgspec.MsgspecError:
-            heads = []
         texts = block[:-1].split(b"\n")
-        if len(heads) != len(texts):  # one is no row, or empty
-            self._take_each(texts, [_head(text) for text in texts])
-        elif not self._take_stretch(texts, heads):
+        heads = _heads(block, texts)
+        if not self._take_stretch(texts, heads):
             self._take_each(texts, heads)
 
-    def _take_stretch(self, texts: list[bytes], heads: list[_Head]) -> bool:
+    def _take_stretch(self, texts: list[bytes], heads: Sequence[_Head | None]) -> bool:
         """Take in a block of nothing but points of consecutive iterations, which most are: what is
         kept of them follows from the first. False for any other block.
         """
-        if self._last is None:
+        whole = [head for head in heads if head is not None and head.metrics is _NONE]
+        if self._last is None or len(whole) != len(heads):
             return False
-        first = heads[0].iteration
-        expected = list(range(first, first + len(heads)))
-        if first <= self._last.iteration or [head.iteration for head in heads] != expected:
-            return False
-        if [head.metrics for head in heads].count(_NONE) != len(heads):
+        first = whole[0].iteration
+        expected = list(range(first, first + len(whole)))
+        if first <= self._last.iteration or [head.iteration for head in whole] != expected:
             return False
         for place in range(-first % self._every, len(heads), self._every):
             if (first + place) % self._every == 0:  # keeping one may have doubled the step
@@ -221,6 +219,20 @@ class _Sample:
 
 def _before(iteration: int, lines: list[_Line]) -> list[_Line]:
     return [line for line in lines if line.iteration < iteration]
+
+
+def heads_of(block: bytes) -> Sequence[_Head | None]:
+    """The head of each line of a block of whole lines; None for what is no row."""
+    return _heads(block, block[:-1].split(b"\n"))
+
+
+def _heads(block: bytes, texts: list[bytes]) -> Sequence[_Head | None]:
+    try:
+        heads = _HEADS.decode_lines(block)
+    except msgspec.MsgspecError:
+        heads = []
+    # Empty lines have no head, so that the counts differ.
+    return heads if len(heads) == len(texts) else [_head(text) for text in texts]
 
 
 def _head(text: bytes) -> _Head | None:

@@ -63,8 +63,9 @@ class Progress:
                 if self._tail.fresh:
                     self._forget(0)
                 self._tail.fresh, news = False, True
-                for row in _rows(block):
-                    self._take(row)
+                for row in objects_of(block):
+                    if row is not None:
+                        self._take(row)
         except OSError:
             return news
         return news
@@ -137,13 +138,16 @@ def number(value: object) -> float | None:
     return float(value)
 
 
-def _rows(block: bytes) -> list[dict[str, Any]]:
-    """The objects of whole lines; what is none is passed over."""
+def objects_of(block: bytes) -> list[dict[str, Any] | None]:
+    """The object of each line of a block of whole lines; None for what is none."""
+    lines = block[:-1].split(b"\n")
     try:
         found = _OBJECTS.decode_lines(block)
     except msgspec.DecodeError:
-        found = [_value(line) for line in block.split(b"\n")]
-    return [row for row in found if isinstance(row, dict)]
+        found = []
+    if len(found) != len(lines):
+        found = [_value(line) for line in lines]
+    return [row if isinstance(row, dict) else None for row in found]
 
 
 def _value(line: bytes) -> Any:

@@ -1,14 +1,13 @@
 """What a mirror of a run has and lacks: the rows of its curves and the state between sittings."""
 
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from experiments.record.files import write_text
-from experiments.record.record import CURVES_FILE, RunRecord, read_curves
+from experiments.record.record import RunRecord
 
 STATE_FILE = "mirror.json"
 
@@ -29,18 +28,10 @@ class State:
     place: dict[str, str] = field(default_factory=dict)
 
 
-def rows_so_far(folder: Path) -> list[tuple[int, Row]]:
-    """Each iteration that earlier sittings recorded, with its numbers; validations as `val/...`."""
-    if not (folder / CURVES_FILE).is_file():
-        return []
-    points, validations, _ = read_curves(folder / CURVES_FILE, most=sys.maxsize)  # each row
-    rows: dict[int, Row] = {}
-    for point in points:
-        rows[int(point["iteration"] or 0)] = numbers(point)
-    for validation in validations:
-        told = validation_row(asdict(validation.metrics))
-        rows.setdefault(validation.iteration, {}).update(told)
-    return sorted(rows.items())
+def mirrored(row: Mapping[str, Any]) -> Row:
+    """The numbers of a row of the curves; those of a validation as `val/...`."""
+    metrics = row.get("metrics")
+    return validation_row(metrics) if isinstance(metrics, Mapping) else numbers(row)
 
 
 def validation_row(metrics: Mapping[str, Any], *, plain: bool = False) -> Row:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from experiments.importing import without
 from experiments.record.record import RECORD_FILE, RunRecord
+from experiments.record.replay import Replay
 from experiments.tracking import rows as mirror
 from experiments.tracking.settings import RUN, SWEEP, identity_of, in_sweep, mode_of
 
@@ -105,7 +106,7 @@ class WandbTracker:
             "tags": identity.tags,
             "config": {**record.config, "arm": record.arm},
         }
-        self._earlier = mirror.rows_so_far(folder)
+        self._earlier = Replay(folder)
         self._sent = self._drop_unsent()
         self._run: Any = None  # from the first row on: opening W&B takes seconds
 
@@ -194,7 +195,7 @@ class WandbTracker:
         rows; returns the last iteration that it has sent.
         """
         sent = 0
-        last = self._earlier[-1][0] if self._earlier else 0
+        last = self._earlier.last
         for segment in sorted(self._place.glob(f"offline-run-*-{self._state.id}")):
             if list(segment.glob(SYNCED)):
                 # One that was killed and yet sent: a gap rather than a row twice.
@@ -205,9 +206,8 @@ class WandbTracker:
 
     def _replay(self, began: int) -> None:
         self._last = began
-        for iteration, row in self._earlier:
-            if iteration > began:
-                self._send(row, iteration)
+        for iteration, row in self._earlier.after(began):
+            self._send(mirror.mirrored(row), iteration)
 
     def _send(self, row: Mapping[str, float], iteration: int) -> None:
         if iteration >= self._last:

@@ -15,6 +15,7 @@ from experiments.record.curves import CURVES_FILE, MOST_POINTS, CurveWriter, rea
 from experiments.record.follow import MOST_LOSSES, Progress
 from experiments.record.lines import BLOCK_BYTES, Appender, Tail
 from experiments.record.parts import ClassMetrics, Metrics, Point
+from experiments.record.replay import Replay
 
 
 def metrics(voc07: float | None = 71.5) -> Metrics:
@@ -190,3 +191,25 @@ def test_a_metric_that_every_row_has_is_followed_row_by_row(tmp_path: Path) -> N
     progress = Progress(tmp_path, "loss")
     assert progress.update()
     assert len(progress.history) == 299 and len(progress.losses) <= MOST_LOSSES
+
+
+def test_every_row_is_replayed_once_as_it_was_trained_last(tmp_path: Path) -> None:
+    last = MOST_POINTS + 500
+    write(tmp_path, range(1, last + 1))
+    for back, loss in ((2000, 5.0), (1500, 6.0), (2400, 7.0)):  # stopped and resumed three times
+        with CurveWriter(tmp_path) as writer:
+            for iteration in range(back, last + 1):
+                writer.point({"iteration": iteration, "loss": loss})
+            writer.validation(last, metrics(loss))
+    replay = Replay(tmp_path)
+    write(tmp_path, range(last + 1, last + 9))  # what this sitting adds is its own
+    rows = list(replay.after(1000))
+    points = [(at, row["loss"]) for at, row in rows if "metrics" not in row]
+    assert [at for at, _ in points] == [*range(1001, last + 1)] and replay.last == last
+    assert [loss for at, loss in points if at in (1499, 1500, 2399, 2400)] == [1 / 1499, 6, 6, 7]
+    assert [row["metrics"]["voc07_map"] for _, row in rows if "metrics" in row] == [7.0]
+
+
+def test_a_run_without_curves_has_nothing_to_replay(tmp_path: Path) -> None:
+    replay = Replay(tmp_path)
+    assert replay.last == 0 and not list(replay.after(0))
