@@ -5,7 +5,7 @@ VENV ?= .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 DEMO := runs/demo
-# Test processes; files are dealt out whole, so that what a file prepares is prepared once.
+# Test processes; one that has nothing left takes tests from the other.
 WORKERS ?= 2
 
 .PHONY: help setup demo test test-all check clean-demo
@@ -26,7 +26,7 @@ demo: $(STAMP)
 	$(RUN) -m experiments report $(DEMO) --out $(DEMO)/report
 
 test: $(STAMP) check
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -m "not slow" -n $(WORKERS) --dist loadfile
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -m "not slow" -n $(WORKERS) --dist worksteal
 
 test-all: $(STAMP) check
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) --dist worksteal

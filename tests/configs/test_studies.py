@@ -62,6 +62,7 @@ def run_of(path: Path, number: int) -> Run:
         folder=path.parent / str(number),
         id=f"{number:04d}",
         arm=arm_of(config),
+        recorded_arm=arm_of(config),
         status="finished",
         seed=0,
         config=plain_config(config),
