@@ -19,6 +19,7 @@ from datasets.formats.coco_images import find_images
 from datasets.formats.coco_json import read_document
 from datasets.formats.findings import Findings
 from datasets.index import Columns, texts
+from datasets.parts import Val, labels_of, parted
 from datasets.policy import BadLabel, Mark, Policy
 from datasets.written import Written, check_settings, chosen
 
@@ -35,7 +36,7 @@ class COCO:
 
     root: str
     train: str = "annotations/instances_train2017.json"
-    val: str = "annotations/instances_val2017.json"
+    val: Val = "annotations/instances_val2017.json"
     test: str = "annotations/instances_val2017.json"
     images: str | dict[str, str] | None = None
     classes: tuple[str, ...] | None = None
@@ -55,7 +56,8 @@ class COCO:
         DataError says what is missing or wrong, and where.
         """
         written = self.written(split)
-        return written.dataset(self._classes(written), self.policy)
+        dataset = written.dataset(self._classes(written), self.policy)
+        return parted(dataset, self.val, split)
 
     @property
     def policy(self) -> Policy:
@@ -64,6 +66,7 @@ class COCO:
 
     def written(self, split: Split) -> Written:
         """Labels of one split as written; DataError where its file isn't there."""
+        split = labels_of(self.val, split)
         root = Path(self.root).expanduser()
         if not root.is_dir():
             raise DataError(

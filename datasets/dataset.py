@@ -127,6 +127,10 @@ class DataSettings(Protocol):
     @property
     def root(self) -> str: ...  # noqa: D102
     @property
+    def val(self) -> object: ...  # noqa: D102
+    @property
+    def test(self) -> str: ...  # noqa: D102
+    @property
     def classes(self) -> tuple[str, ...] | None: ...  # noqa: D102
 
     def open(self, split: Split) -> Dataset:

@@ -18,6 +18,7 @@ from datasets.formats.findings import Findings
 from datasets.formats.voc_columns import read_labels
 from datasets.formats.voc_lists import find_images, read_split
 from datasets.index import texts
+from datasets.parts import Val, labels_of, parted
 from datasets.policy import BadLabel, Mark, Policy
 from datasets.written import Written, check_settings, chosen
 
@@ -31,7 +32,7 @@ class VOC:
 
     root: str
     train: str = "2007/trainval+2012/trainval"
-    val: str = "2007/test"
+    val: Val = "2007/test"
     test: str = "2007/test"
     classes: tuple[str, ...] | None = None
     difficult: Mark = "ignore"  # neither rewarded nor punished; or left out; or like any other
@@ -51,7 +52,8 @@ class VOC:
         DataError says what is missing or wrong, and where.
         """
         written = self.written(split)
-        return written.dataset(self._classes(written), self.policy)
+        dataset = written.dataset(self._classes(written), self.policy)
+        return parted(dataset, self.val, split)
 
     @property
     def policy(self) -> Policy:
@@ -60,6 +62,7 @@ class VOC:
 
     def written(self, split: Split) -> Written:
         """Labels of one split as written; DataError where the split itself isn't there."""
+        split = labels_of(self.val, split)
         root = Path(self.root).expanduser()
         findings = Findings()
         entries = read_split(root, getattr(self, split), split, findings)
@@ -70,8 +73,9 @@ class VOC:
         found = set(written.names)
         if self.classes is not None and found.issuperset(self.classes):
             return self.classes
-        for split in dict.fromkeys((self.train, self.val, self.test)):
-            role: Split = "train" if split == self.train else "val" if split == self.val else "test"
-            found |= set(self.written(role).names)
+        roles: dict[object, Split] = {self.test: "test", self.val: "val", self.train: "train"}
+        for split, role in roles.items():
+            if isinstance(split, str):
+                found |= set(self.written(role).names)
         where = f"{written.root}: classes: no object of class {{!r}} in any split"
         return chosen(self.classes, sorted(found), where)

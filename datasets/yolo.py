@@ -11,6 +11,7 @@ from datasets.dataset import Dataset, Split
 from datasets.formats.yolo_columns import read_labels
 from datasets.formats.yolo_layout import read_layout
 from datasets.formats.yolo_lists import entries
+from datasets.parts import Val, labels_of, parted
 from datasets.policy import BadLabel, Policy
 from datasets.written import Written, check_settings, chosen
 
@@ -26,7 +27,7 @@ class YOLO:
 
     root: str
     train: str = "train"
-    val: str = "val"
+    val: Val = "val"
     test: str = "test"
     data: str | None = None
     classes: tuple[str, ...] | None = None
@@ -43,7 +44,8 @@ class YOLO:
         DataError says what is missing or wrong, and where.
         """
         written = self.written(split)
-        return written.dataset(self._classes(written), self.policy)
+        dataset = written.dataset(self._classes(written), self.policy)
+        return parted(dataset, self.val, split)
 
     @property
     def policy(self) -> Policy:
@@ -52,6 +54,7 @@ class YOLO:
 
     def written(self, split: Split) -> Written:
         """Labels of one split as written; DataError where the split itself isn't there."""
+        split = labels_of(self.val, split)
         root = Path(self.root).expanduser()
         layout = read_layout(root, self.data)
         found = entries(layout, getattr(self, split), split)
@@ -61,6 +64,7 @@ class YOLO:
     def _classes(self, written: Written) -> tuple[str, ...]:
         known = written.names
         if not read_layout(written.root, self.data).names:  # numbers, as many as any split has
-            others = [self.written(split) for split in ("train", "val", "test")]
+            roles: tuple[Split, ...] = ("train", "val", "test")
+            others = [self.written(role) for role in roles if isinstance(getattr(self, role), str)]
             known = max((other.names for other in others), key=len)
         return chosen(self.classes, known, f"{written.root}: classes: no class {{!r}}")

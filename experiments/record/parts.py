@@ -72,6 +72,7 @@ class Data:
     val: Split | None = None
     test: Split | None = None
     problems: tuple[str, ...] = ()
+    shared: dict[str, int] = field(default_factory=dict)  # "train/test": images with equal bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,6 +115,7 @@ class RunRecord:
     curve_file: CurveFile | None = None  # records of before have none: `curves` are all points
     validations: tuple[Validation, ...] = ()
     metrics: Metrics | None = None
+    val_metrics: Metrics | None = None  # of the same weights on val, to choose by; None: no own val
     files: dict[str, File] = field(default_factory=dict)
     ended: str | None = None  # why training ended before its last iteration: patience or seconds
     error: Failure | None = None

@@ -49,7 +49,6 @@ class Run:
     folder: Path
     id: str
     arm: str  # as it would be named now
-    recorded_arm: str  # as it was named when it ran
     status: str
     seed: int
     config: Mapping[str, Any]
@@ -67,6 +66,7 @@ class Run:
     curves: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     validations: tuple[Validation, ...] = ()
     memory: Memory | None = None
+    recorded_arm: str = ""  # as it was named when it ran
     ranks: int = 1
     arithmetic: Arithmetic | None = None  # None: as the configuration says
 

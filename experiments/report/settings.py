@@ -69,8 +69,13 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The flattened configuration without what is incidental to the result."""
-    return {key: value for key, value in flatten(config).items() if not _incidental(key)}
+    """The flattened configuration without what is incidental to the result: so is the split to
+    choose by, where nothing is chosen by it.
+    """
+    flat = {key: value for key, value in flatten(config).items() if not _incidental(key)}
+    if flat.get("train.measure") != "best" and flat.get("train.patience") is None:
+        flat.pop("data.val", None)
+    return flat
 
 
 def comparable(configs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -22,11 +22,14 @@ from losses.base import ScheduledLoss
 
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """The data sets of a run; the measured one is `test` or `val`, as the recipe says."""
+    """The data sets of a run; the measured one is `test` or `val`, as the recipe says. `val`: what
+    validations measure and choose by, None where that is the measured one or there is none.
+    """
 
     train: Dataset
     measured: Dataset
     measured_name: Split
+    val: Dataset | None = None
 
 
 def open_splits(config: RunConfig) -> Splits:

@@ -32,6 +32,7 @@ from experiments.record.record import (
     CurveWriter,
     Data,
     LossFacts,
+    Metrics,
     RunRecord,
     Seconds,
     Split,
@@ -51,6 +52,7 @@ from experiments.run.assembly import (
     open_splits,
     require_objects,
 )
+from experiments.run.choosing import open_val, require_unseen, shared_by
 from experiments.run.earlier import begun_in, earlier_sitting, only_process, require_same_data
 from experiments.run.loss_preparation import prepare_loss
 from experiments.run.progress import TrainProgress
@@ -150,16 +152,18 @@ def _train_and_measure(
     mirrors: list[Tracker],
 ) -> RunRecord:
     with distributed.in_turn():
-        splits = open_splits(config)
+        splits = dataclasses.replace(open_splits(config), val=open_val(config))
     require_objects(splits, config.data.root)
-    data = _describe(splits)
+    shared = distributed.shared(shared_by(splits) if distributed.is_first() else {})
+    require_unseen(config, splits, shared)
+    data = _describe(splits, shared)
     if earlier is not None:
         require_same_data(folder, earlier, data)
     detector = build_detector(config, splits.train.classes)
     begun = None if earlier is None else begun_in(earlier)
     arithmetic = _arithmetic(config, detector, begun)
     loss, facts = _prepared(config, arithmetic, splits, detector)
-    run = _Run(config, folder, arithmetic, splits, detector, loss)
+    run = _Run(config, folder, arithmetic, splits, shared, detector, loss)
     record = dataclasses.replace(record, data=data, loss=facts, arithmetic=arithmetic)
     _write(folder, record)
     if not distributed.is_first():
@@ -182,6 +186,7 @@ class _Run:
     folder: Path
     arithmetic: Arithmetic
     splits: Splits
+    shared: dict[str, int]
     detector: AnyDetector
     loss: ScheduledLoss
 
@@ -251,6 +256,7 @@ def _measured(run: _Run, record: RunRecord, fitted: Fitted) -> RunRecord:
     measured = measure(
         run.config, run.arithmetic, fitted.detector, splits.measured, splits.measured_name
     )
+    on_val = _on_val(run, record, fitted)
     if not distributed.is_first():
         return dataclasses.replace(record, status="finished")
     files = dump(measured, run.folder, splits.measured.classes)
@@ -264,8 +270,32 @@ def _measured(run: _Run, record: RunRecord, fitted: Fitted) -> RunRecord:
         file=sys.stderr,
     )
     return dataclasses.replace(
-        record, status="finished", metrics=metrics, files=files, seconds=seconds
+        record,
+        status="finished",
+        metrics=metrics,
+        val_metrics=on_val,
+        files=files,
+        seconds=seconds,
     )
+
+
+def _on_val(run: _Run, record: RunRecord, fitted: Fitted) -> Metrics | None:
+    """The measured weights on val, by which a sweep or a report may choose; None where val is not a
+    split of its own. Every rank asks, the first one's answer counts.
+    """
+    from experiments.run.measuring import measure
+
+    val = run.splits.val
+    if val is None or run.shared.get(f"val/{run.splits.measured_name}"):
+        return None
+    last = record.validations[-1] if record.validations else None
+    known = None
+    if last is not None and last.iteration == fitted.iteration:
+        known = last.metrics if run.config.train.measure == "last" else None
+    if distributed.shared(known is not None):
+        return known
+    found = measure(run.config, run.arithmetic, fitted.detector, val, "val").metrics
+    return read_metrics(found) if distributed.is_first() else None
 
 
 def _with_curves(record: RunRecord, folder: Path, fitted: Fitted) -> RunRecord:
@@ -288,13 +318,15 @@ def _ended(record: RunRecord, fitted: Fitted) -> RunRecord:
     )
 
 
-def _describe(splits: Splits) -> Data:
-    described = {"train": splits.train, splits.measured_name: splits.measured}
+def _describe(splits: Splits, shared: dict[str, int]) -> Data:
+    named = {"train": splits.train, "val": splits.val, splits.measured_name: splits.measured}
+    described = {name: dataset for name, dataset in named.items() if dataset is not None}
     told = [finding for dataset in described.values() for finding in dataset.remarks]
     told += [finding for dataset in described.values() for finding in dataset.problems]
     return Data(
         classes=splits.train.classes,
         problems=tuple(map(str, told)),
+        shared=shared,
         **{name: _split(dataset) for name, dataset in described.items()},
     )
 
