@@ -52,7 +52,14 @@ class Arm:
     @property
     def short(self) -> str:
         """The title for tables: without its detector, which the heading names, and with γ and α."""
-        words = self.title
+        return self._shown(self.title)
+
+    @property
+    def bare(self) -> str:
+        """The same without the setting, for all settings of the arm."""
+        return self._shown(self.name)
+
+    def _shown(self, words: str) -> str:
         if words.lower().startswith(self.detector.lower() + " "):
             words = words[len(self.detector) + 1 :]
         return re.sub(r"\b(gamma|alpha)\b", lambda found: SYMBOLS[found[0]], words)
@@ -65,6 +72,11 @@ class Arm:
             if run.finished:
                 latest[run.seed] = run
         return tuple(latest[seed] for seed in sorted(latest))
+
+    @property
+    def shortened(self) -> tuple[Run, ...]:
+        """Runs that count though they ended before their schedule did."""
+        return tuple(run for run in self.finished if run.ended_early)
 
     @property
     def repeated(self) -> tuple[Run, ...]:
@@ -95,6 +107,18 @@ class Arm:
         return summarise([value for value in values if value is not None])
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a study asks of its arms. Keys are dotted names of the configuration, or the beginning
+    of some. A contrast is (arm, against), by their names.
+    """
+
+    nuisance: tuple[str, ...] = ()
+    scientific: tuple[str, ...] = ()
+    contrasts: tuple[tuple[str, str], ...] = ()
+    within: float | None = None  # points of the deciding metric: is a difference smaller?
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Group:
     """The arms of one detector on one test set, the baseline first, then by rising gamma."""
@@ -105,6 +129,7 @@ class Group:
     arms: tuple[Arm, ...]
     baseline: Arm | None
     classes: tuple[str, ...]
+    asked: Asked = Asked()
 
     def best(self, metric: str) -> Arm | None:
         """The arm with the highest mean of `metric`; None where no arm has one."""
@@ -117,7 +142,9 @@ class Group:
         return tuple(arm for arm in self.arms if arm is not self.baseline)
 
 
-def make_groups(runs: Sequence[Run], *, baseline: str | None = None) -> list[Group]:
+def make_groups(
+    runs: Sequence[Run], *, baseline: str | None = None, asked: Asked | None = None
+) -> list[Group]:
     """Groups of comparable arms, by detector and test set.
 
     `baseline` names the arm to compare with, where its group has it; elsewhere the plain cross-
@@ -146,6 +173,7 @@ def make_groups(runs: Sequence[Run], *, baseline: str | None = None) -> list[Gro
                 arms=tuple(sorted(members, key=lambda arm: _order(arm, chosen))),
                 baseline=chosen,
                 classes=_classes(members),
+                asked=asked or Asked(),
             )
         )
     return groups

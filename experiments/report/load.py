@@ -66,6 +66,9 @@ class Run:
     curves: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     validations: tuple[Validation, ...] = ()
     memory: Memory | None = None
+    val_metrics: Metrics | None = None
+    ended: str | None = None  # why training ended before its last iteration
+    last: Mapping[str, float] = field(default_factory=dict)  # the last row: progress, gamma, alpha
     recorded_arm: str = ""  # as it was named when it ran
     ranks: int = 1
     arithmetic: Arithmetic | None = None  # None: as the configuration says
@@ -82,6 +85,36 @@ class Run:
     def finished(self) -> bool:
         """True where the run ended well and was measured: only such runs enter a mean."""
         return self.status == "finished" and self.metrics is not None
+
+    @property
+    def ended_early(self) -> bool:
+        """Whether training ended before its schedule did: for patience, or for a time budget that
+        the schedule did not follow.
+        """
+        return self.ended is not None and self.last.get("progress", 1.0) < 0.99
+
+    @property
+    def chosen_by_val(self) -> bool:
+        """Whether validations chose its weights or its end."""
+        train = self.config.get("train")
+        asked = train if isinstance(train, Mapping) else {}
+        return asked.get("measure") == "best" or asked.get("patience") is not None
+
+    def shared(self, split: str) -> int:
+        """How many images of `split` are among those that measured it, as far as is recorded."""
+        if self.data is None:
+            return 0
+        if self.split_hash(split) == self.split_hash(self.measured):
+            found = self.split(split)
+            return found.images if found else 0
+        return self.data.shared.get(f"{split}/{self.measured}", 0)
+
+    def val_metric(self, name: str) -> float | None:
+        """One metric of the measured weights on val in percent, None where the record has none or
+        val is not a split of its own.
+        """
+        own = self.split_hash("val") is not None and not self.shared("val")
+        return getattr(self.val_metrics, name, None) if own else None
 
     @property
     def measured(self) -> str:
@@ -230,9 +263,19 @@ def from_record(folder: Path, record: RunRecord) -> Run:
         curves=thin(record.curves),
         validations=tuple(_brief(validation) for validation in record.validations),
         memory=record.memory,
+        val_metrics=record.val_metrics,
+        ended=record.ended,
+        last=_last_row(record.curves),
         ranks=record.ranks,
         arithmetic=record.arithmetic,
     )
+
+
+def _last_row(points: Sequence[Point]) -> dict[str, float]:
+    """What was in force at the end of training."""
+    kept = ("progress", "gamma", "alpha")
+    last = points[-1] if points else {}
+    return {name: float(value) for name in kept if (value := last.get(name)) is not None}
 
 
 def _arm_of(record: RunRecord) -> str:

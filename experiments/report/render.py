@@ -22,7 +22,8 @@ from experiments.record.record import RECORD_FILE
 from experiments.report import detail as detail_tables
 from experiments.report import identity, page, pictures, tables, verdict
 from experiments.report import published as published_values
-from experiments.report.arms import Group, make_groups
+from experiments.report.arms import Asked, Group, make_groups
+from experiments.report.choice import require_known, settled
 from experiments.report.detail import Detail, make_detail
 from experiments.report.diagnoses import STORE, Diagnoses, read_store
 from experiments.report.evidence import FigureItem
@@ -36,6 +37,7 @@ PAGE, MANIFEST = "report.html", "manifest.json"
 FILES = (
     ("report.md", "the verdict and tables as Markdown"),
     ("table.csv", "arms × metrics, differences, intervals and p values"),
+    ("contrasts.csv", "the comparisons that the study names"),
     ("per_class.csv", "arms × classes"),
     ("errors.csv", "arms × kinds of errors, calibration"),
     ("anatomy.csv", "where the loss and its gradient are, of runs that `anatomy` was run on"),
@@ -58,6 +60,10 @@ def write_report(
     published: Sequence[str] = (),
     diagnose: bool = True,
     lost: list[str] | None = None,
+    nuisance: Sequence[str] = (),
+    scientific: Sequence[str] = (),
+    contrasts: Sequence[Sequence[str]] = (),
+    equivalence: float | None = None,
 ) -> Path:
     """Make the report of all records at or below `directories` in `out`; gives the page's path.
 
@@ -66,15 +72,21 @@ def write_report(
     run has it), `question` the title, `images` how many test images a detector are shown,
     `published` the studies of literature.py to stand beside ours, `diagnose` False leaves out what
     is computed from detections (precision and recall, kinds of errors, calibration). What cannot be
-    read is left out, listed in the report and added to `lost`.
+    read is left out, listed in the report and added to `lost`. `nuisance` and `scientific` are the
+    roles of knobs, `contrasts` pairs of arms to compare (arm, against), and `equivalence` the
+    points of the deciding metric below which a difference does not matter.
 
     Raises:
-        ReportError: no record that can be read, an unknown arm, metric or study.
+        ReportError: no record that can be read, an unknown arm, metric, knob or study.
     """
     lost = [] if lost is None else lost
     runs = load_runs(directories, lost)
-    groups = make_groups(runs, baseline=baseline)
+    named = tuple((arm, against) for arm, against in contrasts)
+    asked = Asked(tuple(nuisance), tuple(scientific), named, equivalence)
+    groups = make_groups(runs, baseline=baseline, asked=asked)
+    require_known(groups)
     primary = choose_metric(metric, groups)
+    groups = [settled(group, primary.key) for group in groups]
     diagnoses = read_store(out) if diagnose else None
     context = _context(groups, primary, out, question, images)
     context |= _details(context["blocks"], primary, diagnoses)
@@ -89,6 +101,8 @@ def write_report(
         write_text(out / name, text)
     options: dict[str, Any] = {"baseline": baseline, "metric": metric, "question": question}
     options |= {"images": images, "published": list(published), "diagnose": diagnose}
+    options |= {"nuisance": list(nuisance), "scientific": list(scientific)}
+    options |= {"contrasts": [list(pair) for pair in named], "equivalence": equivalence}
     write_text(out / MANIFEST, _manifest(directories, out, runs, files, options))
     return out / PAGE
 
@@ -124,6 +138,7 @@ def _tables(
     return stored | {
         "anatomy.csv": detail_tables.anatomy_csv(details),
         "table.csv": tables.comparison_csv(rows),
+        "contrasts.csv": tables.contrasts_csv(groups, primary),
         "per_class.csv": tables.per_class_csv(groups),
         "runs.csv": tables.runs_csv(groups),
         "table.tex": tables.latex_table(groups, primary),
@@ -227,7 +242,7 @@ def _context(
     return {
         "question": question or verdict.question(groups, primary),
         "facts": identity.facts(groups),
-        "verdicts": [verdict.verdict(group, primary) for group in groups],
+        "verdicts": _verdicts(groups, primary),
         "primary": primary,
         "others": [metric for metric in tables.MAIN if metric is not primary],
         "blocks": blocks,
@@ -244,6 +259,12 @@ def _context(
         "error_kinds": ERROR_KINDS,
         "errors_markdown": detail_tables.errors_markdown,
     }
+
+
+def _verdicts(groups: Sequence[Group], primary: tables.Metric) -> list[verdict.Verdict]:
+    """A verdict a group, and one for each comparison that the study names."""
+    found = [verdict.verdict(group, primary) for group in groups]
+    return found + [one for group in groups for one in verdict.contrast_verdicts(group, primary)]
 
 
 def _sections(context: Mapping[str, Any]) -> list[tuple[str, str]]:

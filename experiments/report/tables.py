@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from experiments.evaluation.referee import Judgement, Pair, judge
+from experiments.evaluation.referee import Judgement, judge
 from experiments.evaluation.significance import Summary
 from experiments.evaluation.tables import no_formula
-from experiments.evaluation.verdict import fixed, interval, mean_sd, signed
+from experiments.evaluation.verdict import fixed, interval, listed, mean_sd, signed
 from experiments.record.record import Memory
 from experiments.report.arms import Arm, Group
+from experiments.report.choice import Contest, contest
 
 
 class Metric(NamedTuple):
@@ -49,9 +50,21 @@ class Row(NamedTuple):
     arm: Arm
     is_baseline: bool
     is_best: bool
-    note: str  # "best of 4 settings" where the arm has several
+    note: str  # "chosen on val from 4 settings", "1 of 3 ended early": "" where there is nothing
     summaries: dict[str, Summary]
-    differences: dict[str, Judgement]
+    differences: dict[str, Judgement]  # to `against`, where that is something
+    against: Arm | None = None  # the baseline, in the setting that is compared
+
+
+ANSWER = ("diff", "low", "high", "p_holm", "improvement", "test", "verdict")  # columns
+
+
+class Contrast(NamedTuple):
+    """One comparison that a study names."""
+
+    arm: Arm
+    against: Arm
+    judgement: Judgement
 
 
 class ClassRow(NamedTuple):
@@ -85,45 +98,78 @@ def comparison(group: Group, primary: Metric) -> list[Row]:
 
 @lru_cache(maxsize=16)  # the verdict, the page and three tables ask for the same
 def _comparison(group: Group, primary: Metric) -> tuple[Row, ...]:
-    best, notes = group.best(primary.key), _notes(group, primary)
-    differences: dict[str, dict[str, Judgement]] = {arm.title: {} for arm in group.arms}
-    for metric in METRICS if group.baseline else ():
-        for arm, judgement in zip(group.others(), _judged(group, metric), strict=True):
-            differences[arm.title][metric.key] = judgement
+    found, best = contest_of(group, primary), group.best(primary.key)
+    answers = {metric.key: _answers(group, primary, metric) for metric in METRICS}
+    against = {found.arms[pair.b]: found.arms[pair.a] for pair in found.pairs}
+    base = found.baseline.settings if found.baseline else ()
     return tuple(
         Row(
             group=group,
             arm=arm,
-            is_baseline=arm is group.baseline,
+            is_baseline=arm in base,
             is_best=arm is best,
-            note=notes.get(arm.title, ""),
+            note=_note(found, arm),
             summaries={metric.key: arm.summary(metric.key) for metric in METRICS},
-            differences=differences[arm.title],
+            differences={
+                key: each[against[arm], arm] for key, each in answers.items() if arm in against
+            },
+            against=against.get(arm),
         )
         for arm in group.arms
     )
 
 
-def _judged(group: Group, metric: Metric) -> list[Judgement]:
-    """The group's arms other than the baseline against it, one family."""
-    assert group.baseline is not None
-    arms = [group.baseline, *group.others()]
-    pairs = [Pair(0, place) for place in range(1, len(arms))]
-    return judge([arm.seeds(metric.key) for arm in arms], pairs)
+def contest_of(group: Group, primary: Metric) -> Contest:
+    """Who is compared with whom."""
+    return _contest(group, primary.key)
 
 
-def _notes(group: Group, primary: Metric) -> dict[str, str]:
-    """For each name that several settings share, what to say of the one with the highest mean."""
-    by_name: dict[str, list[Arm]] = {}
-    for arm in group.arms:
-        by_name.setdefault(arm.name, []).append(arm)
-    found = {}
-    for arms in by_name.values():
-        means = [(arm.summary(primary.key).mean, arm) for arm in arms]
-        known = [(mean, arm.title) for mean, arm in means if mean is not None]
-        if len(arms) > 1 and known:
-            found[max(known)[1]] = f"best of {len(arms)} settings"
-    return found
+_contest = lru_cache(maxsize=16)(contest)
+
+
+def contrasts(group: Group, primary: Metric) -> list[Contrast]:
+    """The study's own comparisons, which are of one family with those of the baseline."""
+    found = contest_of(group, primary)
+    answers = _answers(group, primary, primary)
+    pairs = [(found.arms[pair.a], found.arms[pair.b]) for pair in found.contrasts]
+    return [Contrast(b, a, answers[a, b]) for a, b in dict.fromkeys(pairs)]
+
+
+def _answers(group: Group, primary: Metric, metric: Metric) -> dict[tuple[Arm, Arm], Judgement]:
+    """(against, arm) -> the referee's answer; each question is asked once."""
+    found = contest_of(group, primary)
+    pairs = list({(pair.a, pair.b): pair for pair in found.contrasts + found.pairs}.values())
+    within = group.asked.within if metric is primary else None
+    answers = judge([arm.seeds(metric.key) for arm in found.arms], pairs, within=within)
+    return {
+        (found.arms[pair.a], found.arms[pair.b]): answer
+        for pair, answer in zip(pairs, answers, strict=True)
+    }
+
+
+def _note(found: Contest, arm: Arm) -> str:
+    """What is to be known of an arm beside its name."""
+    one, notes = found.candidate(arm), []
+    if one.tried > 1 and one.chosen is not None:
+        chosen = "chosen" if one.chosen is arm else "not chosen"
+        notes.append(f"{chosen} on val from {one.tried} settings")
+    return "; ".join([*notes, *([shortened_words(arm)] if arm.shortened else [])])
+
+
+def shortened_words(arm: Arm) -> str:
+    """How many of an arm's runs ended before their schedule did, where, and with which gamma."""
+    early = arm.shortened
+    done = sorted(100 * run.last["progress"] for run in early)
+    gammas = sorted({round(run.last["gamma"], 2) for run in early if "gamma" in run.last})
+    words = f"{len(early)} of {len(arm.finished)} runs ended early"
+    words += f" ({listed(sorted({run.ended or '' for run in early}))}), {_span(done, '.0f')} % done"
+    return words + (f", γ {_span(gammas, 'g')} in force" if gammas else "")
+
+
+def _span(values: Sequence[float], form: str) -> str:
+    """`40`, or `40–55`."""
+    ends = dict.fromkeys(f"{value:{form}}" for value in (values[0], values[-1]))
+    return "–".join(ends)
 
 
 def per_class(group: Group, metric: Metric) -> list[ClassRow]:
@@ -167,23 +213,33 @@ def comparison_csv(rows: Iterable[Row]) -> str:
     """One line an arm; each metric as mean, SD, difference, interval and Holm-adjusted p.
     Empty: not known.
     """
-    head = ["detector", "arm", "setting", "loss", "gamma", "alpha", "baseline", "seeds"]
+    head = ["detector", "arm", "setting", "loss", "gamma", "alpha", "baseline", "against", "seeds"]
     for metric in METRICS:
-        head += [
-            f"{metric.key}_{part}"
-            for part in ("mean", "sd", "diff", "low", "high", "p_holm", "verdict")
-        ]
+        head += [f"{metric.key}_{part}" for part in ("mean", "sd", *ANSWER)]
     lines: list[list[str]] = [head]
     for row in rows:
         arm = row.arm
         line = [arm.detector, arm.name, arm.setting, arm.loss, cell(arm.gamma), cell(arm.alpha)]
-        line += ["yes" if row.is_baseline else "no", str(len(arm.finished))]
+        against = row.against.title if row.against else ""
+        line += ["yes" if row.is_baseline else "no", against, str(len(arm.finished))]
         for metric in METRICS:
             summary = row.summaries[metric.key]
             difference = row.differences.get(metric.key)
             line += [cell(summary.mean), cell(summary.sd)]
-            line += _judgement_cells(difference) if difference else [""] * 5
+            line += _judgement_cells(difference) if difference else [""] * len(ANSWER)
         lines.append(line)
+    return csv_text(lines)
+
+
+def contrasts_csv(groups: Sequence[Group], primary: Metric) -> str:
+    """One line a comparison that the study names, of the deciding metric; equivalence within so
+    many points where it was asked for.
+    """
+    lines = [["group", "metric", "arm", "against", *ANSWER, "within", "within_p_holm"]]
+    for group in groups:
+        for arm, against, answer in contrasts(group, primary):
+            line = [group.title, primary.key, arm.title, against.title, *_judgement_cells(answer)]
+            lines.append([*line, cell(answer.within), cell(answer.within_p)])
     return csv_text(lines)
 
 
@@ -302,7 +358,9 @@ def fixed_sign(points: float | None) -> str:
 
 
 def _judgement_cells(found: Judgement) -> list[str]:
-    return [cell(value) for value in (found.points, found.low, found.high, found.p, found.verdict)]
+    paired = "" if found.p is None else "paired" if found.paired else "Welch"
+    numbers = (found.points, found.low, found.high, found.p, found.improvement)
+    return [*map(cell, numbers), paired, found.verdict]
 
 
 def _difference_cells(row: Row, primary: Metric) -> list[str]:
@@ -310,7 +368,7 @@ def _difference_cells(row: Row, primary: Metric) -> list[str]:
         return ["", "", "baseline"]
     difference = row.differences.get(primary.key)
     if difference is None:
-        return ["", "", "no baseline"]
+        return ["", "", "no baseline" if row.group.baseline is None else "not compared"]
     return [signed(difference.points), interval(difference), difference.verdict]
 
 

@@ -6,11 +6,19 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from experiments.evaluation.verdict import listed, mean_sd, pairing, told
+from experiments.evaluation.verdict import capital, listed, mean_sd, pairing, told
 from experiments.report.arms import Group, display
+from experiments.report.choice import LOSS, Contest, is_below
 from experiments.report.load import Run
-from experiments.report.settings import comparable, late_keys
-from experiments.report.tables import Metric, Row, comparison
+from experiments.report.settings import comparable, differing, late_keys
+from experiments.report.tables import (
+    Metric,
+    Row,
+    comparison,
+    contest_of,
+    contrasts,
+    shortened_words,
+)
 
 KINDS = {"better": "better", "worse": "worse", "equivalent": "same", "not shown": "same"}
 UNEQUAL = 0.05  # relative difference of budgets that is worth a warning
@@ -23,6 +31,7 @@ class Verdict(NamedTuple):
     kind: str
     finding: str
     uncertainty: str
+    title: str = ""  # "": the group's
 
 
 def question(groups: Sequence[Group], primary: Metric) -> str:
@@ -43,20 +52,91 @@ def question(groups: Sequence[Group], primary: Metric) -> str:
 
 
 def verdict(group: Group, primary: Metric) -> Verdict:
-    """Two sentences on one group: the best arm against the baseline, and how sure that is."""
-    rows = comparison(group, primary)
-    base = next((row for row in rows if row.is_baseline), None)
+    """A few sentences on one group: the best arm against the baseline, and how sure that is."""
+    rows, found = comparison(group, primary), contest_of(group, primary)
     measured = [row for row in rows if row.summaries[primary.key].mean is not None]
     if not measured:
         return Verdict(group, "open", "No run has finished.", "There is nothing to compare yet.")
-    if base is None:
+    if found.baseline is None:
         return _without_baseline(group, measured, primary)
-    rivals = [row for row in measured if not row.is_baseline]
+    rivals = [row for row in measured if not row.is_baseline and row.differences]
     if not rivals:
-        words = f"Only the baseline, {base.arm.short}, was measured: {_score(base, primary)}."
-        return Verdict(group, "open", words, "There is no other arm to compare it with.")
+        return _alone(group, [row for row in measured if row.is_baseline], primary)
     best = max(rivals, key=lambda row: row.summaries[primary.key].mean or 0.0)
-    return _against(group, base, best, rivals, primary)
+    answers = [row for row in rivals if row.arm in found.candidate(best.arm).settings]
+    if len(answers) > 1 and all(row.differences[primary.key].p is not None for row in answers):
+        said = _at_equal_settings(group, found, answers, primary)
+    else:
+        said = _against(group, best, rivals, primary)
+    return said._replace(uncertainty=said.uncertainty + choice_words(found) + _shortened(best))
+
+
+def contrast_verdicts(group: Group, primary: Metric) -> list[Verdict]:
+    """The study's own comparisons in words."""
+    found = []
+    for arm, against, answer in contrasts(group, primary):
+        words = told(answer, against.short, arm.short, primary.name)
+        kind = KINDS.get(answer.verdict, "open")
+        found.append(Verdict(group, kind, *words, title=f"{group.title}: contrast"))
+    return found
+
+
+def choice_words(found: Contest) -> str:
+    """How settings were chosen for arms that were tried in several."""
+    keys = listed(found.keys, 3)
+    if found.mode == "val":
+        most = max(one.tried for one in found.candidates)
+        return f" Each arm stands for the best of its {most} settings of {keys} on val."
+    if found.mode == "equal":
+        return f" Arms are compared at equal {keys}, and val chose none: {found.why}."
+    return ""
+
+
+def _alone(group: Group, base: Sequence[Row], primary: Metric) -> Verdict:
+    if not base:
+        words = "The baseline was not measured."
+    else:
+        words = f"Only the baseline, {base[0].arm.short}, was measured: {_score(base[0], primary)}."
+    return Verdict(group, "open", words, "There is no other arm to compare it with.")
+
+
+def _at_equal_settings(
+    group: Group, found: Contest, answers: Sequence[Row], primary: Metric
+) -> Verdict:
+    """One arm against the baseline, setting by setting."""
+    counts = Counter(row.differences[primary.key].verdict for row in answers)
+    clearest = min(answers, key=lambda row: row.differences[primary.key].p or 0.0)
+    assert clearest.against is not None
+    arm, base = clearest.arm.bare, clearest.against.bare
+    of = f"of {len(answers)} equal settings of {listed(found.keys, 3)}"
+    better, worse = counts["better"], counts["worse"]
+    if better and worse:
+        kind, words = (
+            "open",
+            f"{capital(arm)} is better than {base} at {better} and worse at {worse}",
+        )
+    elif better or worse:
+        kind = "better" if better else "worse"
+        words = f"{capital(arm)} is {kind} than {base} at {better or worse}"
+    elif counts["equivalent"] == len(answers):
+        kind, words = "same", f"{capital(arm)} and {base} are equivalent at all"
+    else:
+        kind, words = "same", f"No difference between {arm} and {base} is shown at any"
+    first = told(
+        clearest.differences[primary.key], clearest.against.short, clearest.arm.short, primary.name
+    )
+    clear = f"The clearest: {first.finding} {first.uncertainty}"
+    return Verdict(group, kind, f"{words} {of}.", clear)
+
+
+def _shortened(best: Row) -> str:
+    """A word on arms that are not what their schedule says."""
+    found = [
+        f" Not the whole schedule: of {arm.short}, {shortened_words(arm)}."
+        for arm in (best.arm, best.against)
+        if arm is not None and arm.shortened
+    ]
+    return "".join(found)
 
 
 def pairing_of(group: Group, primary: Metric) -> str:
@@ -75,9 +155,11 @@ def warnings(groups: Sequence[Group], primary: Metric) -> list[str]:
     for group in groups:
         found += _seed_warnings(group)
         found += _budget_warnings(group)
+        found += _leak_warnings(group)
+        found += _shortened_warnings(group)
         found += _data_warnings(group)
         found += _version_warnings(group)
-        found += _setting_warnings(group)
+        found += _setting_warnings(group, contest_of(group, primary))
         if group.baseline is None:
             found.append(
                 f"{group.title}: no finished cross-entropy or γ = 0 arm, so nothing is a baseline."
@@ -97,9 +179,10 @@ def _without_baseline(group: Group, measured: Sequence[Row], primary: Metric) ->
     )
 
 
-def _against(group: Group, base: Row, best: Row, rivals: Sequence[Row], primary: Metric) -> Verdict:
+def _against(group: Group, best: Row, rivals: Sequence[Row], primary: Metric) -> Verdict:
     difference = best.differences[primary.key]
-    finding, uncertainty = told(difference, base.arm.short, best.arm.short, primary.name)
+    assert best.against is not None
+    finding, uncertainty = told(difference, best.against.short, best.arm.short, primary.name)
     kind = KINDS.get(difference.verdict, "open")
     if kind == "worse" and len(rivals) > 1:
         finding = f"No arm reaches the baseline; the nearest is worse. {finding}"
@@ -173,6 +256,35 @@ def _spread(values: Sequence[float]) -> bool:
     return bool(values) and max(values) > min(values) * (1 + UNEQUAL)
 
 
+def _leak_warnings(group: Group) -> list[str]:
+    """Images that measure runs and were learned from, or that something was chosen by."""
+    runs = [run for arm in group.arms for run in arm.finished]
+    found = []
+    learned = [run for run in runs if run.shared("train")]
+    if learned:
+        most = max(run.shared("train") for run in learned)
+        found.append(
+            f"{group.title}: {len(learned)} of {len(runs)} runs were trained on images of the test"
+            f" set ({most:,} of them), so their results are no measure of new images."
+        )
+    chosen = [run for run in runs if run.chosen_by_val and run.shared("val")]
+    if chosen:
+        found.append(
+            f"{group.title}: {len(chosen)} of {len(runs)} runs chose weights or their end by images"
+            " of the test set."
+        )
+    return found
+
+
+def _shortened_warnings(group: Group) -> list[str]:
+    early = [arm for arm in group.arms if arm.shortened]
+    if not early:
+        return []
+    told = "; ".join(f"{arm.short}: {shortened_words(arm)}" for arm in early[:4])
+    more = f"; and {len(early) - 4} more arms" if len(early) > 4 else ""
+    return [f"{group.title}: training ended before its schedule did: {told}{more}."]
+
+
 def _data_warnings(group: Group) -> list[str]:
     runs = [run for arm in group.arms for run in arm.finished]
     found = []
@@ -203,26 +315,22 @@ def _version_warnings(group: Group) -> list[str]:
     ]
 
 
-def _setting_warnings(group: Group) -> list[str]:
-    """Settings other than the loss that differ between arms: each is a rival explanation."""
+def _setting_warnings(group: Group, found: Contest) -> list[str]:
+    """Settings other than the loss that differ between arms, that the study does not ask about, and
+    that neither val nor equal pairs take care of: each is a rival explanation.
+    """
     flats = comparable([arm.finished[0].config for arm in group.arms if arm.finished])
-    keys = {
-        key for flat in flats for key in flat if not key.startswith(("loss.", "detector.loss."))
-    }
-    differing = sorted(key for key in keys if len({repr(flat.get(key)) for flat in flats}) > 1)
-    if not differing:
+    settled = set(found.keys) if found.mode != "single" else set()
+    keys = [
+        key
+        for key in differing(flats)
+        if key not in settled
+        and not key.startswith(LOSS)
+        and not any(is_below(key, one) for one in group.asked.scientific)
+    ]
+    if not keys:
         return []
-    shown = ", ".join(differing[:6]) + (
-        f" and {len(differing) - 6} more" if len(differing) > 6 else ""
-    )
-    found = [f"{group.title}: arms differ in more than the loss: {shown}."]
-    tried = max(Counter(arm.name for arm in group.arms if arm.finished).values())
-    if tried > 1:
-        found.append(
-            f"{group.title}: an arm’s best of up to {tried} settings was picked by the result shown"
-            " here, which favours arms with more of them."
-        )
-    return found
+    return [f"{group.title}: arms differ in more than the loss: {listed(keys, 6)}."]
 
 
 def _code_warnings(groups: Sequence[Group]) -> list[str]:

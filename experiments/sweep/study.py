@@ -1,7 +1,8 @@
 """A study is a sweep file with a question: its tiny form, its runs, and what it says of its report
-(x-published, x-question, x-baseline).
+(x-published, x-question, x-baseline, x-contrasts, x-equivalence, and the roles of its parameters).
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,48 @@ def report_options(study: Path) -> dict[str, Any]:
         if not all(isinstance(one, str) for one in several):
             raise UsageError(f"{study}: x-{name}: expected text, found {value!r}")
         found[name] = several if name in LISTS else value
-    return found
+    return found | _roles(study) | _contrasts(study, values) | _equivalence(study, values)
+
+
+def _roles(study: Path) -> dict[str, Any]:
+    """The knobs that are chosen for each arm, and those that tell arms apart."""
+    try:
+        parameters = read_sweep(study).parameters
+    except ConfigError as error:  # of another version: its runs can be reported all the same
+        print(f"note: no roles of parameters: {error}", file=sys.stderr)
+        return {}
+    found = {
+        role: [one.name for one in parameters if one.role == role and one.name != "config"]
+        for role in ("nuisance", "scientific")
+    }
+    return {role: names for role, names in found.items() if names}
+
+
+def _contrasts(study: Path, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Pairs (arm, against) of names."""
+    given = values.get("x-contrasts")
+    if given is None:
+        return {}
+    pairs = []
+    for one in given if isinstance(given, list) else [given]:
+        names = [one.get("arm"), one.get("against")] if isinstance(one, Mapping) else [None]
+        if len(one) != 2 or not all(isinstance(name, str) for name in names):
+            raise UsageError(
+                f"{study}: x-contrasts: expected {{arm: NAME, against: NAME}} as the report names"
+                f" arms, found {one!r}"
+            )
+        pairs.append(names)
+    return {"contrasts": pairs}
+
+
+def _equivalence(study: Path, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Points below which a difference does not matter."""
+    given = values.get("x-equivalence")
+    if given is None:
+        return {}
+    if isinstance(given, bool) or not isinstance(given, (int, float)) or not given > 0:
+        raise UsageError(f"{study}: x-equivalence: expected points above 0, found {given!r}")
+    return {"equivalence": float(given)}
 
 
 def study_mapping(study: Path) -> dict[str, Any]:
@@ -77,7 +119,9 @@ def study_file(study: Path, scale: str, out: Path) -> Path:
         if name == "seed" and isinstance(knob, Mapping) and knob.get("values"):
             parameters[name] = {"value": knob["values"][0]}
     parameters |= {name: {"value": value} for name, value in TINY.items()}
+    roles = {one.name: one.role for one in read_sweep(study).parameters if one.role}
     values |= {"name": f"{values.get('name') or study.stem}-tiny", "parameters": parameters}
+    values |= {"x-roles": roles} if roles else {}
     values.pop("early_terminate", None)
     path = out / "study.yaml"
     write_text(path, yaml.safe_dump(values, sort_keys=False, width=100))

@@ -143,6 +143,17 @@ def data_set_of(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def above_zero(text: str) -> float:
+    """A number above 0, for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, found {text!r}")
+    return value
+
+
 def positive(text: str) -> int:
     """A whole number from 1 on, for `type=`."""
     return _at_least(1, text)

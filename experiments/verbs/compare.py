@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from experiments.errors import UsageError
-from experiments.verbs.arguments import positive
+from experiments.verbs.arguments import above_zero, positive
 
 TEACH = """\
 Is one arm better than another, or was it luck? The first arm is the baseline; every other is
@@ -26,6 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("arms", nargs="+", metavar="ARM", help="the baseline, then others")
     parser.add_argument("--runs", type=Path, metavar="DIR", help="where arms are looked up by name")
     parser.add_argument("--metric", default="voc07_map", help="of the record")
+    parser.add_argument(
+        "--equivalence",
+        metavar="POINTS",
+        type=above_zero,
+        help="ask also whether differences are smaller than so many points",
+    )
     parser.add_argument("--resamples", type=positive, default=1000, help="of the images")
 
 
@@ -41,5 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
     from experiments.report.compare import compare, comparison_text, load_arm
 
     arms = [load_arm(source, arguments.runs) for source in arguments.arms]
-    print(comparison_text(compare(arms, arguments.metric, resamples=arguments.resamples)))
+    found = compare(
+        arms, arguments.metric, within=arguments.equivalence, resamples=arguments.resamples
+    )
+    print(comparison_text(found))
     return 0

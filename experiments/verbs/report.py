@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.errors import UsageError
-from experiments.verbs.arguments import natural
+from experiments.verbs.arguments import above_zero, natural
 
 TEACH = """\
 Make a report of every run at or below DIR, from the records alone: no network, no GPU, and
@@ -92,11 +92,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "yolov2-gamma, yolov2-gamma-544, yolo9000-3",
     )
     parser.add_argument(
+        "--nuisance",
+        metavar="KEY",
+        action="append",
+        default=[],
+        help="a setting that was tried in several values for each arm (optimizer.lr), repeatable: "
+        "val chooses one for each",
+    )
+    parser.add_argument(
+        "--contrast",
+        metavar=("ARM", "AGAINST"),
+        nargs=2,
+        action="append",
+        default=[],
+        help="two arms to compare besides each with the baseline, repeatable",
+    )
+    parser.add_argument(
+        "--equivalence",
+        metavar="POINTS",
+        type=above_zero,
+        help="ask also whether differences are smaller than so many points",
+    )
+    parser.add_argument(
         "--study",
         metavar="FILE",
         type=Path,
-        help="a sweep file whose x-question, x-baseline and x-published stand for options that are"
-        " not given (default: the sweep.yaml of DIR)",
+        help="a sweep file whose x-question, x-baseline, x-published, x-contrasts, x-equivalence "
+        "and roles of parameters stand for options that are not given (default: DIR's sweep.yaml)",
     )
     parser.add_argument("--open", action="store_true", help="open the page in a browser")
 
@@ -144,6 +166,10 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
     study = arguments.study or study_of(arguments.directories)
     told = report_options(study) if study is not None else {}
     return {
+        "nuisance": arguments.nuisance or told.get("nuisance", []),
+        "scientific": told.get("scientific", []),
+        "contrasts": arguments.contrast or told.get("contrasts", []),
+        "equivalence": arguments.equivalence or told.get("equivalence"),
         "baseline": arguments.baseline or told.get("baseline"),
         "metric": arguments.metric,
         "question": arguments.question or told.get("question"),

@@ -25,6 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Serve until Ctrl-C; raises UsageError for a folder or port that cannot be had."""
     from experiments.report.live.server import serve
+    from experiments.sweep.study import report_options, study_of
 
-    options = {"baseline": arguments.baseline, "images": 4}
+    study = study_of([arguments.directory])
+    told = report_options(study) if study is not None else {}
+    options = told | {"baseline": arguments.baseline or told.get("baseline"), "images": 4}
     return serve(arguments.directory, arguments.port, options, show=arguments.open)

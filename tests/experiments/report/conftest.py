@@ -229,10 +229,15 @@ def write_run(
     status: str = "finished",
     points: int = 200,
     test_hash: str | None = "b",
+    val_level: float | None = None,
+    ended: str | None = None,
+    share: float = 1.0,
     memory: Memory | None = None,
     **changes: Any,
 ) -> Path:
-    """One run's folder; `changes` are top-level keys of the configuration."""
+    """One run's folder; `changes` are top-level keys of the configuration. `val_level`: its mAP on
+    a val of its own; `share` of the training was done when it `ended`.
+    """
     folder.mkdir(parents=True)
     draw = np.random.default_rng(abs(hash((setting.level, seed))) % 2**32)
     config = {
@@ -246,7 +251,8 @@ def write_run(
     done = status == "finished"
     split = Split(72, 900, 0, f"{test_hash or '':b<64}")
 
-    data = Data(tuple(classes), Split(205, 2400, 0, "a" * 64), split, split) if test_hash else None
+    val = split if val_level is None else Split(20, 90, 0, "c" * 64)
+    data = Data(tuple(classes), Split(205, 2400, 0, "a" * 64), val, split) if test_hash else None
 
     def measured(level: float) -> Metrics:
         return read_metrics(metrics(level, draw, classes))
@@ -265,7 +271,9 @@ def write_run(
         memory=memory,
         commit="0123456789abcdef" * 2,
         data=data,
-        curves=curves(setting.loss, 2000, draw, points),
+        curves=curves(setting.loss, 2000, draw, points)[: round(points * share)],
+        ended=ended,
+        val_metrics=None if val_level is None else measured(val_level),
         validations=tuple(
             Validation(step, measured(setting.level * (1 - np.exp(-step / 500))))
             for step in (500, 1000, 1500, 2000)

@@ -9,7 +9,7 @@ import pytest
 from experiments.report.arms import make_groups
 from experiments.report.load import ReportError, load_runs
 from experiments.report.settings import parameter
-from experiments.report.tables import METRICS, comparison
+from experiments.report.tables import METRICS
 from experiments.report.verdict import warnings
 
 CROSS = {"name": "cross_entropy"}
@@ -187,23 +187,3 @@ def test_how_often_a_run_logs_makes_no_other_arm(
     for every in (1, 5):
         make_run(tmp_path / str(every), setting, every, train={"iterations": 9, "log_every": every})
     assert len(make_groups(load_runs([tmp_path]))[0].arms) == 1
-
-
-def test_of_several_settings_the_highest_is_marked_and_the_choice_weakens_the_claim(
-    tmp_path: Path, make_run: Callable[..., Path], make_setting: Any
-) -> None:
-    setting = make_setting("yolov2", "yolov2 focal", {"name": "focal", "gamma": 2.0}, 50.0)
-    better = make_setting("yolov2", "yolov2 focal", {"name": "focal", "gamma": 2.0}, 60.0)
-    plain = make_setting("yolov2", "yolov2 plain", {"name": "cross_entropy"}, 49.0)
-    for seed in range(2):
-        make_run(tmp_path / f"plain-{seed}", plain, seed)
-        make_run(tmp_path / f"low-{seed}", setting, seed, optimizer={"lr": 0.01})
-        make_run(tmp_path / f"high-{seed}", better, seed, optimizer={"lr": 0.02})
-    groups = make_groups(load_runs([tmp_path]))
-    notes = {row.arm.title: row.note for row in comparison(groups[0], METRICS[0])}
-    assert notes == {
-        "yolov2 focal (lr 0.01)": "",
-        "yolov2 focal (lr 0.02)": "best of 2 settings",
-        "yolov2 plain": "",
-    }
-    assert any("best of up to 2 settings" in line for line in warnings(groups, METRICS[0]))

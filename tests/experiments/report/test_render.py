@@ -16,6 +16,7 @@ from experiments.report import ReportError, write_report
 CHECKOUT = Path(__file__).parents[3]
 FILES = [
     "anatomy.csv",
+    "contrasts.csv",
     "diagnosis.json",
     "errors.csv",
     "manifest.json",
