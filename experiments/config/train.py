@@ -43,6 +43,9 @@ class Train:
     measure: Literal["last", "best"] = "last"  # the weights that are measured at the end
     patience: int | None = None  # stop after so many validations without a better one
     seconds: float | None = None  # stop after so much time in iterations, validations not counted
+    # What schedules (gamma, alpha, learning rate) follow; time: the share of `seconds`, if it is
+    # further than that of iterations, so that they end with the budget.
+    progress: Literal["iterations", "time"] = "iterations"
     # What a loss that is no number does, and how many updates `skip` may leave out.
     nonfinite: Literal["stop", "skip"] = field(default="stop", metadata=free())
     nonfinite_limit: int = field(default=10, metadata=free())
@@ -82,6 +85,8 @@ class Train:
             raise ValueError(f"keep_checkpoints: must be >= 1, found {self.keep_checkpoints}")
         if self.seconds is not None and not self.seconds > 0:
             raise ValueError(f"seconds: must be > 0 or null, found {self.seconds}")
+        if self.progress == "time" and self.seconds is None:
+            raise ValueError("progress: time needs a budget of it; set train.seconds too")
         if not self.timeout > 0:
             raise ValueError(f"timeout: must be > 0, found {self.timeout}")
         if self.patience is not None and self.validate_every is None:

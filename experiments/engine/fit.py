@@ -207,6 +207,9 @@ class Fit:
             check_every=train.log_every if self._device.type == "cuda" else 1,
         )
         self._budget = BudgetHook(self._rows, train.seconds)
+        if train.progress == "time" and train.seconds is not None:
+            budget = train.seconds
+            self._schedule.follow(lambda: self._rows.seconds / budget)
         self._best = Best(
             self._checkpoints,
             train.best_metric,

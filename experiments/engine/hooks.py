@@ -37,7 +37,7 @@ class ScheduleHook(Hook):
     """Puts learning rate, gamma and alpha in force before each iteration, from the iteration alone.
 
     Nothing is counted here, so a resumed run has the same values as one that never stopped, on
-    every rank.
+    every rank. `follow` lets them follow a time budget too, whose clock all sittings share.
     """
 
     priority = "VERY_HIGH"
@@ -45,14 +45,24 @@ class ScheduleHook(Hook):
     def __init__(self, loss: ScheduledLoss, learning_rate: LearningRate) -> None:
         self._loss = loss
         self._learning_rate = learning_rate
+        self._used: Callable[[], float] | None = None
         self.in_force: dict[str, float] = {}
+
+    def follow(self, used: Callable[[], float]) -> None:
+        """Be as far as this share of the time budget, where that is further than the iterations."""
+        self._used = used
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: object = None) -> None:
         """Set the values for the update numbered `batch_idx`."""
         # the last update is at 1, or a ramp to the end would never reach it
-        progress = batch_idx / max(1, runner.max_iters - 1)
+        last = max(1, runner.max_iters - 1)
+        progress = batch_idx / last
+        if self._used is not None:  # one clock for all ranks
+            progress = min(1.0, max(progress, distributed.shared(self._used())))
         detector_of(runner).classification_loss = self._loss.at(progress)
-        factor = self._learning_rate.factor(batch_idx, runner.max_iters)
+        warm = batch_idx >= self._learning_rate.warmup_iterations
+        place = max(batch_idx, round(progress * last)) if warm else batch_idx
+        factor = self._learning_rate.factor(place, runner.max_iters)
         groups = runner.optim_wrapper.optimizer.param_groups
         for group in groups:
             group["lr"] = group["initial_lr"] * factor

@@ -91,7 +91,10 @@ class Run:
         """Whether training ended before its schedule did: for patience, or for a time budget that
         the schedule did not follow.
         """
-        return self.ended is not None and self.last.get("progress", 1.0) < 0.99
+        train = self.config.get("train")
+        follows = isinstance(train, Mapping) and train.get("progress") == "time"
+        unfinished = self.last.get("progress", 1.0) < 0.99
+        return self.ended is not None and unfinished and not (follows and self.ended == "seconds")
 
     @property
     def chosen_by_val(self) -> bool:

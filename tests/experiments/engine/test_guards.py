@@ -16,6 +16,7 @@ from experiments.engine.arithmetic import choose, device_here
 from experiments.engine.checkpoint import Best, best_good, load_checkpoint, newest_good
 from experiments.engine.fit import Fit
 from experiments.engine.guards import NonFiniteError, non_finite
+from experiments.report.load import load_runs
 from experiments.run.assembly import batches_from, build_detector, fit_task, open_splits
 from experiments.run.earlier import earlier_sitting
 from experiments.run.validation import image_paths
@@ -174,6 +175,26 @@ def test_a_time_budget_ends_the_run_with_its_measurement(runs, tmp_path: Path) -
     assert runs().checkpoints(tmp_path / "run")[-1] == last["iteration"]
 
 
+def test_schedules_that_follow_time_end_with_the_budget(runs, tmp_path: Path) -> None:
+    words = ("train.iterations=100000", "train.seconds=2", "train.progress=time")
+    more = ("loss.gamma.ramp=[0,1]", "learning_rate={shape: cosine, warmup_iterations: 2}")
+    run = runs().train(tmp_path / "run", *words, *more)
+    assert run.process.exitcode == 0, run.told
+    curves = runs().record(tmp_path / "run")["curves"]
+    for before, row in zip(curves, curves[1:], strict=False):
+        assert row["progress"] == pytest.approx(min(1.0, before["seconds"] / 2), abs=0.02)
+        assert row["gamma"] == pytest.approx(2.0 * row["progress"], abs=1e-6)
+    assert curves[-1]["progress"] > 0.6 and curves[-1]["lr"] < 0.4 * curves[1]["lr"]
+    loaded = load_runs([tmp_path])[0]
+    assert loaded.ended == "seconds" and not loaded.ended_early
+
+
+def test_a_run_cut_by_time_is_known_as_ended_early(runs, tmp_path: Path) -> None:
+    words = ("train.iterations=100000", "train.seconds=1")
+    assert runs().train(tmp_path / "run", *words).process.exitcode == 0
+    assert load_runs([tmp_path])[0].ended_early
+
+
 def test_patience_ends_the_run_and_the_best_is_measured(runs, tmp_path: Path) -> None:
     """At a rate of nothing no validation is better than the first one."""
     small, out = runs(), tmp_path / "run"
@@ -235,6 +256,7 @@ def test_the_best_are_kept_by_their_value(tmp_path: Path) -> None:
         (["train.measure=best"], "best needs train.validate_every"),
         (["train.measure=best", "train.validate_every=1", "evaluate.split=val"], "chosen on val"),
         (["train.seconds=0"], "seconds: must be > 0"),
+        (["train.progress=time"], "progress: time needs a budget"),
         (["train.nonfinite=ignore"], "nonfinite"),
         (["train.precision=float16"], "float16 needs a GPU"),
     ],
