@@ -120,6 +120,13 @@ def resolve(recipe: Located, words: Iterable[Word], tags: Tags) -> Source:
         again = {name for name in again if orders.gives(f"{key}.{name}")}
         tree, dropped = _choose(tree, key, orders.chosen[key], tags[key], again)
         notes += dropped
+    for key, node in orders.mappings.items():
+        old = _at(tree, key)
+        plain = old is not None and old.value is not None and not isinstance(old.value, dict)
+        if plain and key not in tags:  # data.val={part: 0.1} takes the place of data.val=test
+            tree = _put(
+                tree, key.split("."), replace(node, value=None, items=(), keys={}), tags, ()
+            )
     for key, node in sorted(orders.given.items()):
         with orders.findings.kept():
             tree = _put(tree, key.split("."), node, tags, ())
@@ -142,6 +149,7 @@ class _Orders:
     tags: Tags
     chosen: dict[str, _Chosen] = field(default_factory=dict)
     given: dict[str, Located] = field(default_factory=dict)
+    mappings: dict[str, Located] = field(default_factory=dict)  # keys that are given one
     said: dict[str, list[Located]] = field(default_factory=dict)  # all that was given, by key
     findings: Findings = field(default_factory=Findings)
 
@@ -162,6 +170,7 @@ class _Orders:
         if not node.keys:
             self.findings.add(f"{node.place}: {key}: an empty mapping sets nothing")
         tag = self.tags.get(key)
+        self.mappings[key] = node
         for name, kid in node.keys.items():
             if tag is not None and name == tag.key and not kid.keys:
                 self._choose(key, kid, whole=True)

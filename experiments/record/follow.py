@@ -78,7 +78,7 @@ class Progress:
             self._forget(iteration)
         self.iteration = iteration
         measured = metrics if isinstance(metrics, dict) else row
-        value = number(measured.get(self.metric)) if self.metric else None
+        value = number(measured.get(self.metric.removeprefix(VAL))) if self.metric else None
         if value is not None:
             self._values.append((iteration, value))
         if measured is row:
@@ -113,10 +113,17 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     return record if isinstance(record, dict) else None
 
 
+VAL = "val_"  # of a metric's name: measured on val, where a sweep may choose by it
+
+
 def final_metric(record: dict[str, Any], name: str | None) -> float | None:
-    """The sweep's metric in a finished record."""
-    metrics = record.get("metrics")
-    return number(metrics.get(name)) if isinstance(metrics, dict) and name else None
+    """The sweep's metric in a finished record: `val_voc07_map` of val, `voc07_map` of what was
+    measured.
+    """
+    if not name:
+        return None
+    metrics = record.get("val_metrics" if name.startswith(VAL) else "metrics")
+    return number(metrics.get(name.removeprefix(VAL))) if isinstance(metrics, dict) else None
 
 
 def log_tail(folder: Path) -> str:

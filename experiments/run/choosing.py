@@ -7,10 +7,9 @@ from datasets.dataset import Dataset
 from datasets.errors import DataError
 from datasets.parts import shared_images
 from experiments.config.run import RunConfig
+from experiments.config.seen import HELD_BACK, told
 from experiments.errors import UsageError
 from experiments.run.assembly import Splits
-
-HELD_BACK = "data.val='{part: 0.1, of: train}' holds a seeded tenth of train back"
 
 
 def choosers(config: RunConfig) -> list[str]:
@@ -67,11 +66,7 @@ def require_unseen(config: RunConfig, splits: Splits, shared: dict[str, int]) ->
         )
     count = shared.get(f"val/{measured}", 0)
     if count and choosing and splits.val is not None:
-        raise UsageError(
-            f"{choosing[0]} chooses by val, and {count} of its {len(splits.val)} images are among"
-            f" the {measured} images that measure the run: the choice would be made by the result."
-            f" {HELD_BACK}"
-        )
+        raise UsageError(f"{choosing[0]} chooses by val: {told(count, len(splits.val), measured)}")
     if count and config.train.validate_every is not None:
         print(
             f"note: {count} images of val are among the {measured} images: validations look at"

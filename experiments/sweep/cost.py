@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from experiments.record.follow import number, read_record
+from experiments.record.follow import final_metric, number, read_record
 from experiments.record.record import find_records
 from experiments.sweep.early_stop import Hyperband
 from experiments.sweep.space import Parameters, Sweep, canonical
@@ -108,7 +108,6 @@ def runs_below(folder: Path, metric: str | None) -> Iterator[Run]:
         total = number(seconds.get("total"))
         if record.get("status") != "finished" or not total:
             continue
-        metrics = record.get("metrics") or {}
         size = sum(file.stat().st_size for file in run.rglob("*") if file.is_file())
         yield Run(
             config=dotted(record.get("config") or {}),
@@ -116,7 +115,7 @@ def runs_below(folder: Path, metric: str | None) -> Iterator[Run]:
             seconds=total,
             gigabytes=size / 1e9,
             validations=len(record.get("validations") or ()),
-            metric=number(metrics.get(metric)) if metric else None,
+            metric=final_metric(record, metric),
             # One that ended early did fewer iterations than its configuration says.
             train_seconds=None if record.get("ended") else number(seconds.get("train")),
         )

@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from experiments.config.located import Located
-from experiments.config.run import Recipes, Tracking, plain_config
-from experiments.errors import ConfigError, nearest, shown
+from experiments.config.run import Recipes, RunConfig, Tracking, plain_config
+from experiments.config.seen import why_not_choose
+from experiments.errors import ConfigError, UserError, nearest, shown
+from experiments.record.follow import VAL
 from experiments.record.parts import Metrics
 from experiments.sweep.command import at
 from experiments.sweep.proposals import first_points
@@ -29,7 +31,10 @@ MOST_VALUES = 1_000  # of one parameter that is looked at by itself
 MOST_TOLD = 20  # findings about combinations of values; the rest is counted
 TELL_EVERY = 100
 CHOOSING = ("config", "name", "schedule", "shape", "mode", "preset")  # what others are read by
-METRICS = tuple(f.name for f in dataclasses.fields(Metrics) if f.name not in ("split", "per_class"))
+MEASURED = tuple(
+    f.name for f in dataclasses.fields(Metrics) if f.name not in ("split", "per_class")
+)
+METRICS = (*MEASURED, *(f"{VAL}{name}" for name in MEASURED))
 Event = Mapping[str, Any]
 
 
@@ -51,6 +56,13 @@ class Judge:
         """What is equal for two points exactly if their trials would be the same; raises
         ConfigError with all that is wrong with the point.
         """
+        config = self.config(point)
+        self._check_stopping(config.train)
+        plain = plain_config(dataclasses.replace(config, tracking=self._silent, arm=None))
+        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:24]
+
+    def config(self, point: Parameters) -> RunConfig:
+        """The configuration of a point; raises ConfigError with all that is wrong with it."""
         values = [*self.sweep.fixed.items(), *self._located(point)]
         recipes = [node for name, node in values if name == "config"]
         if not recipes or not isinstance(recipes[-1].value, str):
@@ -62,10 +74,7 @@ class Judge:
         recipe = Path(recipes[-1].value)
         if not recipe.is_file():
             recipes[-1].fail(f"config: {recipe}: no such file{_neighbours(recipe)}")
-        config = self._recipes.resolve(recipe, words).config
-        self._check_stopping(config.train)
-        plain = plain_config(dataclasses.replace(config, tracking=self._silent, arm=None))
-        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:24]
+        return self._recipes.resolve(recipe, words).config
 
     def why(self, point: Parameters) -> str | None:
         """What is wrong with one point, or None."""
@@ -100,9 +109,8 @@ class Judge:
 def judged(sweep: Sweep, count: int) -> Iterator[Event]:
     """What is wrong with `sweep` and its first `count` points."""
     judge = Judge(sweep)
-    metric = _metric_finding(sweep)
-    if metric is not None:
-        yield {"finding": metric}
+    for told in filter(None, (_metric_finding(sweep), _choice_finding(judge))):
+        yield {"finding": told}
     if sweep.method == "grid":
         found = False
         for finding in _alone(judge):
@@ -119,6 +127,35 @@ def _metric_finding(sweep: Sweep) -> str | None:
         return None
     place = sweep.tree.keys["metric"].keys["name"]
     return place.said(f"no number of a record{nearest(sweep.metric.name, METRICS)}")
+
+
+def _choice_finding(judge: Judge) -> str | None:
+    """Where trials are chosen among by their results: why that may not be by this metric or val."""
+    sweep, metric = judge.sweep, judge.sweep.metric
+    if metric is None or metric.name not in METRICS or not (chooser := _chooser(sweep)):
+        return None
+    place = sweep.tree.keys["metric"].keys["name"]
+    if not metric.name.startswith(VAL):
+        return place.said(
+            f"{chooser} by it, and the images that measure a run must not choose: "
+            f"{VAL}{metric.name}"
+        )
+    try:
+        first = grid_point(sweep, 0) if sweep.method == "grid" else first_points(sweep, 1)[0]
+        why = why_not_choose(judge.config(first))
+    except UserError:  # told where points are drawn and built
+        return None
+    return None if why is None else place.said(f"{chooser} by it, and {why}")
+
+
+def _chooser(sweep: Sweep) -> str:
+    """What of the sweep chooses by its metric; "" where nothing does."""
+    if sweep.method == "bayes":
+        return "bayes proposes points"
+    if sweep.early_stop is not None:
+        return "early_terminate stops trials"
+    target = None if sweep.metric is None else sweep.metric.target
+    return "" if target is None else "target ends the sweep"
 
 
 def _alone(judge: Judge) -> Iterator[str]:

@@ -37,12 +37,16 @@ def mirrored(row: Mapping[str, Any]) -> Row:
 def validation_row(metrics: Mapping[str, Any], *, plain: bool = False) -> Row:
     """The numbers of one validation as `val/...`, and under their own names too if `plain`."""
     told = numbers(metrics)
-    return {f"val/{name}": value for name, value in told.items()} | (told if plain else {})
+    chosen = told | {f"val_{name}": value for name, value in told.items()} if plain else {}
+    return {f"val/{name}": value for name, value in told.items()} | chosen
 
 
 def summary(record: RunRecord) -> dict[str, Any]:
     """The record's status and final numbers, which a W&B sweep optimises."""
     told: dict[str, Any] = {"status": record.status}
+    if record.val_metrics is not None:
+        on_val = numbers(asdict(record.val_metrics))
+        told |= {f"val_{name}": value for name, value in on_val.items()}
     return told if record.metrics is None else told | numbers(asdict(record.metrics))
 
 

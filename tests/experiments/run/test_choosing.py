@@ -44,7 +44,7 @@ def test_a_choice_by_the_test_images_is_refused(
     out = tmp_path / "run"
     setting = words[1].replace("=", ": ")
     refused(
-        f"{setting} chooses by val, and 8 of its 8 images are among the test images",
+        f"{setting} chooses by val: 8 of the 8 images of val are among the test images",
         *("train", "--config", file, "--out", out, *words),
     )
     assert record(out)["status"] == "failed"
@@ -60,7 +60,7 @@ def test_contents_decide_and_not_names(small_glyphs: Path, tmp_path: Path) -> No
     with (root / "ImageSets/Main/val.txt").open("a") as file:
         file.write("another\n")
     refused(
-        "1 of its 7 images are among the test images",
+        "1 of the 7 images of val are among the test images",
         *("train", "--config", recipe(tmp_path, root, "val"), "--out", tmp_path / "run"),
         *(TRAIN, BEST),
     )

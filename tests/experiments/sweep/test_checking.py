@@ -124,7 +124,7 @@ def test_two_points_of_one_configuration_are_refused_with_both_named(
         ("metric: {name: val_map}\n", "metric.name: no number of a record; did you mean"),
         ("metric: {name: voc07_mpa}\n", "did you mean 'voc07_map'"),
         (
-            "metric: {name: coco_ap, goal: maximize}\n"
+            "metric: {name: val_coco_ap, goal: maximize}\n"
             "early_terminate: {type: hyperband, min_iter: 1}\n",
             "train.validate_every is null",
         ),
@@ -137,9 +137,46 @@ def test_a_metric_or_stop_that_would_never_work_is_refused(
     assert told in found and found.startswith(("3:", "4:"))
 
 
+@pytest.mark.parametrize(
+    ("more", "chooser"),
+    [
+        ("early_terminate: {type: hyperband, min_iter: 1}\n", "early_terminate stops trials"),
+        ("", "target ends the sweep"),
+    ],
+)
+def test_the_images_that_measure_choose_no_trial(
+    more: str, chooser: str, desk: Desk, small_glyphs: Path
+) -> None:
+    def found(metric: str, val: str) -> list[str]:
+        target = "" if more else ", target: 50"
+        return desk.found(
+            f"{GRID}{more}metric: {{name: {metric}, goal: maximize{target}}}\nparameters:\n"
+            f"  data.root: {{value: {small_glyphs}}}\n  data.val: {{value: {val}}}\n"
+            "  train.validate_every: {value: 2}\n  loss.gamma: {values: [0.0, 2.0]}\n"
+        )
+
+    (told,) = found("voc07_map", "val")
+    assert f"{chooser} by it, and the images that measure a run must not choose" in told
+    assert "val_voc07_map" in told
+    (told,) = found("val_voc07_map", "test")
+    assert f"{chooser} by it, and 8 of the 8 images of val are among the test images" in told
+    (told,) = found("val_voc07_map", "null")
+    assert f"{chooser} by it, and data.val is null" in told
+    assert found("val_voc07_map", "{part: 0.25, of: train}") == []
+
+
+def test_bayes_does_not_learn_from_the_images_that_measure(desk: Desk) -> None:
+    text = (
+        f"method: bayes\n{TRAIN}run_cap: 2\nmetric: {{name: voc07_map, goal: maximize}}\n"
+        "parameters: {loss.gamma: {values: [0.0, 2.0]}}\n"
+    )
+    told = next(iter(judged(read_sweep(desk.write(text)), 2)))["finding"]
+    assert "bayes proposes points by it" in told and "must not choose: val_voc07_map" in told
+
+
 def test_hyperband_is_taken_where_trials_validate_often_enough(desk: Desk) -> None:
     head = (
-        f"{GRID}metric: {{name: coco_ap, goal: maximize}}\n"
+        f"{GRID}metric: {{name: val_coco_ap, goal: maximize}}\n"
         "early_terminate: {type: hyperband, min_iter: 2}\n"
         "parameters:\n  loss.gamma: {values: [0, 2]}\n"
     )
