@@ -21,8 +21,8 @@ POWER = 0.8
 MOST_SEEDS = 1000
 FEWEST_PAIRED = 3  # seeds; of two, differences have one degree of freedom
 # Of the F test that seeds share something. Welch covers too much where they do, pairs have half the
-# degrees of freedom where they don't. Of levels .01 to .5 this one keeps coverage between 94.7 and
-# 96.8 % for correlations 0 to .95 and 3 to 10 seeds (benchmarks/referee.py); .05 falls to 94.3 %.
+# degrees of freedom where they don't. At this level intervals cover 94.5 to 96.8 % for correlations
+# of 0, .5 and .8 and 3, 5 and 6 seeds (benchmarks/referee.py); .05 and more errs too often at 0.
 SHARED_ALPHA = 0.02
 MOST_DEALS = 20_000  # beyond this many ways to deal out the seeds, permutation draws at random
 FEWEST_FOR_BOOTSTRAP = 5  # with fewer seeds a resample is too often without spread

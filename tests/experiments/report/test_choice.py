@@ -182,3 +182,11 @@ def test_a_sweep_s_file_tells_roles_contrasts_and_equivalence(
     words = ("report", tmp_path / "runs", "--study", tmp_path / "study.yaml")
     (tmp_path / "study.yaml").write_text("\n".join([*lines[:-2], "x-contrasts: [soft]"]))
     refused("x-contrasts: expected {arm: NAME, against: NAME}", *words)
+
+
+def test_the_simulation_of_the_referee_runs_through_the_report_s_own_code() -> None:
+    from benchmarks.referee import UNEQUAL, simulated
+
+    parts, claims = simulated(2)
+    assert parts["nothing differs"][UNEQUAL]["open_percent"] == 100.0
+    assert claims["no verdict where more settings were tried for one arm"]
