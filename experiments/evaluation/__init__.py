@@ -6,8 +6,8 @@ voc.py           VOC's average precisions            coco.py     COCO's, by eith
 summary.py       the record's numbers, in one call   text.py     as tables in a terminal
 interchange/     others' detections
 bootstrap.py     two runs, over their images         errors.py   what kind of errors
-significance.py  two arms, over their seeds          anatomy.py  where the loss is
-verdict.py       what a comparison allows one to say
+significance.py  tests, intervals, Holm, power   referee.py  what may be said of arms
+verdict.py       the words of it                 anatomy.py  where the loss is
 """
 
 from experiments.evaluation.dump import (
