@@ -17,6 +17,7 @@ from datasets.formats.finder import leads_out, tidy
 SPLITS = ("train", "val", "test")
 SAME = {"valid": "val", "validation": "val"}
 _NAMES = ("classes.txt", "*.names", "data/*.names", "labels/classes.txt", "obj_names.txt")
+MOST_CLASSES = 100_000  # ImageNet-21k has 21,841
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -133,7 +134,11 @@ def _named(path: Path, document: Mapping[Any, Any]) -> tuple[str, ...]:
     if isinstance(names, list):
         return tuple(str(name).strip() for name in names)
     count = document.get("nc")
-    return tuple(str(number) for number in range(count)) if isinstance(count, int) else ()
+    if not isinstance(count, int):
+        return ()
+    if not 0 <= count <= MOST_CLASSES:
+        raise DataError(f"{path}: nc: expected 0 to {MOST_CLASSES:,} classes, found {count}")
+    return tuple(str(number) for number in range(count))
 
 
 def _names_below(root: Path) -> tuple[str, ...]:
@@ -145,13 +150,13 @@ def _names_below(root: Path) -> tuple[str, ...]:
 
 def _yaml(path: Path) -> dict[Any, Any]:
     try:
-        document = yaml.load(path.read_text("utf-8-sig"), _BASIC)  # noqa: S506  # a SafeLoader
+        text = path.read_text("utf-8-sig")
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
+            raise DataError(f"{path}: aliases (*name) are not read, a few can grow endless")
+        document = yaml.safe_load(text)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         place = getattr(error, "problem_mark", None)
         line = f"line {place.line + 1}: " if place is not None else ""
         problem = getattr(error, "problem", None) or "no text in UTF-8"
         raise DataError(f"{path}: {line}broken YAML ({problem})") from None
     return document if isinstance(document, dict) else {}
-
-
-_BASIC = yaml.SafeLoader

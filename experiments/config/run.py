@@ -15,7 +15,7 @@ from datasets.dataset import DataSettings
 from datasets.transforms import FITS, Transforms
 from detectors import ASSIGNERS, BACKBONES, DETECTORS, REGIONS
 from detectors.base import DetectorSettings
-from experiments.config.located import Located
+from experiments.config.located import Located, dotted
 from experiments.config.resolve import Word, parse_words, read_recipe, resolve
 from experiments.config.schema import Choice, free
 from experiments.config.strict import Reader
@@ -163,17 +163,6 @@ def deciding(config: RunConfig) -> dict[str, Any]:
     free = free_keys()
     flat = dotted(plain_config(config))
     return {key: value for key, value in flat.items() if key not in free}
-
-
-def dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one with dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= dotted(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def config_text(config: RunConfig) -> str:

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from experiments.config.run import RunConfig, dotted, free_keys, plain_config, read_config
+from experiments.config.located import dotted
+from experiments.config.run import RunConfig, free_keys, plain_config, read_config
 from experiments.engine import distributed
 from experiments.errors import ConfigError, UsageError
 from experiments.record.files import HeldError, Lock

@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from experiments.config.located import dotted
 from experiments.record.follow import final_metric, number, read_record
 from experiments.record.record import find_records
 from experiments.sweep.early_stop import Hyperband
@@ -137,17 +138,6 @@ def stated(point: Parameters) -> dict[str, Any]:
     own = dotted({key: value for key, value in point.items() if key != "config"})
     recipe = point.get("config")
     return {**_recipe(Path(recipe)), **own} if isinstance(recipe, str) else own
-
-
-def dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one mapping with dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= dotted(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def arm_of(sweep: Sweep, point: Parameters) -> str:

@@ -181,6 +181,20 @@ def test_what_is_not_there_is_named(tmp_path: Path, draw_image: Image) -> None:
         opened(root)
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a: &a [x, x]\nb: &b [*a, *a]\nnames: [*b, *b]\ntrain: images/train\n", "aliases"),
+        ("nc: 2000000000\ntrain: images/train\nval: images/val\n", "nc: expected 0 to 100,000"),
+    ],
+)
+def test_a_strangers_description_can_not_grow(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "images/train").mkdir(parents=True)
+    (tmp_path / "data.yaml").write_text(text)
+    with pytest.raises(DataError, match=told):
+        opened(tmp_path, data="data.yaml")
+
+
 def test_the_repaired_copy_keeps_every_object_that_is_understood(
     tmp_path: Path, draw_image: Image
 ) -> None:
