@@ -21,6 +21,8 @@ PLAIN = {"experiments.errors", "experiments.importing"}
 OUTER = {"losses", "datasets", "detectors"}
 ALLOWED_INSIDE = {
     "verbs": {"experiments"} | OUTER,
+    "api": {f"experiments.{room}" for room in ("config", "evaluation", "record", "report", "run")}
+    | {"experiments.sweep.study", "datasets.sample"},
     "probes": {f"experiments.{room}" for room in ("run", "engine", "evaluation", "record")}
     | {"experiments.config"}
     | OUTER,

@@ -35,7 +35,7 @@ def read_pixels(data: bytes, turn: int = 1) -> Pixels:
             with Image.open(io.BytesIO(data)) as image:
                 refuse_bomb(image.height, image.width)
                 turned = pillow_header(image).orientation if image.format == "TIFF" else 0
-                pixels = _rgb(image)
+                pixels = rgb(image)
     except UnidentifiedImageError:
         kind = "JPEG without a frame header" if data[:2] == JPEG else "of no known format"
         raise ValueError(kind) from None
@@ -65,7 +65,8 @@ def refuse_bomb(height: int, width: int) -> None:
         raise ValueError("it has no pixels")
 
 
-def _rgb(image: Image.Image) -> Pixels:
+def rgb(image: Image.Image) -> Pixels:
+    """RGB [H, W, 3] of an image of any mode, as stored."""
     if is_deep_grey(image.mode):
         grey = scaled(np.asarray(image))
         return np.repeat(grey[:, :, None], 3, axis=2)

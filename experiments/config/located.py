@@ -124,7 +124,10 @@ def read_value(text: str, place: Path = COMMAND_LINE, key: str = "") -> Located:
 def located(value: Any, key: str = "", place: Path = COMMAND_LINE) -> Located:
     """A plain value as a tree without lines."""
     if isinstance(value, dict):
-        keys = {str(name): located(kid, f"{key}.{name}", place) for name, kid in value.items()}
+        keys = {
+            str(name): located(kid, f"{key}.{name}".lstrip("."), place)
+            for name, kid in value.items()
+        }
         return Located({n: kid.value for n, kid in keys.items()}, place, 0, key, keys, ())
     items: tuple[Located, ...] = ()
     if isinstance(value, (list, tuple)):

@@ -4,7 +4,7 @@ Each room keeps the settings of its own choices; this file puts them together an
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from datasets.dataset import DataSettings
 from datasets.transforms import FITS, Transforms
 from detectors import ASSIGNERS, BACKBONES, DETECTORS, REGIONS
 from detectors.base import DetectorSettings
-from experiments.config.located import Located, dotted
+from experiments.config.located import Located, dotted, located
 from experiments.config.resolve import Word, parse_words, read_recipe, resolve
 from experiments.config.schema import Choice, free
 from experiments.config.strict import Reader
@@ -122,15 +122,29 @@ class Recipes:
     def __init__(self) -> None:
         self._read: dict[Path, Located] = {}
 
-    def resolve(self, recipe: Path, words: Iterable[Word] = ()) -> Resolved:
-        """The run that `recipe` and words (`parse_words`, `words_of`) in any order describe.
+    def resolve(self, recipe: Path | Mapping[str, Any], words: Iterable[Word] = ()) -> Resolved:
+        """The run that `recipe` (a file, or what one holds) and words (`parse_words`, `words_of`)
+        in any order describe.
 
         Raises ConfigError with all that one reading can tell.
         """
+        source = resolve(self._tree(recipe), words, _TAGS)
+        config = _READER.read(
+            RunConfig, source.tree.value, source.where, kept=_is_a_records(recipe)
+        )
+        return Resolved(config, source.notes)
+
+    def _tree(self, recipe: Path | Mapping[str, Any]) -> Located:
+        if isinstance(recipe, Mapping):
+            return located(dict(recipe), place=Path("recipe"))
         if recipe not in self._read:
             self._read[recipe] = read_recipe(recipe, _TAGS)
-        source = resolve(self._read[recipe], words, _TAGS)
-        return Resolved(_READER.read(RunConfig, source.tree.value, source.where), source.notes)
+        return self._read[recipe]
+
+
+def _is_a_records(recipe: Path | Mapping[str, Any]) -> bool:
+    """Whether it is a whole configuration, with keys that nothing reads."""
+    return not isinstance(recipe, Path) and {one.name for one in fields(RunConfig)} <= set(recipe)
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:

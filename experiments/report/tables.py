@@ -16,6 +16,7 @@ from experiments.evaluation.verdict import fixed, interval, listed, mean_sd, sig
 from experiments.record.record import Memory
 from experiments.report.arms import Arm, Group
 from experiments.report.choice import Contest, contest
+from experiments.report.load import Run
 
 
 class Metric(NamedTuple):
@@ -266,21 +267,34 @@ def runs_csv(groups: Sequence[Group]) -> str:
     """One line a run, whatever its status: where it is, what it was made of and each metric as
     recorded.
     """
-    head = ["detector", "arm", "setting", "run", "seed", "status", "config_hash", "commit"]
-    head += ["train_hash", "test_hash", "iterations", "train_seconds"] + [m.key for m in METRICS]
+    facts = [run_facts(arm, run) for group in groups for arm in group.arms for run in arm.runs]
+    lines = [[*facts[0]]] if facts else []
+    return csv_text([*lines, *([*map(_fact_cell, each.values())] for each in facts)])
+
+
+def run_facts(arm: Arm, run: Run) -> dict[str, str | int | float | None]:
+    """One run by columns; metrics in percent, times in seconds, memory in MiB, None: not known."""
     peaks = [field.name for field in dataclasses.fields(Memory)]
-    head += peaks
-    lines = [head]
-    for group in groups:
-        for arm in group.arms:
-            for run in arm.runs:
-                line = [arm.detector, arm.name, arm.setting, run.id, str(run.seed), run.status]
-                line += [run.config_hash, run.commit or ""]
-                line += [run.split_hash(part) or "" for part in ("train", "test")]
-                line += [str(run.iterations), cell(run.seconds.train)]
-                line += [cell(run.metric(metric.key)) for metric in METRICS]
-                lines.append(line + [cell(getattr(run.memory, name, None)) for name in peaks])
-    return csv_text(lines)
+    return {
+        "detector": arm.detector,
+        "arm": arm.name,
+        "setting": arm.setting,
+        "run": run.id,
+        "seed": run.seed,
+        "status": run.status,
+        "config_hash": run.config_hash,
+        "commit": run.commit,
+        "train_hash": run.split_hash("train"),
+        "test_hash": run.split_hash("test"),
+        "iterations": run.iterations,
+        "train_seconds": run.seconds.train,
+        **{metric.key: run.metric(metric.key) for metric in METRICS},
+        **{name: getattr(run.memory, name, None) for name in peaks},
+    }
+
+
+def _fact_cell(value: str | int | float | None) -> str:
+    return str(value) if isinstance(value, int) else cell(value)
 
 
 def markdown_table(rows: Sequence[Row], primary: Metric) -> str:

@@ -2,32 +2,22 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from datasets.sample import Batch, Sample, collate
+from datasets.sample import Sample
 from detectors.base import Detections
-from experiments.config.run import RunConfig
-from experiments.engine.arithmetic import device_here, placed
-from experiments.engine.inference import detect_batches, found_by
-from experiments.engine.machine import check_compiler, compile_parts
 from experiments.evaluation import DetectionCollector
 from experiments.evaluation.interchange.devkit import write_devkit
 from experiments.record.files import write_text
 from experiments.run.drawing import Found, colour_of, drawn
+from experiments.run.finder import Finder, load_finder
 from experiments.run.photos import image_files, output_names, read_photo, warn
 from experiments.run.progress import shown
-from experiments.run.trained import load_trained
 
-ONNX_SUFFIX = ".onnx"
-SIZE_MULTIPLE = 32  # of both detectors' inputs
 FAILED_SHOWN = 5  # images that can't be read, one line each; the others are counted
-
-
-Find = Callable[[Iterable[Batch]], Iterator[tuple[str, Detections]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +54,11 @@ def detect_files(
     files = image_files(paths)
     if files.left_out:
         warn(f"left out: {files.told()}")
-    config, classes, find = _finder(model, compiled)
+    finder = load_finder(model, compiled=compiled)
+    classes = finder.classes
     out.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
-    seen = _look(config, files.images, batch, find)
+    seen = _look(finder, files.images, batch)
     counts = dict.fromkeys(("found", "failed", "turned"), 0)
     collected = DetectionCollector()
     try:
@@ -103,19 +94,16 @@ def _summary(counts: dict[str, int], images: int, out: Path) -> int:
     return 1 if counts["failed"] else 0
 
 
-def _look(config: RunConfig, files: Sequence[Path], batch: int, find: Find) -> Iterator[Seen]:
+def _look(finder: Finder, files: Sequence[Path], batch: int) -> Iterator[Seen]:
     """Every file, in order, detected in as many at a time as `batch` says."""
-    pipeline = config.input.test()
     for start in range(0, len(files), batch):
         part = [_read(file) for file in files[start : start + batch]]
-        samples = [pipeline(one.sample) for one in part if one.sample is not None]
-        batches = [collate(samples, multiple=SIZE_MULTIPLE)] if samples else []
-        found = find(batches)
+        found = iter(finder([one.sample for one in part if one.sample is not None]))
         for one in part:
             if one.sample is None:
                 yield one
             else:
-                yield Seen(one.file, one.sample, one.turned, next(found)[1])
+                yield Seen(one.file, one.sample, one.turned, next(found))
 
 
 def _read(file: Path) -> Seen:
@@ -161,25 +149,6 @@ def _keep(
         seen.detections.boxes_D4.numpy(),
         seen.detections.scores_D.numpy(),
         seen.detections.labels_D.numpy(),
-    )
-
-
-def _finder(model: Path, compiled: bool) -> tuple[RunConfig, tuple[str, ...], Find]:
-    """Recipe, classes, and what turns batches into detections in the original images."""
-    if model.suffix == ONNX_SUFFIX:
-        from experiments.run.onnx import load_onnx
-
-        loaded = load_onnx(model)
-        return loaded.config, loaded.classes, partial(found_by, loaded)
-    trained = load_trained(model)
-    detector = placed(trained.detector.fuse(), device_here(), trained.arithmetic)
-    if compiled:
-        check_compiler()
-        compile_parts(detector, frozen=True)
-    return (
-        trained.config,
-        trained.classes,
-        lambda batches: detect_batches(detector, batches, trained.arithmetic),
     )
 
 

@@ -7,10 +7,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
 
 from datasets.decoding import decode_bytes
 from datasets.pixels.header import header_of
+from datasets.pixels.reading import refuse_bomb, rgb
 from datasets.sample import Sample
 from experiments.errors import UsageError
 
@@ -89,17 +93,40 @@ def read_photo(file: Path) -> tuple[Sample, bool]:
     """
     data = file.read_bytes()
     turn = header_of(data).orientation or 1
-    image_CHW = decode_bytes(data, turn)
-    sample = Sample(
+    return unlabelled(decode_bytes(data, turn), file.stem), turn != 1
+
+
+def photo_of(image: NDArray[np.uint8] | Image.Image) -> Sample:
+    """A photo in memory without labels: uint8 pixels [H, W, 3] (RGB) or [H, W] (grey), 0..255, or a
+    Pillow image of any mode, turned upright as its EXIF says.
+
+    Raises ValueError for any other array.
+    """
+    if isinstance(image, Image.Image):
+        pixels_HWC = rgb(ImageOps.exif_transpose(image))
+    else:
+        if image.dtype != np.uint8 or image.shape[2:] not in ((3,), ()) or image.ndim < 2:
+            raise ValueError(
+                f"an image: expected uint8 pixels of shape [H, W, 3] or [H, W], found {image.dtype}"
+                f" of shape {list(image.shape)}"
+            )
+        pixels_HWC = image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
+    refuse_bomb(*pixels_HWC.shape[:2])
+    pixels_CHW = torch.from_numpy(np.array(pixels_HWC)).permute(2, 0, 1)  # a copy: ours to keep
+    return unlabelled(pixels_CHW, "image")
+
+
+def unlabelled(image_CHW: torch.Tensor, name: str) -> Sample:
+    """Pixels as a sample without objects."""
+    return Sample(
         image_CHW=image_CHW,
         boxes_N4=torch.zeros(0, 4),
         labels_N=torch.zeros(0, dtype=torch.int64),
         ignore_N=torch.zeros(0, dtype=torch.bool),
-        image_id=file.stem,
+        image_id=name,
         index=0,
         original_hw=(image_CHW.shape[1], image_CHW.shape[2]),
     )
-    return sample, turn != 1
 
 
 def warn(message: str) -> None:

@@ -49,7 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         UsageError: the file and the options do not go together, or there are no images.
     """
-    from experiments.run.detecting import ONNX_SUFFIX, detect_files
+    from experiments.run.detecting import detect_files
+    from experiments.run.finder import ONNX_SUFFIX
 
     backend = "onnxruntime" if arguments.model.suffix == ONNX_SUFFIX else "torch"
     wanted = arguments.backend or backend
