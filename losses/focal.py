@@ -200,13 +200,17 @@ def _may_hold(mask: Tensor) -> bool:
 def _row_weights(alpha: Vector | None, logits: Tensor, classes: int) -> Tensor | None:
     if alpha is None:
         return None
+    _warn_of_one(alpha)
+    return class_vector("alpha", alpha, logits, classes).expand(classes)
+
+
+def _warn_of_one(alpha: Vector | None) -> None:
     if isinstance(alpha, int | float):
         warn(
             "alpha: one number in the softmax form scales the whole loss and so only the "
             "learning rate; give one per class, or none",
-            stacklevel=3,
+            stacklevel=4,
         )
-    return class_vector("alpha", alpha, logits, classes).expand(classes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +242,7 @@ class FocalLoss:
         """Logits [.., K] and class indices [..] to a loss [..]; weights are read by label."""
         alpha: Vector | None = self.alpha
         if self.class_weights is not None:
+            _warn_of_one(alpha)
             classes = logits_K.shape[-1]
             weights_K = class_vector("class_weights", self.class_weights, logits_K, classes)
             alpha = 1.0 if alpha is None else alpha

@@ -11,11 +11,14 @@ from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
 from datasets.dataset import Dataset
+from datasets.errors import DataError
 from detectors.base import AnyDetector
 from experiments.config.run import RunConfig
 from experiments.engine.arithmetic import choose, described, device_here
 from experiments.errors import UsageError
 from experiments.run.assembly import batches_from, build_detector, without_weights
+
+ASSUMED = 20  # classes: VOC's
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +66,30 @@ def _typical_hw(config: RunConfig) -> tuple[int, int]:
     return config.input.fit.extent((480, 640), None)[0]
 
 
-def describe_costs(config: RunConfig, classes: int) -> str:
-    """The costs as lines that are comments in YAML."""
+def classes_of(config: RunConfig) -> tuple[int, str]:
+    """How many classes its data have, and in words whose number that is: the recipe's, the data's,
+    or a guess where no data are there.
+    """
+    if config.data.classes is not None:
+        return len(config.data.classes), "the recipe's"
+    try:
+        return len(config.data.open("train").classes), "the data's"
+    except DataError as error:
+        return ASSUMED, f"a guess, for {str(error).partition(';')[0]}; see --classes"
+
+
+def describe_costs(config: RunConfig, classes: int | None = None) -> str:
+    """The costs as lines that are comments in YAML; `classes` None: as many as the data have."""
+    whose = "as asked"
+    if classes is None:
+        classes, whose = classes_of(config)
     costs = count_costs(config, classes)
     return (
         f"# {costs.parameters / 1e6:.2f} M parameters, "
         f"{costs.trained / 1e6:.2f} M of them trained\n"
         f"# {costs.operations / 1e9:.2f} GFLOPs forward for one image of "
-        f"{costs.height} x {costs.width} px (a multiply-add counts two), {classes} classes\n"
+        f"{costs.height} x {costs.width} px (a multiply-add counts two), "
+        f"{classes} classes ({whose})\n"
         f"# trains here in {costs.arithmetic}"
     )
 

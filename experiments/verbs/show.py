@@ -18,7 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `show` takes."""
     add_recipe(parser)
     parser.add_argument("--cfg", type=Path, help="a Darknet .cfg of YOLOv2, printed as a recipe")
-    parser.add_argument("--classes", type=positive, default=20, help="classes to count with")
+    parser.add_argument(
+        "--classes", type=positive, metavar="K", help="classes to count with (default: the data's)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,6 +1,7 @@
 """Softmax focal loss: cross-entropy at gamma 0, exact tails, dense maps, and no NaN anywhere."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -162,6 +163,15 @@ def test_one_alpha_for_all_classes_is_warned_of() -> None:
     plain = softmax_focal_loss(logits, labels)
     with pytest.warns(UserWarning, match="^alpha: one number .* only the learning rate"):
         scaled = softmax_focal_loss(logits, labels, alpha=0.25)
+    torch.testing.assert_close(scaled, 0.25 * plain)
+
+
+def test_it_is_warned_of_beside_class_weights_too() -> None:
+    logits, labels = example(classes=2)
+    loss = FocalLoss(alpha=0.25, gamma=2.0, class_weights=(0.5, 1.5))
+    with pytest.warns(UserWarning, match="^alpha: one number .* only the learning rate"):
+        scaled = loss.softmax(logits, labels)
+    plain = replace(loss, alpha=None).softmax(logits, labels)
     torch.testing.assert_close(scaled, 0.25 * plain)
 
 
