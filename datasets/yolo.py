@@ -10,7 +10,7 @@ from pathlib import Path
 from datasets.dataset import Dataset, Split
 from datasets.formats.yolo_columns import read_labels
 from datasets.formats.yolo_layout import read_layout
-from datasets.formats.yolo_lists import entries
+from datasets.formats.yolo_lists import entries, without_image
 from datasets.parts import Val, labels_of, parted
 from datasets.policy import BadLabel, Policy
 from datasets.written import Written, check_settings, chosen
@@ -57,8 +57,9 @@ class YOLO:
         split = labels_of(self.val, split)
         root = Path(self.root).expanduser()
         layout = read_layout(root, self.data)
-        found = entries(layout, getattr(self, split), split)
-        raw, key = read_labels(layout, found)
+        name = getattr(self, split)
+        found = entries(layout, name, split)
+        raw, key = read_labels(layout, found, without_image(layout, name, split, found))
         return Written(root, raw, key, [entry.image for entry in found])
 
     def _classes(self, written: Written) -> tuple[str, ...]:

@@ -25,6 +25,8 @@ def write_coco(seen: Examination, fates: Fates, out: Path) -> dict[str, str]:
     names = {}
     for split, one in seen.written.items():
         source = one.raw.meta["source"]
+        if not fates.image_stays_I[seen.joined.rows[split]].any():
+            continue  # counted; readers refuse a split without an image
         try:
             document = read_document(seen.root / source)
         except DataError:

@@ -53,6 +53,8 @@ def _write_list(root: Path, out: Path, part: str, whole: set[str]) -> None:
     lines = [
         _line(folder, e) for e in read_split(root, part, part, Findings()) if e.annotation in whole
     ]
+    if not lines:
+        return  # counted; readers refuse a split without an image
     target = out / path.relative_to(root)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

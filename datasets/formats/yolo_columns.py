@@ -18,19 +18,23 @@ from datasets.formats.yolo_lists import Entry
 from datasets.index import Array, Columns, pack_text
 
 
-def read_labels(layout: Layout, entries: Sequence[Entry]) -> tuple[Columns, str]:
+def read_labels(
+    layout: Layout, entries: Sequence[Entry], alone: Sequence[str] = ()
+) -> tuple[Columns, str]:
     """Labels as written (`datasets/written.py` tells the columns), and their content key.
 
+    `alone`: text files without an image, of which those that hold objects are named.
     `meta["unread"]` are the images whose label file can't be read: they have no objects.
     """
     root, told = layout.root, (layout.names, layout.keypoints)
-    stamps = [_stamp(f"{root}/{entry.label}") for entry in entries]
-    listed = "\n".join(f"{entry.image_id}\t{entry.label}" for entry in entries)
+    files = [*(entry.label for entry in entries), *alone]
+    stamps = [_stamp(f"{root}/{file}") for file in files]
+    listed = "\n".join([*(f"{entry.image_id}\t{entry.label}" for entry in entries), *alone])
     contents: list[bytes | None] = []
 
     def read() -> Sequence[bytes | None]:
         if not contents:
-            contents.extend(_content(root / entry.label) for entry in entries)
+            contents.extend(_content(root / file) for file in files)
         return contents
 
     def content() -> str:
@@ -39,7 +43,14 @@ def read_labels(layout: Layout, entries: Sequence[Entry]) -> tuple[Columns, str]
 
     stamp_key = index.digest("yolo", *told, str(root.resolve()), listed, stamps)
     key = index.content_key(stamp_key, content)
-    return index.cached(key, lambda: _columns(layout, entries, read())), key
+
+    def build() -> Columns:
+        findings = Findings()
+        rest = zip(alone, read()[len(entries) :], strict=True)
+        _note_alone(layout, [(file, data) for file, data in rest if data], findings)
+        return _columns(layout, entries, read()[: len(entries)], findings)
+
+    return index.cached(key, build), key
 
 
 def _stamp(path: str) -> tuple[int, int, int]:
@@ -57,8 +68,23 @@ def _content(path: Path) -> bytes | None:
         return None
 
 
-def _columns(layout: Layout, entries: Sequence[Entry], contents: Sequence[bytes | None]) -> Columns:
-    findings = Findings()
+def _note_alone(layout: Layout, files: Sequence[tuple[str, bytes]], findings: Findings) -> None:
+    for file, data in files:
+        try:
+            lines, _ = yolo_text.parse(data, layout.names, keypoints=layout.keypoints)
+        except DataError:
+            continue  # a text of another kind
+        if lines:
+            what = f"labels of an image that isn't there; not used: {len(lines)} objects"
+            findings.add(file, None, "missing_image", what, lost=len(lines))
+
+
+def _columns(
+    layout: Layout,
+    entries: Sequence[Entry],
+    contents: Sequence[bytes | None],
+    findings: Findings,
+) -> Columns:
     unread: list[int] = []
     lines: list[yolo_text.Line] = []
     counts: list[int] = []

@@ -5,7 +5,7 @@ Or nothing does, and its folders speak: `images/train` beside `labels/train`, `c
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from datasets.formats.finder import leads_out, tidy
 SPLITS = ("train", "val", "test")
 SAME = {"valid": "val", "validation": "val"}
 _NAMES = ("classes.txt", "*.names", "data/*.names", "labels/classes.txt", "obj_names.txt")
+_KEYS = {*SPLITS, *SAME, "path", "names", "nc"}  # of data.yaml, that are read here
 MOST_CLASSES = 100_000  # ImageNet-21k has 21,841
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
@@ -29,7 +30,12 @@ class Layout:
     base: str
     names: tuple[str, ...]  # of the classes; empty where nobody says them
     places: Mapping[str, Sequence[str]]  # by split: folders of images and lists, as written
-    keypoints: bool = False  # lines go on with those after the box
+    rest: Mapping[Any, Any] = field(default_factory=dict)  # what else the description says
+
+    @property
+    def keypoints(self) -> bool:
+        """Whether lines go on with keypoints after the box."""
+        return "kpt_shape" in self.rest
 
 
 def read_layout(root: Path, data: str | None = None) -> Layout:
@@ -55,7 +61,7 @@ def described_by(root: Path) -> Path | None:
             keys = set(_yaml(path))
         except DataError:
             keys = {"names"} if path.stem == "data" else set()
-        if "names" in keys and keys & {*SPLITS, *SAME, "path", "nc"} or keys == {"names"}:
+        if "names" in keys and keys & (_KEYS - {"names"}) or keys == {"names"}:
             return path
     return next(iter(sorted([*root.glob("*.data"), *root.glob("data/*.data")])), None)
 
@@ -105,7 +111,8 @@ def _ultralytics(root: Path, path: Path) -> Layout:
         for split, value in _splits(document.items())
     }
     names = _named(path, document)
-    return Layout(root, within if base is None else base, names, places, "kpt_shape" in document)
+    rest = {key: value for key, value in document.items() if key not in _KEYS}
+    return Layout(root, within if base is None else base, names, places, rest)
 
 
 def _darknet(root: Path, path: Path) -> Layout:

@@ -1,7 +1,7 @@
 """Which images a YOLO data set's splits hold, and where their labels are."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,6 +36,31 @@ def entries(layout: Layout, split: str, role: str) -> list[Entry]:
     ids = short if len(set(short)) == len(short) else stems
     labels = [label_of(layout.root, image) for image in images]
     return [Entry(*fields) for fields in zip(ids, labels, images, strict=True)]
+
+
+def without_image(layout: Layout, split: str, role: str, known: Sequence[Entry]) -> list[str]:
+    """Text files where the labels of a split's folders lie that belong to none of its images.
+
+    A list names images, so a folder that it shares with other splits is not looked at.
+    """
+    folders = {
+        label_of(layout.root, f"{place}/x").rpartition("/")[0]
+        for part in split.split("+")
+        for place in _places(layout, part.strip(), role)
+        if (layout.root / place).is_dir()
+    }
+    return texts_alone(layout.root, folders, {entry.label for entry in known})
+
+
+def texts_alone(root: Path, folders: Iterable[str], labels: Collection[str]) -> list[str]:
+    """Text files at and below some folders that are none of `labels`, relative to the root."""
+    there = {
+        path
+        for folder in folders
+        for path in files_below(root, (".txt",), folder)
+        if path not in labels and path.rpartition("/")[2] != "classes.txt"
+    }
+    return sorted(there)
 
 
 def label_of(root: Path, image: str) -> str:

@@ -13,7 +13,7 @@ from datasets.formats.values import number
 
 MOST_BYTES = 4 * 2**20  # some 80,000 objects
 _BEYOND = 2.0  # a fraction above 1 is a box that leaves its image; above this it counts pixels
-_SCORED = 6  # class, box and a score, as detections are written
+SCORED = 6  # class, box and a score, as detections are written
 _NO_BOX = (math.nan,) * 4
 
 
@@ -52,7 +52,7 @@ def parse(data: bytes, names: Sequence[str], *, keypoints: bool) -> tuple[list[L
         if parts:
             found = _line(place, parts, names, keypoints)
             (lines if isinstance(found, Line) else faults).append(found)  # type: ignore[arg-type]
-            if len(parts) == _SCORED and isinstance(found, Line) and not keypoints:
+            if len(parts) == SCORED and isinstance(found, Line) and not keypoints:
                 faults.append(Fault(place, "extra_number", "a sixth number, read as a score"))
     return lines, faults
 

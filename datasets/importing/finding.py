@@ -1,7 +1,7 @@
 """Labels of any layout below a folder, and the images that belong to them, found by name."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,13 +11,13 @@ from datasets.coco import COCO
 from datasets.errors import DataError
 from datasets.formats.coco_json import read_document
 from datasets.formats.finder import IMAGE_ENDINGS, files_below
-from datasets.formats.findings import Findings
+from datasets.formats.findings import Findings, unpacked
 from datasets.formats.voc_columns import read_labels as read_xml
 from datasets.formats.voc_lists import Entry, find_images
 from datasets.formats.yolo_columns import read_labels as read_text
 from datasets.formats.yolo_layout import read_layout
 from datasets.formats.yolo_lists import Entry as TextEntry
-from datasets.formats.yolo_lists import label_of
+from datasets.formats.yolo_lists import label_of, texts_alone
 from datasets.index import Columns, texts
 from datasets.layouts import Layout
 
@@ -115,17 +115,18 @@ def _of_yolo(root: Path, without: str) -> Found:
     images = list(_files(root, IMAGE_ENDINGS, without))
     labels = [label_of(root, image) for image in images]
     there = [(root / label).is_file() for label in labels]
-    folders = {
-        image.rpartition("/")[0] for image, known in zip(images, there, strict=True) if known
-    }
+    folders = _homes(image for image, known in zip(images, there, strict=True) if known)
     entries = [
         TextEntry(image, label, image)  # one without a label file is background
         for image, label in zip(images, labels, strict=True)
         if image.rpartition("/")[0] in folders
     ]
     if entries:
-        raw, _ = read_text(layout, entries)
         sources = [entry.label for entry in entries]
+        raw, _ = read_text(layout, entries, texts_alone(root, _homes(sources), set(sources)))
+        for finding in unpacked(raw.meta["findings"]):
+            if finding.kind == "missing_image":
+                found.leave_out(WITHOUT_IMAGE, finding.file)
         _take(found, raw, [e.image for e in entries], sources, set(raw.meta["unread"]))
         found.classes = tuple(raw.meta["names"])
     return found
@@ -136,6 +137,10 @@ _READERS: dict[Layout, Callable[[Path, str], Found]] = {
     "coco": _of_coco,
     "yolo": _of_yolo,
 }
+
+
+def _homes(paths: Iterable[str]) -> set[str]:
+    return {path.rpartition("/")[0] for path in paths}
 
 
 def _files(root: Path, endings: tuple[str, ...], without: str) -> Iterator[str]:

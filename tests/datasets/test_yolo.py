@@ -210,3 +210,26 @@ def test_the_repaired_copy_keeps_every_object_that_is_understood(
         before.annotation(0).boxes_N4, after.annotation(0).boxes_N4, atol=1e-3
     )
     assert after.problems == [] and after.classes == before.classes
+
+
+def test_labels_of_an_image_that_is_not_there_are_named(tmp_path: Path, draw_image: Image) -> None:
+    root = one(tmp_path, draw_image, BOX)
+    (root / "labels/train/lost.txt").write_text(BOX * 2)
+    (root / "labels/train/classes.txt").write_text("cat\ndog\n")
+    (root / "labels/train/notes.txt").write_text("of last summer\n")
+    (finding,) = opened(root).problems
+    assert finding.file == "labels/train/lost.txt" and finding.kind == "missing_image"
+    assert "2 objects" in finding.message
+    assert examine(root).splits["train"].written == 3
+    with pytest.raises(DataError, match="2 of 3 objects would go"):
+        repair(examine(root), tmp_path / "copy")
+
+
+def test_the_copy_keeps_keypoints_and_what_else_data_yaml_says(
+    tmp_path: Path, draw_image: Image
+) -> None:
+    root = one(tmp_path, draw_image, "0 0.9 0.5 0.4 0.5 0.1 0.2 2\n", f"{NAMES}kpt_shape: [1, 3]\n")
+    repair(examine(root), tmp_path / "copy")
+    assert (tmp_path / "copy/labels/train/a.txt").read_text().endswith(" 0.1 0.2 2\n")
+    assert "kpt_shape:" in (tmp_path / "copy/data.yaml").read_text()
+    np.testing.assert_allclose(opened(tmp_path / "copy").annotation(0).boxes_N4, [[42, 10, 60, 30]])
