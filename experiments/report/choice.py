@@ -167,7 +167,13 @@ def _candidate(arms: Sequence[Arm], metric: str, mode: Mode) -> Candidate:
         return Candidate(tuple(arms), (measured or list(arms))[0])
     if mode != "val":
         return Candidate(tuple(arms), None)
-    means = {arm: summarise([*(val_seeds(arm, metric) or {}).values()]).mean for arm in measured}
+    # By the seeds that all settings have: the best of a tryout has more, and would be judged anew.
+    values = {arm: val_seeds(arm, metric) or {} for arm in measured}
+    shared = set.intersection(*(set(seeds) for seeds in values.values()))
+    means = {
+        arm: summarise([v for seed, v in seeds.items() if seed in shared or not shared]).mean
+        for arm, seeds in values.items()
+    }
     return Candidate(tuple(arms), max(measured, key=lambda arm: means[arm] or 0.0))
 
 

@@ -26,6 +26,7 @@ from experiments.sweep.ledger import Ledger
 from experiments.sweep.proposals import propose
 from experiments.sweep.space import Parameters, Sweep
 from experiments.sweep.state import State, Trial
+from experiments.sweep.tryout import Tryout
 
 RUN_DIR = "SOFTGAMMA_RUN_DIR"  # where a trial writes, told by the environment
 NOT_RUN = 2  # of `train`: the user's mistake, which another attempt would meet again
@@ -85,6 +86,8 @@ class Coordinator:
         self._ticked = 0.0
         self._pending: deque[int] = deque()
         self._metric_key = sweep.metric.name if sweep.metric else None
+        self._tryout = Tryout(sweep)
+        self._passing = 0  # trials that a tryout will leave out
         self._trains = is_train(sweep.command, sweep.program)
 
     def run(self) -> None:
@@ -95,7 +98,11 @@ class Coordinator:
         with _signals_to(self._on_signal):
             try:
                 self._recover()
-                self._pending = deque(t.n for t in self.state.with_status("pending"))
+                waiting = self.state.with_status("pending", "passed")
+                waiting.sort(key=lambda trial: not self._tryout.is_first(trial.parameters))
+                self._pending = deque(trial.n for trial in waiting)
+                points = [trial.parameters for trial in self.state.trials.values()]
+                self._passing = len(points) - self._tryout.runs(points)
                 self._loop()
             except OSError as error:
                 self._end_trials_unrecorded()
@@ -146,7 +153,7 @@ class Coordinator:
 
     def _next(self) -> Trial | None:
         if self._pending:
-            return self.state.trials[self._pending.popleft()]
+            return self._next_pending()
         if self.sweep.method == "grid":
             return None
         while (event := propose(self.sweep, self.state)) is not None and not self._at_limit():
@@ -157,6 +164,24 @@ class Coordinator:
                 return trial
             self._refuse(trial, why)
         return None
+
+    def _next_pending(self) -> Trial | None:
+        """The first one that may run; those of settings that were not chosen are passed over."""
+        waiting: list[int] = []
+        found = None
+        while self._pending and found is None:
+            trial = self.state.trials[self._pending.popleft()]
+            advice = self._tryout.advice(trial, self.state.trials.values())
+            if advice == "run":
+                found = trial
+            elif advice == "wait":
+                waiting.append(trial.n)
+            elif trial.status != "passed":
+                self._note({"event": "end", "n": trial.n, "status": "passed"})
+                what = "another setting of its arm was better in the tryout"
+                self._watcher.said(f"trial {trial.n} is passed over: {what}")
+        self._pending.extendleft(reversed(waiting))
+        return found
 
     def _refuse(self, trial: Trial, why: str) -> None:
         """A draw that no run can be made of has failed as a trial; the sweep goes on."""
@@ -249,6 +274,12 @@ class Coordinator:
         if event["event"] == "failure" or trial.status == "failed":
             log = self.running_log(trial)
             self._watcher.said(f"trial {trial.n} crashed; its log is {log}\n{trial.error}")
+
+    @property
+    def waiting(self) -> int:
+        """How many trials there are that have not begun and will."""
+        passed = len(self.state.with_status("passed"))
+        return max(0, len(self.state.with_status("pending")) - self._passing + passed)
 
     @property
     def metric_name(self) -> str:

@@ -154,6 +154,8 @@ def _chooser(sweep: Sweep) -> str:
         return "bayes proposes points"
     if sweep.early_stop is not None:
         return "early_terminate stops trials"
+    if sweep.tryout is not None:
+        return "x-tryout-seeds keeps the best setting"
     target = None if sweep.metric is None else sweep.metric.target
     return "" if target is None else "target ends the sweep"
 

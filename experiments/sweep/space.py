@@ -76,6 +76,7 @@ class Sweep:
     project: str | None
     entity: str | None
     seed: int  # of random draws: x-seed, 0 unless given
+    tryout: int | None  # x-tryout-seeds: seeds of every nuisance setting; the best gets the others
     tree: Located = field(repr=False)  # the file, for messages about its lines
     warnings: tuple[str, ...] = ()
 

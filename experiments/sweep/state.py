@@ -1,7 +1,8 @@
 """Trials and their state: a pure fold over the ledger's events.
 
 pending -> running -> finished | failed | stopped; running -> pending again after a failed attempt
-that will be retried, or after an interruption, in the same folder.
+that will be retried, or after an interruption, in the same folder. pending -> passed where another
+setting of its arm was better in the tryout.
 
 Opens a sweep's folder: a new one gets its points, an old one must be the same sweep.
 """
@@ -18,8 +19,8 @@ from experiments.sweep.ledger import Event, Ledger
 from experiments.sweep.space import Sweep, grid_points, point_key
 
 FORMAT = 1
-Status = Literal["pending", "running", "finished", "failed", "stopped"]
-ENDED = ("finished", "failed", "stopped")
+Status = Literal["pending", "running", "finished", "failed", "stopped", "passed"]
+ENDED = ("finished", "failed", "stopped", "passed")
 TRIALS = "trials"
 
 

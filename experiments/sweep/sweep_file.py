@@ -93,11 +93,13 @@ class _Reader:
             project=self.optional("project", str),
             entity=self.optional("entity", str),
             seed=self.optional("x-seed", int) or 0,
+            tryout=self.positive("x-tryout-seeds"),
             tree=root,
         )
         self.warn_of_imputing()
         self.check_goal(sweep)
         self.check_names(sweep)
+        self.check_tryout(sweep)
         return None if findings else dataclasses.replace(sweep, warnings=tuple(self.warnings))
 
     def warn_of_imputing(self) -> None:
@@ -240,6 +242,27 @@ class _Reader:
             self.findings.add(
                 keys["metric"].said(f"goal: is needed here: {' or '.join(GOALS)} {metric.name}?")
             )
+
+    def check_tryout(self, sweep: Sweep) -> None:
+        """Whether there is something to try, seeds that are left for the best, and a grid of it."""
+        if sweep.tryout is None:
+            return
+        node = self.root.keys["x-tryout-seeds"]
+        seeds = [p.distribution.choices() or () for p in sweep.parameters if p.role == "seed"]
+        wrong = {
+            "needs method: grid": sweep.method != "grid",
+            "needs a parameter of the role nuisance, to try values of": not any(
+                p.role == "nuisance" for p in sweep.parameters
+            ),
+            "needs one parameter of the role seed": len(seeds) != 1,
+            "needs 'metric' with a goal, to know which setting is best": sweep.metric is None
+            or sweep.metric.goal is None,
+        }
+        found = [told for told, is_so in wrong.items() if is_so]
+        if not found and sweep.tryout >= len(seeds[0]):
+            found = [f"must be below the {len(seeds[0])} seeds, which the best setting runs with"]
+        for told in found:
+            self.findings.add(node.said(told))
 
     def optional(self, key: str, kind: type[T]) -> T | None:
         """A key's value of the given kind, or None."""

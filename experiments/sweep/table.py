@@ -117,7 +117,7 @@ def varying_names(state: State) -> list[str]:
 def counts(state: State) -> str:
     """`3 finished, 1 running, 8 pending of 12`."""
     found: Counter[str] = Counter(trial.status for trial in state.trials.values())
-    order = ("finished", "stopped", "failed", "running", "pending")
+    order = ("finished", "stopped", "passed", "failed", "running", "pending")
     told = ", ".join(f"{found[status]} {status}" for status in order if found[status])
     return f"{told or 'no trials'} of {len(state.trials)}"
 
@@ -160,7 +160,7 @@ class LiveTable(PlainLines):
         """Redraw."""
         rows = live_rows(coordinator)
         state = coordinator.state
-        waiting = len(state.with_status("pending"))
+        waiting = coordinator.waiting
         size = coordinator.sweep.size()
         unseen = 0 if size is None else max(0, size - len(state.trials))
         left = seconds_to_go(rows, waiting + unseen, coordinator.executor.slots)

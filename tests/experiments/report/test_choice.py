@@ -87,6 +87,25 @@ def test_a_knob_without_a_role_is_compared_at_equal_values_and_asked_for(study: 
     assert [row.is_baseline for row in comparison(scientific, METRICS[0])].count(True) == 1
 
 
+def test_settings_are_chosen_by_the_seeds_that_all_of_them_have(
+    tmp_path: Path, make_run: Callable[..., Path], make_setting: Any
+) -> None:
+    """The best of a tryout gets more seeds, and is not judged anew by what they bring."""
+    for name, loss in (("plain", CROSS), ("focal", FOCAL)):
+        setting = make_setting("yolov2", f"yolov2 {name}", loss, 60.0, 0.5)
+        for rate, vals in {0.1: (50.0, 50.0), 0.2: (51.0, 51.0, 40.0, 40.0)}.items():
+            for seed, val in enumerate(vals):
+                folder = tmp_path / f"{name}-{rate}-{seed}"
+                make_run(folder, setting, seed, optimizer={"lr": rate}, val_level=val)
+    group = make_groups(load_runs([tmp_path]), asked=LR)[0]
+    compared = {
+        row.arm.short: len(row.arm.finished)
+        for row in comparison(group, METRICS[0])
+        if row.differences
+    }
+    assert compared == {"focal (lr 0.2)": 4}
+
+
 @pytest.mark.parametrize("asked", [LR, Asked()])
 def test_an_unequal_number_of_settings_is_open(study: Study, asked: Asked) -> None:
     focal = {0.1: (70.0, 70.0), 0.2: (80.0, 80.0), 0.4: (60.0, 60.0)}
