@@ -6,6 +6,7 @@ SCHEDULES: values tagged by the key `schedule`, wherever a field's annotation ad
 """
 
 from losses.alpha import ClassFrequency, PaperAlpha
+from losses.base import ScheduledLoss
 from losses.cross_entropy import BalancedCrossEntropy, CrossEntropy
 from losses.focal import Focal
 from losses.normalise import EMA, AllReduced, Batch, Fixed, Image
@@ -13,9 +14,7 @@ from losses.ohem import OHEMCrossEntropy
 from losses.quality import QualityFocal
 from losses.schedules import Constant, Cosine, Cyclical, Exponential, Linear, Piecewise, Staged
 
-LossSettings = CrossEntropy | BalancedCrossEntropy | Focal | OHEMCrossEntropy | QualityFocal
-
-LOSSES: dict[str, type[LossSettings]] = {
+LOSSES: dict[str, type[ScheduledLoss]] = {
     "cross_entropy": CrossEntropy,
     "balanced_cross_entropy": BalancedCrossEntropy,
     "focal": Focal,

@@ -33,7 +33,8 @@ ALLOWED_INSIDE = {
     | {"experiments.config.words"}
     | {"datasets.pixels"},
     "tracking": {"experiments.evaluation", "experiments.record", "datasets.pixels"},
-    "sweep": {"experiments.config", "experiments.record", "experiments.evaluation.significance"},
+    "sweep": {"experiments.config", "experiments.record", "experiments.evaluation.significance"}
+    | {"experiments.evaluation.measures"},
     "engine": {"experiments.config.train", "experiments.record"} | OUTER,
     "evaluation": {"experiments.record"},
     "config": OUTER,

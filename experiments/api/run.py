@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.errors import UserError
+from experiments.record.parts import NUMBERS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,8 +63,8 @@ class Run:
         it was not measured, None where one is undefined.
         """
         found = self._loaded.metrics
-        kept = {} if found is None else asdict(found)
-        return {key: kept[key] for key in kept if key not in ("split", "per_class")}
+        keys = () if found is None else (*NUMBERS, *found.more)
+        return {key: self._loaded.metric(key) for key in keys}
 
     @cached_property
     def per_class(self) -> "pd.DataFrame":
@@ -93,9 +94,11 @@ class Run:
     def validations(self) -> "pd.DataFrame":
         """One row a validation during training, the index its iteration: metrics in percent."""
         rows = [
-            {"iteration": one.iteration, **asdict(one.metrics)} for one in self._loaded.validations
+            {"iteration": one.iteration}
+            | {key: one.metrics.value(key) for key in (*NUMBERS, *one.metrics.more)}
+            for one in self._loaded.validations
         ]
-        table = table_of(rows).drop(columns=["per_class"], errors="ignore")
+        table = table_of(rows)
         return table.set_index("iteration") if rows else table
 
     @property

@@ -57,11 +57,13 @@ class Runs(Sequence[Run]):
         `optimizer.lr`. Raises UserError where no run has one.
         """
         from experiments.report.settings import flatten
-        from experiments.report.tables import run_facts
+        from experiments.report.tables import metrics_of, run_facts
 
         rows: list[dict[str, Any]] = []
         known: set[str] = set()
-        for group in self._groups():
+        groups = self._groups()
+        metrics = metrics_of(groups)
+        for group in groups:
             for arm in group.arms:
                 for run in arm.runs:
                     flat = flatten(run.config)
@@ -69,7 +71,7 @@ class Runs(Sequence[Run]):
                     told: dict[str, Any] = {"data": _data_of(run), "loss": arm.loss}
                     told |= {"gamma": arm.gamma, "alpha": arm.alpha}
                     told |= {key: flat.get(key) for key in settings}
-                    rows.append(run_facts(arm, run) | told)
+                    rows.append(run_facts(arm, run, metrics) | told)
         for key in settings:
             if key not in known:
                 raise UserError(f"frame: no run has a setting {key!r}{nearest(key, sorted(known))}")

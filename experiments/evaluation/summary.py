@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.evaluation.coco import Backend, CocoResult, coco_average_precision
+from experiments.evaluation.measures import measure, measure_keys
 from experiments.evaluation.tables import Dump, Floats, check
 from experiments.evaluation.voc import PROTOCOLS, VocResult, VocRules, voc_average_precision
 
@@ -42,6 +43,7 @@ def evaluate_dump(
     metrics: dict[str, Any] = {"split": split}
     metrics |= {"voc07_map": percent(voc.map07), "voc_area_map": percent(voc.map_area)}
     metrics |= {f"coco_{name}": percent(coco.stats[name]) for name in _COCO_KEYS}
+    metrics["more"] = {key: percent(measure(key).of(dump, voc, coco)) for key in measure_keys()}
     return metrics | {"per_class": _per_class(dump, voc, coco)}
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from experiments.evaluation.anatomy import KINDS, Anatomy
 from experiments.evaluation.dump import Tables
+from experiments.evaluation.measures import measure_name
 from experiments.evaluation.mistakes import (
     ERRORS,
     calibration,
@@ -39,7 +40,10 @@ _CLASS_HEADS = {
 
 def metrics_text(metrics: Mapping[str, Any]) -> str:
     """The record's metrics: one line for all classes, one for each."""
-    total = aligned([list(_HEADS.values()), [number(metrics[key]) for key in _HEADS]])
+    more = metrics.get("more", {})
+    heads = [*_HEADS.values(), *map(measure_name, more)]
+    values = [*(metrics[key] for key in _HEADS), *more.values()]
+    total = aligned([heads, [number(value) for value in values]])
     rows = [["class", *_CLASS_HEADS.values()]]
     for name, values in metrics["per_class"].items():
         rows.append([name, *(number(values[key]) for key in _CLASS_HEADS)])

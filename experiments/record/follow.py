@@ -78,7 +78,7 @@ class Progress:
             self._forget(iteration)
         self.iteration = iteration
         measured = metrics if isinstance(metrics, dict) else row
-        value = number(measured.get(self.metric.removeprefix(VAL))) if self.metric else None
+        value = _measured(measured, self.metric) if self.metric else None
         if value is not None:
             self._values.append((iteration, value))
         if measured is row:
@@ -123,7 +123,13 @@ def final_metric(record: dict[str, Any], name: str | None) -> float | None:
     if not name:
         return None
     metrics = record.get("val_metrics" if name.startswith(VAL) else "metrics")
-    return number(metrics.get(name.removeprefix(VAL))) if isinstance(metrics, dict) else None
+    return _measured(metrics, name) if isinstance(metrics, dict) else None
+
+
+def _measured(metrics: dict[str, Any], name: str) -> float | None:
+    """One number of an evaluation by its key, val's or not, further metrics among them."""
+    key, more = name.removeprefix(VAL), metrics.get("more")
+    return number(more[key] if isinstance(more, dict) and key in more else metrics.get(key))
 
 
 def log_tail(folder: Path) -> str:

@@ -3,7 +3,7 @@
 Percentages are 0..100, times are seconds, None is "undefined", never 0.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 Point = dict[str, float | int | None]  # one point of the curves; "iteration" is always there
@@ -115,6 +115,16 @@ class Metrics:
     coco_ap_medium: float | None
     coco_ap_large: float | None
     per_class: dict[str, ClassMetrics]
+    more: dict[str, float | None] = field(default_factory=dict)  # of evaluation/measures, by key
+
+    def value(self, name: str) -> float | None:
+        """One number by its key; None where it is undefined, or this record has none."""
+        return self.more[name] if name in self.more else getattr(self, name, None)
+
+
+NUMBERS = tuple(
+    each.name for each in fields(Metrics) if each.name not in ("split", "per_class", "more")
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,5 @@
 """Arms of finished runs, compared by their records: over seeds, and two runs over their images."""
 
-import dataclasses
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,19 +8,17 @@ from pathlib import Path
 from experiments.errors import UsageError, nearest
 from experiments.evaluation.bootstrap import PairedDifference, paired_bootstrap
 from experiments.evaluation.dump import read_dump
+from experiments.evaluation.measures import measure_keys
 from experiments.evaluation.referee import Judgement, Pair, judge
 from experiments.evaluation.significance import bootstrap_t_interval, permutation_test
 from experiments.evaluation.tables import Dump, check
 from experiments.evaluation.text import aligned, number
 from experiments.evaluation.verdict import bracketed, of_two_runs, p_words, pairing, told
-from experiments.record.record import Metrics, find_records
+from experiments.record.parts import NUMBERS
+from experiments.record.record import find_records
 from experiments.report.arms import Arm, make_arms, test_sets
 from experiments.report.load import Run, load_runs
 from experiments.report.settings import comparable, differing
-
-METRICS = tuple(
-    field.name for field in dataclasses.fields(Metrics) if field.name not in ("split", "per_class")
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +60,9 @@ def compare(
 
     Raises UsageError where the metric is unknown or undefined, or the test data differ.
     """
-    if metric not in METRICS:
-        raise UsageError(f"--metric: found {metric!r}{nearest(metric, METRICS)}")
+    known = (*NUMBERS, *measure_keys())
+    if metric not in known:
+        raise UsageError(f"--metric: found {metric!r}{nearest(metric, known)}")
     _require_same_data(arms)
     for arm in arms:
         if len(arm.values(metric)) < len(arm.finished):

@@ -117,7 +117,7 @@ class Run:
         val is not a split of its own.
         """
         own = self.split_hash("val") is not None and not self.shared("val")
-        return getattr(self.val_metrics, name, None) if own else None
+        return self.val_metrics.value(name) if own and self.val_metrics is not None else None
 
     @property
     def measured(self) -> str:
@@ -149,7 +149,7 @@ class Run:
 
     def metric(self, name: str) -> float | None:
         """One test metric in percent, None where it is undefined or the run was not measured."""
-        return getattr(self.metrics, name, None)
+        return self.metrics.value(name) if self.metrics is not None else None
 
     def class_metric(self, label: str, name: str) -> float | None:
         """One metric of one class in percent, None where the record has none."""

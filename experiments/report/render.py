@@ -184,7 +184,7 @@ def choose_metric(key: str | None, groups: Sequence[Group]) -> tables.Metric:
     """
     if key is None:
         return tables.primary_metric(groups)
-    known = {metric.key: metric for metric in tables.METRICS}
+    known = {metric.key: metric for metric in tables.metrics_of(groups)}
     if key not in known:
         raise ReportError(f"metric: unknown '{key}' (known: {', '.join(known)})")
     return known[key]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from experiments.evaluation.measures import measure_name
 from experiments.evaluation.referee import Judgement, judge
 from experiments.evaluation.significance import Summary
 from experiments.evaluation.tables import no_formula
@@ -76,6 +77,15 @@ class ClassRow(NamedTuple):
     summaries: tuple[Summary, ...]
 
 
+def metrics_of(groups: Iterable[Group]) -> tuple[Metric, ...]:
+    """The metrics that tables have: those of every record, and further ones that some record has
+    (evaluation/measures).
+    """
+    runs = [run for group in groups for arm in group.arms for run in arm.finished]
+    more = sorted({key for run in runs if run.metrics is not None for key in run.metrics.more})
+    return (*METRICS, *(Metric(key, measure_name(key), "") for key in more))
+
+
 def metric_named(key: str) -> Metric:
     """The metric with this key. Raises KeyError for an unknown one."""
     return {metric.key: metric for metric in METRICS}[key]
@@ -100,7 +110,8 @@ def comparison(group: Group, primary: Metric) -> list[Row]:
 @lru_cache(maxsize=16)  # the verdict, the page and three tables ask for the same
 def _comparison(group: Group, primary: Metric) -> tuple[Row, ...]:
     found, best = contest_of(group, primary), group.best(primary.key)
-    answers = {metric.key: _answers(group, primary, metric) for metric in METRICS}
+    metrics = metrics_of([group])
+    answers = {metric.key: _answers(group, primary, metric) for metric in metrics}
     against = {found.arms[pair.b]: found.arms[pair.a] for pair in found.pairs}
     base = found.baseline.settings if found.baseline else ()
     return tuple(
@@ -110,7 +121,7 @@ def _comparison(group: Group, primary: Metric) -> tuple[Row, ...]:
             is_baseline=arm in base,
             is_best=arm is best,
             note=_note(found, arm),
-            summaries={metric.key: arm.summary(metric.key) for metric in METRICS},
+            summaries={metric.key: arm.summary(metric.key) for metric in metrics},
             differences={
                 key: each[against[arm], arm] for key, each in answers.items() if arm in against
             },
@@ -215,7 +226,9 @@ def comparison_csv(rows: Iterable[Row]) -> str:
     Empty: not known.
     """
     head = ["detector", "arm", "setting", "loss", "gamma", "alpha", "baseline", "against", "seeds"]
-    for metric in METRICS:
+    rows = list(rows)
+    metrics = metrics_of({id(row.group): row.group for row in rows}.values())
+    for metric in metrics:
         head += [f"{metric.key}_{part}" for part in ("mean", "sd", *ANSWER)]
     lines: list[list[str]] = [head]
     for row in rows:
@@ -223,8 +236,8 @@ def comparison_csv(rows: Iterable[Row]) -> str:
         line = [arm.detector, arm.name, arm.setting, arm.loss, cell(arm.gamma), cell(arm.alpha)]
         against = row.against.title if row.against else ""
         line += ["yes" if row.is_baseline else "no", against, str(len(arm.finished))]
-        for metric in METRICS:
-            summary = row.summaries[metric.key]
+        for metric in metrics:
+            summary = row.arm.summary(metric.key)
             difference = row.differences.get(metric.key)
             line += [cell(summary.mean), cell(summary.sd)]
             line += _judgement_cells(difference) if difference else [""] * len(ANSWER)
@@ -267,12 +280,17 @@ def runs_csv(groups: Sequence[Group]) -> str:
     """One line a run, whatever its status: where it is, what it was made of and each metric as
     recorded.
     """
-    facts = [run_facts(arm, run) for group in groups for arm in group.arms for run in arm.runs]
+    metrics = metrics_of(groups)
+    facts = [
+        run_facts(arm, run, metrics) for group in groups for arm in group.arms for run in arm.runs
+    ]
     lines = [[*facts[0]]] if facts else []
     return csv_text([*lines, *([*map(_fact_cell, each.values())] for each in facts)])
 
 
-def run_facts(arm: Arm, run: Run) -> dict[str, str | int | float | None]:
+def run_facts(
+    arm: Arm, run: Run, metrics: Sequence[Metric] = METRICS
+) -> dict[str, str | int | float | None]:
     """One run by columns; metrics in percent, times in seconds, memory in MiB, None: not known."""
     peaks = [field.name for field in dataclasses.fields(Memory)]
     return {
@@ -288,7 +306,7 @@ def run_facts(arm: Arm, run: Run) -> dict[str, str | int | float | None]:
         "test_hash": run.split_hash("test"),
         "iterations": run.iterations,
         "train_seconds": run.seconds.train,
-        **{metric.key: run.metric(metric.key) for metric in METRICS},
+        **{metric.key: run.metric(metric.key) for metric in metrics},
         **{name: getattr(run.memory, name, None) for name in peaks},
     }
 

@@ -19,8 +19,9 @@ from experiments.config.located import Located
 from experiments.config.run import Recipes, RunConfig, Tracking, plain_config
 from experiments.config.seen import why_not_choose
 from experiments.errors import ConfigError, UserError, nearest, shown
+from experiments.evaluation.measures import measure_keys
 from experiments.record.follow import VAL
-from experiments.record.parts import Metrics
+from experiments.record.parts import NUMBERS
 from experiments.sweep.command import at
 from experiments.sweep.proposals import first_points
 from experiments.sweep.space import Parameters, Sweep, grid_point, point_key
@@ -31,9 +32,7 @@ MOST_VALUES = 1_000  # of one parameter that is looked at by itself
 MOST_TOLD = 20  # findings about combinations of values; the rest is counted
 TELL_EVERY = 100
 CHOOSING = ("config", "name", "schedule", "shape", "mode", "preset")  # what others are read by
-MEASURED = tuple(
-    f.name for f in dataclasses.fields(Metrics) if f.name not in ("split", "per_class")
-)
+MEASURED = (*NUMBERS, *measure_keys())
 METRICS = (*MEASURED, *(f"{VAL}{name}" for name in MEASURED))
 Event = Mapping[str, Any]
 

@@ -51,10 +51,11 @@ def summary(record: RunRecord) -> dict[str, Any]:
 
 
 def numbers(values: Mapping[str, Any]) -> Row:
-    """What of `values` is a defined number."""
+    """What of `values` is a defined number, further metrics among them."""
+    more = values.get("more")
     return {
         name: value
-        for name, value in values.items()
+        for name, value in {**values, **(more if isinstance(more, Mapping) else {})}.items()
         if isinstance(value, (int, float)) and not isinstance(value, bool)
     }
 

@@ -109,7 +109,7 @@ def _validated(validations: Sequence[Validation], metric: str) -> Points:
     pairs = [
         (validation.iteration, value)
         for validation in validations
-        if (value := getattr(validation.metrics, metric)) is not None
+        if (value := validation.metrics.value(metric)) is not None
     ]
     table = np.array(pairs, dtype=np.float64).reshape(-1, 2)
     return table[:, 0], table[:, 1]
