@@ -126,6 +126,41 @@ def test_each_normaliser_keeps_its_promise(
     check_equal(runs, tmp_path, detector, normaliser)
 
 
+# Each rank has a clock of its own, and tells what was in force at each of its updates.
+CLOCKS = """
+import json, os, time
+from pathlib import Path
+from experiments.engine.hooks import ScheduleHook
+
+rank, real, put = int(os.environ["RANK"]), time.perf_counter, ScheduleHook.before_train_iter
+time.perf_counter = lambda: real() * (1 + 4 * rank)
+
+def told(self, *arguments, **named):
+    put(self, *arguments, **named)
+    with open({folder!r} + f"/force-{{rank}}.jsonl", "a") as file:
+        file.write(json.dumps(self.in_force) + "\\n")
+
+ScheduleHook.before_train_iter = told
+"""
+
+
+def test_ranks_follow_the_first_ones_clock(runs, tmp_path: Path) -> None:
+    words = ("train.iterations=100000", "train.seconds=3", "train.progress=time")
+    small, out = runs(), tmp_path / "run"
+    code = CLOCKS.format(folder=str(tmp_path)) + small.code(out, *words, "loss.gamma.ramp=[0,1]")
+    small.run(code, tmp_path / "log", 2)
+    first, second = (
+        [json.loads(line) for line in (tmp_path / f"force-{rank}.jsonl").read_text().splitlines()]
+        for rank in (0, 1)
+    )
+    assert first == second and len(first) > 3
+    record = small.record(out)
+    assert (record["status"], record["ended"]) == ("finished", "seconds")
+    assert [row["gamma"] for row in record["curves"]] == [row["gamma"] for row in first]
+    for before, row in zip(record["curves"], first[1:], strict=False):
+        assert row["progress"] == pytest.approx(min(1.0, before["seconds"] / 3), abs=0.02)
+
+
 def test_one_record_of_all_and_each_image_measured_once(runs, tmp_path: Path) -> None:
     small, out = runs(), tmp_path / "run"
     for rank in small.together(out, "train.validate_every=5"):
