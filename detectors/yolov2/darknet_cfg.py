@@ -2,7 +2,8 @@
 width.
 
 A file is a list of sections, each a list of `key=value`; `#` and `;` open comments. Every key of
-a layer either means here what it means in Darknet, missing ones included, or is refused.
+a layer either means here what it means in Darknet, missing ones included, or is refused (parser.c
+of Darknet and of AlexeyAB's fork).
 """
 
 import os
@@ -33,14 +34,15 @@ class Section:
 class DarknetConfig:
     """What a .cfg says: the detector, its classes and input, and the [net] section for its recipe.
 
-    `focal`: `focal_loss=1` of AlexeyAB's fork, gamma 2 on the softmax and half its weight, which
-    is in `class_scale` already.
+    `focal`: `focal_loss=1` of AlexeyAB's fork: gamma 2 on the softmax, half its weight, and boxes
+    of one weight whatever their size; both are in `region` already. `options`: of [region].
     """
 
     detector: YOLOv2
     classes: int
     input_hw: tuple[int, int]
     net: dict[str, str]
+    options: dict[str, str]
     focal: bool = False
 
 
@@ -48,9 +50,12 @@ def read_sections(path: str | os.PathLike[str]) -> list[Section]:
     """The sections of a .cfg file in order; raises DetectorError with file and line."""
     name = Path(path)
     try:
-        lines = name.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        content = name.read_bytes()
+    except OSError as error:
         raise DetectorError(f"{name}: cannot be read as a .cfg file: {error}") from error
+    if b"\0" in content:
+        raise DetectorError(f"{name}: cannot be read as a .cfg file: it has bytes that are no text")
+    lines = content.decode("utf-8-sig", errors="replace").splitlines()  # comments in any encoding
     found: list[Section] = []
     for number, raw in enumerate(lines, start=1):
         line = "".join(re.split("[#;]", raw, maxsplit=1)[0].split())  # blanks count nowhere
@@ -62,7 +67,11 @@ def read_sections(path: str | os.PathLike[str]) -> list[Section]:
             found.append(Section(_SHORT.get(kind, kind), number, {}))
         elif "=" in line and found:
             key, _, value = line.partition("=")
-            found[-1].options[key] = value
+            first = found[-1].options.setdefault(key, value)
+            if first != value:  # Darknet takes the first and says nothing
+                raise DetectorError(
+                    f"{name}:{number}: [{found[-1].kind}] {key}: {value} after {first}; keep one"
+                )
         else:
             raise DetectorError(
                 f"{name}:{number}: neither [section] nor key=value: {raw.strip()!r}"
@@ -78,14 +87,15 @@ def read_cfg(path: str | os.PathLike[str]) -> DarknetConfig:
     """
     sections = read_sections(path)
     if len(sections) < 3 or sections[0].kind != "net" or sections[-1].kind != "region":
-        raise DetectorError(f"{path}: a YOLOv2 starts with [net] and ends with [region]")
+        ends = f", this one with [{sections[-1].kind}]" if sections else ""
+        raise DetectorError(f"{path}: a YOLOv2 starts with [net] and ends with [region]{ends}")
     if sections[0].options.get("channels", "3") != "3":
         raise DetectorError(f"{path}:{sections[0].line}: [net] channels: must be 3")
+    anchors, classes, region = _region(str(path), sections[-1])
     layers = _Layers(str(path), sections[1:-1])
     tiny = sum(section.kind == "route" for section in layers.sections) == 0
     width = layers.backbone(TINY if tiny else DARKNET19)
     head_width, passthrough = layers.plain_head() if tiny else layers.passthrough_head()
-    anchors, classes, region = _region(str(path), sections[-1])
     layers.output(len(anchors) * (5 + classes))
     detector = YOLOv2(
         backbone=TinyDarknet(width) if tiny else Darknet19(width),
@@ -99,7 +109,9 @@ def read_cfg(path: str | os.PathLike[str]) -> DarknetConfig:
     net = sections[0]
     height, wide = (_integer(str(path), net, side) for side in ("height", "width"))
     focal = sections[-1].options.get("focal_loss", "0") == "1"
-    return DarknetConfig(detector, classes, (height, wide), net.options, focal)
+    return DarknetConfig(
+        detector, classes, (height, wide), net.options, sections[-1].options, focal
+    )
 
 
 class _Layers:
@@ -119,7 +131,7 @@ class _Layers:
             )
         self.require_known(section)
         for key, value in wanted.items():
-            found = section.options.get(key, _DEFAULTS.get((kind, key)))
+            found = section.options.get(key, _KEYS[kind].get(key))
             if found != str(value):
                 raise DetectorError(
                     f"{self.path}:{section.line}: [{kind}] {key}: must be {value}, found {found}"
@@ -130,7 +142,7 @@ class _Layers:
     def require_known(self, section: Section) -> None:
         """DetectorError for a key that would change what is computed and is not known here."""
         for key, value in section.options.items():
-            if key in _KEYS[section.kind] or value == _OFF.get(key):
+            if key in _KEYS[section.kind] or _is_off(key, value):
                 continue
             why = f"{_TOLD[key]}; " if key in _TOLD else ""
             known = ", ".join(sorted(_KEYS[section.kind]))
@@ -145,24 +157,56 @@ class _Layers:
         section = self.next(
             "convolutional", batch_normalize=1, size=kernel, stride=1, activation="leaky", **wanted
         )
-        options = section.options
-        padded = options.get("pad", "0") == "1" or options.get("padding") == str(kernel // 2)
-        if kernel > 1 and not padded:
-            raise DetectorError(f"{self.path}:{section.line}: [convolutional] pad: must be 1")
-        return _integer(self.path, section, "filters")
+        self.require_padding(section, kernel)
+        return _integer(self.path, section, "filters", "1")
+
+    def require_padding(self, section: Section, kernel: int) -> None:
+        """DetectorError unless a convolution keeps the size of its map."""
+        if section.options.get("pad", "0") != "0":
+            return  # Darknet pads half the kernel then, whatever `padding` says
+        padding = section.options.get("padding", "0")
+        if padding != str(kernel // 2):
+            raise DetectorError(
+                f"{self.path}:{section.line}: [convolutional] pad: must be 1, or padding "
+                f"{kernel // 2}, found padding {padding}"
+            )
+
+    def pool(self, stride: int) -> None:
+        """A 2x2 maximum; Darknet pads it by one below and right unless told otherwise."""
+        section = self.next("maxpool", stride=stride)
+        for key, default in (("size", str(stride)), ("padding", "1")):
+            found, value = section.options.get(key, default), "2" if key == "size" else "1"
+            if found != value:
+                raise DetectorError(
+                    f"{self.path}:{section.line}: [maxpool] {key}: must be {value}, found {found}"
+                )
+
+    def route(self, *steps: int) -> None:
+        """A route to layers so many steps back, which may be named by their number from 0."""
+        section = self.next("route")
+        place, text = self.position - 1, section.options.get("layers", "")
+        try:
+            found = [int(index) for index in text.strip(",").split(",")]
+        except ValueError:
+            found = []
+        if [index - place if index >= 0 else index for index in found] != list(steps):
+            wanted = ",".join(str(step) for step in steps)
+            raise DetectorError(
+                f"{self.path}:{section.line}: [route] layers: must be {wanted}, found {text}"
+            )
 
     def backbone(self, stages: Stages) -> float:
         """All stages; the width multiplier that explains their channels."""
         widest = [s for s in self.sections if s.kind == "convolutional"][_count(stages) - 1 :]
         if not widest:
             raise DetectorError(f"{self.path}: fewer convolutions than YOLOv2's backbone")
-        width = _integer(self.path, widest[0], "filters") / stages[-1][-1][0]
+        width = _integer(self.path, widest[0], "filters", "1") / stages[-1][-1][0]
         for number, stage in enumerate(stages):
             if number:
-                self.next("maxpool", size=2, stride=2)
+                self.pool(2)
             for channels, kernel in stage:
                 if (channels, kernel) == STEADY:
-                    self.next("maxpool", size=2, stride=1)
+                    self.pool(1)
                 else:
                     self.block(kernel, scaled(channels, width))
         return width
@@ -175,47 +219,77 @@ class _Layers:
         """Head width and passthrough channels."""
         width = self.block(3)
         self.block(3, width)
-        self.next("route", layers="-9")
+        self.route(-9)
         passthrough = self.block(1)
         self.next("reorg", stride=2)
-        self.next("route", layers="-1,-4")
+        self.route(-1, -4)
         self.block(3, width)
         return width, passthrough
 
     def output(self, filters: int) -> None:
         """The linear 1x1 convolution, and nothing after it."""
-        self.next("convolutional", size=1, stride=1, filters=filters, activation="linear")
+        section = self.next(
+            "convolutional",
+            batch_normalize=0,
+            size=1,
+            stride=1,
+            filters=filters,
+            activation="linear",
+        )
+        self.require_padding(section, 1)
         if self.position < len(self.sections):
             extra = self.sections[self.position]
             raise DetectorError(f"{self.path}:{extra.line}: [{extra.kind}] after the output layer")
 
 
-_KEYS = {
+# The keys that are read, with Darknet's own values where they are missing.
+_KEYS: dict[str, dict[str, str]] = {
     "convolutional": {
-        "batch_normalize", "filters", "size", "stride", "pad", "padding", "activation",
+        "batch_normalize": "0", "filters": "1", "size": "1", "stride": "1", "pad": "0",
+        "padding": "0", "activation": "logistic",
     },
-    "maxpool": {"size", "stride"},
-    "route": {"layers"},
-    "reorg": {"stride"},
+    "maxpool": {"size": "", "stride": "1", "padding": "1"},
+    "route": {"layers": ""},
+    "reorg": {"stride": "1"},
 }  # fmt: skip
-# Values that switch a key off, as Darknet has it where the key is missing.
-_OFF = {"xnor": "0", "binary": "0", "flipped": "0", "dot": "0", "groups": "1", "reverse": "0"}
+# Values that switch a key off, as Darknet or its fork has it where the key is missing.
+_OFF = dict.fromkeys(
+    (
+        *("xnor", "binary", "flipped", "dot", "reverse", "flatten", "extra", "smooth", "clip"),
+        *("truth", "onlyforward", "stopbackward", "dontsave", "dontload", "numload"),
+        *("dontloadscales", "antialiasing", "cbn", "dont_update", "burnin_update"),
+        *("train_only_bn", "assisted_excitation", "maxpool_depth", "maxpool_zero_nonmax"),
+        *("bin_output", "group_id", "grad_centr", "coordconv", "sway", "rotate", "stretch"),
+    ),
+    0.0,
+) | {"groups": 1.0, "dilation": 1.0, "learning_rate": 1.0}
 _TOLD = {
     "xnor": "weights and inputs become signs",
     "binary": "weights become signs",
     "flipped": "the weights lie transposed in the file",
     "groups": "channels are convolved in groups",
     "reverse": "the reorganisation runs backwards",
+    "stopbackward": "layers before it stay as they are; here backbone_lr_factor: 0 does so",
+    "learning_rate": "the layer has a rate of its own; here backbone_lr_factor slows a backbone",
+    "dontload": "the layer starts from chance; here detector.drop_head does so for the head",
+    "tree": "classes form a hierarchy (YOLO9000)",
+    "map": "classes are read through a map (YOLO9000)",
 }
-_DEFAULTS = {("maxpool", "stride"): "1", ("convolutional", "batch_normalize"): "0"}
+
+
+def _is_off(key: str, value: str) -> bool:
+    try:
+        return float(value) == _OFF.get(key)
+    except ValueError:
+        return False
 
 
 def _count(stages: Stages) -> int:
     return sum(layer != STEADY for stage in stages for layer in stage)
 
 
-def _integer(path: str, section: Section, key: str) -> int:
-    value = section.options.get(key, "")
+def _integer(path: str, section: Section, key: str, default: str = "") -> int:
+    value = section.options.get(key, default)
     if not value.isdigit():
         raise DetectorError(
             f"{path}:{section.line}: [{section.kind}] {key}: must be a whole number, "
@@ -230,16 +304,18 @@ _SCALES = ("object_scale", "noobject_scale", "class_scale", "coord_scale")
 _FIXED = {"bias_match": ("1", "0"), "coords": ("4", "4"), "classfix": ("0", "0")}
 _FIXED |= {"background": ("0", "0"), "mask_scale": ("1", "1")}
 _INERT = ("log", "sqrt", "absolute")  # read by Darknet and used nowhere
-_DATA = ("jitter", "random", "max")  # used by training recipes, not by the network
-_OTHER = ("anchors", "classes", "num", "thresh", "rescore", "softmax", "focal_loss")
+_DATA = ("jitter", "random")  # of the input, for the recipe
+_OTHER = ("max", "anchors", "classes", "num", "thresh", "rescore", "softmax", "focal_loss")
 
 
 def _region(path: str, section: Section) -> tuple[AnchorSet, int, Darknet]:
     options = section.options
     where = f"{path}:{section.line}: [region]"
     known = (*_SCALES, *_FIXED, *_INERT, *_DATA, *_OTHER)
-    for key in options:
-        if key not in known:
+    for key, value in options.items():
+        if key in _TOLD and not _is_off(key, value):
+            raise DetectorError(f"{where} {key}={value}: {_TOLD[key]}, which is not computed here")
+        if key not in known and not _is_off(key, value):
             raise unknown_name(where, key, known)
     for key, (value, default) in _FIXED.items():
         found = options.get(key, default)
@@ -251,8 +327,10 @@ def _region(path: str, section: Section) -> tuple[AnchorSet, int, Darknet]:
     softmax, focal = (options.get(key, "0") == "1" for key in ("softmax", "focal_loss"))
     if focal and not softmax:
         raise DetectorError(f"{where} focal_loss: needs softmax=1, found softmax=0")
+    count = _integer(path, section, "num", "1")
+    given = options.get("anchors", ",".join(["0.5"] * 2 * count))
     try:
-        sides = [float(side) for side in options.get("anchors", "").strip(",").split(",")]
+        sides = [float(side) for side in given.strip(",").split(",")]
         objects, idle, classes, boxes = (float(options.get(key, 1)) for key in _SCALES)
         region = Darknet(
             object_scale=objects,
@@ -260,13 +338,14 @@ def _region(path: str, section: Section) -> tuple[AnchorSet, int, Darknet]:
             class_scale=classes * (0.5 if focal else 1.0),
             class_form="softmax" if softmax else "sigmoid",
             coord_scale=boxes,
+            coord_weight="one" if focal else "area",
             ignore_iou=float(options.get("thresh", 0.5)),
             rescore=options.get("rescore", "0") == "1",
             max_truths=int(options.get("max", 30)),
         )
     except ValueError as error:
         raise DetectorError(f"{where} {error}") from error
-    if len(sides) != 2 * _integer(path, section, "num"):
-        raise DetectorError(f"{where} anchors: {len(sides)} values for num={options['num']}")
+    if len(sides) != 2 * count:
+        raise DetectorError(f"{where} anchors: {len(sides)} values for num={count}")
     anchors = tuple(zip(sides[::2], sides[1::2], strict=True))
-    return anchors, _integer(path, section, "classes"), region
+    return anchors, _integer(path, section, "classes", "20"), region

@@ -142,7 +142,9 @@ class LearningRate:
     warmup_start: float = field(default=0.0, metadata=_WARM)  # factor at iteration 0
     # Fractions of training where the rate is multiplied by `step_factor`.
     steps: tuple[float, ...] = field(default=(), metadata=read_under("shape", "steps"))
-    step_factor: float = field(default=0.1, metadata=read_under("shape", "steps"))
+    step_factor: float | tuple[float, ...] = field(  # one for all steps, or one each
+        default=0.1, metadata=read_under("shape", "steps")
+    )
     final: float = field(default=0.0, metadata=read_under("shape", "cosine"))  # the last factor
 
     def __post_init__(self) -> None:
@@ -153,9 +155,17 @@ class LearningRate:
         for name in ("warmup_iterations", "warmup_start", "final"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: must be >= 0, found {getattr(self, name)}")
-        for name in ("warmup_power", "step_factor"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name}: must be > 0, found {getattr(self, name)}")
+        each = self.step_factor if isinstance(self.step_factor, tuple) else None
+        if each is not None and len(each) != len(self.steps):
+            raise ValueError(
+                f"step_factor: one number, or one for each of {len(self.steps)} steps, "
+                f"found {len(each)}"
+            )
+        if self.warmup_power <= 0:
+            raise ValueError(f"warmup_power: must be > 0, found {self.warmup_power}")
+        for value in each or (self.step_factor,):
+            if not isinstance(value, tuple) and value <= 0:
+                raise ValueError(f"step_factor: must be > 0, found {value}")
 
     def factor(self, iteration: int, iterations: int) -> float:
         """The factor for the update numbered `iteration` (from 0) of `iterations`."""
@@ -165,7 +175,10 @@ class LearningRate:
         if self.shape == "steps":
             # Rounded so that a fraction such as 2/3 of 90,000 means iteration 60,000 exactly.
             passed = [round(step * iterations) for step in self.steps]
-            return float(self.step_factor ** bisect.bisect_right(passed, iteration))
+            count = bisect.bisect_right(passed, iteration)
+            if isinstance(self.step_factor, tuple):
+                return math.prod(self.step_factor[:count])
+            return float(self.step_factor**count)
         if self.shape == "cosine":
             rest = max(1, iterations - self.warmup_iterations)
             phase = (iteration - self.warmup_iterations) / rest
