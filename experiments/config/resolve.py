@@ -42,6 +42,21 @@ def _parsed(text: str) -> list[Word]:
     return [(key, read_value(value, key=key))]
 
 
+def named_recipe(node: Located) -> tuple[Path, list[Word]]:
+    """The file and the words that a recipe is told by: a file's name, or a mapping of its `_base_`
+    (a file, from the working folder) and what differs from it. Raises ConfigError.
+    """
+    base = node.keys.get(BASE)
+    if isinstance(node.value, dict) and base is not None and isinstance(base.value, str):
+        return Path(base.value), [(key, kid) for key, kid in node.keys.items() if key != BASE]
+    if not isinstance(node.value, str):
+        node.fail(
+            f"config: expected a recipe's file, or {{{BASE}: FILE, and what differs from it}}, "
+            f"found {shown(node.value)}"
+        )
+    return Path(node.value), []
+
+
 def words_of(values: Mapping[str, Any]) -> list[Word]:
     """Dotted keys and their plain or located values as words."""
     return [

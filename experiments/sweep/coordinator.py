@@ -16,6 +16,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
+from experiments.config.located import dotted
+from experiments.config.resolve import BASE
 from experiments.config.words import parameter_words
 from experiments.errors import UsageError
 from experiments.record.follow import Progress, final_metric, log_tail, number, read_record
@@ -397,6 +399,9 @@ def short(value: object) -> str:
     >>> short({"schedule": "linear", "start": 0.0, "end": 2.0, "ramp": [0.0, 0.5]})
     '0→2, linear to 50 %'
     """
+    if isinstance(value, Mapping) and BASE in value:
+        over = [short(item) for key, item in dotted(value).items() if key != BASE]
+        return "/".join([short(value[BASE]), *over])
     if isinstance(value, Mapping) and "schedule" in value:
         return str(parameter_words(value))
     if isinstance(value, Mapping):

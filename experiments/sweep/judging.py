@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.config.located import Located
+from experiments.config.resolve import named_recipe
 from experiments.config.run import Recipes, RunConfig, Tracking, plain_config
 from experiments.config.seen import why_not_choose
 from experiments.errors import ConfigError, UserError, nearest, shown
@@ -64,13 +65,13 @@ class Judge:
         """The configuration of a point; raises ConfigError with all that is wrong with it."""
         values = [*self.sweep.fixed.items(), *self._located(point)]
         recipes = [node for name, node in values if name == "config"]
-        if not recipes or not isinstance(recipes[-1].value, str):
+        if not recipes:
             raise ConfigError(
                 f"{self.sweep.path}: no recipe: add '--config FILE' to the command, or a parameter "
                 "'config'"
             )
-        words = [(name, node) for name, node in values if name != "config"]
-        recipe = Path(recipes[-1].value)
+        recipe, words = named_recipe(recipes[-1])
+        words += [(name, node) for name, node in values if name != "config"]
         if not recipe.is_file():
             recipes[-1].fail(f"config: {recipe}: no such file{_neighbours(recipe)}")
         return self._recipes.resolve(recipe, words).config

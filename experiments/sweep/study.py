@@ -9,11 +9,13 @@ from typing import Any
 
 import yaml
 
+from experiments.config.located import dotted
+from experiments.config.resolve import BASE
 from experiments.errors import ConfigError, UsageError
 from experiments.record.files import write_text
 from experiments.sweep.command import written
 from experiments.sweep.proposals import first_points
-from experiments.sweep.space import Sweep, grid_points
+from experiments.sweep.space import Parameter, Sweep, grid_points
 from experiments.sweep.sweep_file import read_sweep
 
 SWEEP_FILE = "sweep.yaml"  # the copy that a sweep keeps in its folder
@@ -62,10 +64,18 @@ def _roles(study: Path) -> dict[str, Any]:
         print(f"note: no roles of parameters: {error}", file=sys.stderr)
         return {}
     found = {
-        role: [one.name for one in parameters if one.role == role and one.name != "config"]
+        role: [key for one in parameters if one.role == role for key in _keys_of(one)]
         for role in ("nuisance", "scientific")
     }
     return {role: names for role, names in found.items() if names}
+
+
+def _keys_of(parameter: Parameter) -> list[str]:
+    """The configuration's keys that a parameter sets, where it is no whole recipe's file."""
+    if parameter.name != "config":
+        return [parameter.name]
+    recipes = [one for one in parameter.distribution.choices() or () if isinstance(one, Mapping)]
+    return sorted({key for one in recipes for key in dotted(one) if key != BASE})
 
 
 def _contrasts(study: Path, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,7 +119,8 @@ def study_mapping(study: Path) -> dict[str, Any]:
 def study_file(study: Path, scale: str, out: Path) -> Path:
     """The sweep file to run: the study itself, or its tiny form, written below `out`.
 
-    Tiny: the values of TINY in place of the study's own, and the first seed only.
+    Tiny: the values of TINY in place of the study's own, the first seed and the first value of what
+    is nuisance only.
     """
     if scale == "full":
         return study
@@ -120,6 +131,9 @@ def study_file(study: Path, scale: str, out: Path) -> Path:
             parameters[name] = {"value": knob["values"][0]}
     parameters |= {name: {"value": value} for name, value in TINY.items()}
     roles = {one.name: one.role for one in read_sweep(study).parameters if one.role}
+    for name in (name for name, role in roles.items() if role == "nuisance"):
+        parameters[name] = {"value": (parameters[name].get("values") or [None])[0]}
+    values.pop("x-tryout-seeds", None)
     values |= {"name": f"{values.get('name') or study.stem}-tiny", "parameters": parameters}
     values |= {"x-roles": roles} if roles else {}
     values.pop("early_terminate", None)

@@ -1,6 +1,7 @@
 """What several verbs take: the recipe, weights, others' detections, a data set's place, counts."""
 
 import argparse
+import json
 import re
 from pathlib import Path
 from typing import Any, NoReturn
@@ -55,8 +56,8 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
 
 
 def recipe_of(arguments: argparse.Namespace) -> tuple[Path, list[str]]:
-    """The recipe and the overrides; W&B's agents give the recipe as `config=FILE` or
-    `--config=FILE`.
+    """The recipe's file and the overrides; W&B's agents give the recipe as `config=FILE` or
+    `--config=FILE`. A recipe written as a mapping is the overrides of its `_base_`.
 
     Raises:
         UsageError: no recipe is named, or two are.
@@ -74,7 +75,14 @@ def recipe_of(arguments: argparse.Namespace) -> tuple[Path, list[str]]:
             f"one recipe is needed, found {' and '.join(configs)} (values over it are written "
             "key=value)"
         )
-    return Path(configs[0]), [word for word in words if word not in plain and not _is_config(word)]
+    others = [word for word in words if word not in plain and not _is_config(word)]
+    if not configs[0].startswith("{"):
+        return Path(configs[0]), others
+    from experiments.config.located import read_value
+    from experiments.config.resolve import named_recipe
+
+    path, over = named_recipe(read_value(configs[0], key="config"))
+    return path, [json.dumps({key: node.value for key, node in over}), *others]
 
 
 def _is_config(word: str) -> bool:
