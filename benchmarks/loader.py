@@ -11,6 +11,7 @@ quiet machine.
 """
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -200,7 +201,7 @@ def compare(
             speed(
                 DataLoader(
                     Reference(samples, transforms, 0),
-                    batch_sampler=BatchSampler(Order(len(samples), batch, 0), start),  # type: ignore[arg-type]
+                    batch_sampler=BatchSampler(Order(len(samples), batch, 0), itertools.count(start)),  # type: ignore[arg-type]
                     num_workers=workers,
                     collate_fn=reference_collate,
                 ),

@@ -3,7 +3,8 @@
 What each batch holds doesn't depend on which.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -61,6 +62,24 @@ class InMemory:
         return sum(sample.image_CHW.numel() for sample in self._kept)
 
 
+class Shrunk:
+    """What `InMemory` would give, made anew at each visit: for a few images of many."""
+
+    def __init__(self, samples: Samples, longest: int | None = None) -> None:
+        self.classes = samples.classes
+        self._samples, self._longest = samples, longest
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        return _shrunk(self._samples, self._longest, index)
+
+    def annotation(self, index: int) -> Annotation:
+        """Labels in the original image."""
+        return self._samples.annotation(index)
+
+
 def _shrunk(samples: Samples, longest: int | None, index: int) -> Sample:
     sample = samples[index]
     height, width = sample.image_CHW.shape[1:]
@@ -96,13 +115,15 @@ def train_loader(
     workers: int = 0,
     *,
     start_batch: int = 0,
+    numbers: Iterable[int] | None = None,
     rank: int = 0,
     world: int = 1,
     multiple: int = 1,
     pin: bool = False,
     order: Order | None = None,
 ) -> Iterable[Batch]:
-    """Endless batches of `batch_size` images for this rank, from global batch `start_batch` on.
+    """Endless batches of `batch_size` images for this rank, from global batch `start_batch` on;
+    or those of `numbers`, which are asked for as batches are loaded.
 
     Batch k is a pure function of (seed, k, rank, world): neither the number of workers nor where
     the run was resumed matters. `multiple`: height and width are padded to a multiple of it.
@@ -112,7 +133,8 @@ def train_loader(
     order = order or Order(len(samples), batch_size * world, seed)
     if order.batch != batch_size * world:
         raise ValueError(f"order: its batch must be {batch_size * world}, found {order.batch}")
-    sampler = BatchSampler(order, start_batch, rank, world)
+    wanted = itertools.count(start_batch) if numbers is None else numbers
+    sampler = BatchSampler(order, wanted, rank, world)
     return _loader(_Transformed(samples, pipeline, seed), sampler, workers, multiple, pin)
 
 
@@ -122,15 +144,20 @@ def test_loader(
     batch_size: int,
     workers: int = 0,
     *,
+    numbers: Iterable[int] | None = None,
     rank: int = 0,
     world: int = 1,
     multiple: int = 1,
     pin: bool = False,
 ) -> Iterable[Batch]:
-    """Each image once, in order; rank r of w takes every w-th. The last batch may be short."""
+    """Each image once, in order; rank r of w takes every w-th. The last batch may be short.
+
+    `numbers`: only these of the batches, from 0.
+    """
     draws = [Draw(index, 0, 0) for index in range(rank, len(samples), world)]
     batches = [draws[i : i + batch_size] for i in range(0, len(draws), batch_size)]
-    return _loader(_Transformed(samples, pipeline, 0), batches, workers, multiple, pin)
+    wanted = batches if numbers is None else (batches[number] for number in numbers)
+    return _loader(_Transformed(samples, pipeline, 0), wanted, workers, multiple, pin)
 
 
 test_loader.__test__ = False  # type: ignore[attr-defined]  # pytest would take it for a test
@@ -138,7 +165,7 @@ test_loader.__test__ = False  # type: ignore[attr-defined]  # pytest would take 
 
 def _loader(
     data: _Transformed,
-    batches: BatchSampler | Sequence[list[Draw]],
+    batches: Iterable[list[Draw]],
     workers: int,
     multiple: int,
     pin: bool,

@@ -2,7 +2,7 @@
 ranks agree.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -91,20 +91,18 @@ def _window(order: Order, window: int) -> list[list[int]]:
 
 
 class BatchSampler:
-    """Endless lists of draws of one rank, from batch `start`.
+    """Lists of draws of one rank, for the batches of these numbers.
 
     What a DataLoader takes as `batch_sampler`.
     """
 
-    def __init__(self, order: Order, start: int = 0, rank: int = 0, world: int = 1) -> None:
-        self.order, self.start, self.rank, self.world = order, start, rank, world
+    def __init__(self, order: Order, numbers: Iterable[int], rank: int = 0, world: int = 1) -> None:
+        self.order, self.numbers, self.rank, self.world = order, numbers, rank, world
 
     def __iter__(self) -> Iterator[list[Draw]]:
         """Rank r of w takes every w-th draw: each rank then meets the same mix of shapes."""
-        number = self.start
-        while True:
+        for number in self.numbers:
             yield self.order.batch_draws(number)[self.rank :: self.world]
-            number += 1
 
 
 def orientation(sizes_I2: Array) -> Array:

@@ -14,15 +14,17 @@ from typing import Any, Literal, cast
 import timm
 import torch
 import torchvision
+from timm.models._features import FeatureListNet
+from timm.models.efficientnet import EfficientNetFeatures
 from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
-from detectors.base import Backbone
+from detectors.base import RGB, Backbone
 from detectors.errors import DetectorError, unknown_name
 from detectors.frozen_norm import fold_frozen_norms
+from detectors.staged import StagedBackbone, Step, chained
 from detectors.state_files import packaged_file, read_state_dict
 
-RGB = tuple[float, float, float]
 IMAGENET_MEAN: RGB = (0.485, 0.456, 0.406)
 IMAGENET_STD: RGB = (0.229, 0.224, 0.225)
 
@@ -86,30 +88,6 @@ class TimmBackbone:
         return TimmFeatures(self, strides)
 
 
-class StagedBackbone(Backbone):
-    """A backbone that keeps its frozen modules out of training mode, whatever `train()` is told."""
-
-    def __init__(self, channels: Sequence[int], strides: Sequence[int], mean: RGB, std: RGB):
-        super().__init__()
-        self.channels, self.strides = tuple(channels), tuple(strides)
-        self.pixel_mean, self.pixel_std = mean, std
-        self._still: list[nn.Module] = []  # modules held in eval mode
-
-    def hold(self, module: nn.Module, *, parameters: bool = True) -> None:
-        """Keep `module` in eval mode for good and, with `parameters`, without gradients."""
-        self._still.append(module)
-        module.eval()
-        if parameters:
-            module.requires_grad_(False)
-
-    def train(self, mode: bool = True) -> "StagedBackbone":
-        """As nn.Module.train, but for what is held."""
-        super().train(mode)
-        for module in self._still:
-            module.eval()
-        return self
-
-
 class ResNetBackbone(StagedBackbone):
     """torchvision's ResNet without its classifier; parameters are named as torchvision names them,
     under `body`.
@@ -132,24 +110,20 @@ class ResNetBackbone(StagedBackbone):
             fold_frozen_norms(network)
         width: int = network.fc.in_features  # of layer4
         super().__init__([width * s // 32 for s in strides], strides, IMAGENET_MEAN, IMAGENET_STD)
-        self._outputs = [maps[stride] for stride in strides]
+        outputs = [maps[stride] for stride in strides]
         children = ["conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"]
-        kept = children[: children.index(self._outputs[-1]) + 1]
+        kept = children[: children.index(outputs[-1]) + 1]
         self.body = nn.ModuleDict({name: getattr(network, name) for name in kept})
         stages = [["conv1", "bn1"], ["layer1"], ["layer2"], ["layer3"], ["layer4"]]
         for name in (name for stage in stages[: settings.frozen_stages] for name in stage):
             if name in self.body:
                 self.hold(self.body[name])
+        self.settle([Step(stage, name in outputs) for name, stage in self.body.items()])
 
     def forward(self, images_BCHW: Tensor) -> tuple[Tensor, ...]:
         """Normalised float images to the maps of `strides`."""
         x = images_BCHW.contiguous(memory_format=torch.channels_last)
-        maps = []
-        for name, stage in self.body.items():
-            x = stage(x)
-            if name in self._outputs:
-                maps.append(x)
-        return tuple(maps)
+        return tuple(chained(self._steps, x))
 
 
 class TimmFeatures(StagedBackbone):
@@ -165,6 +139,7 @@ class TimmFeatures(StagedBackbone):
         super().__init__(body.feature_info.channels(), strides, *statistics)
         self.body = body
         self._freeze(settings, [info["module"] for info in outline.feature_info.info])
+        self.settle(_chain(body))
 
     def _freeze(self, settings: TimmBackbone, stage_ends: Sequence[str]) -> None:
         if settings.frozen_stages > len(stage_ends):
@@ -186,6 +161,17 @@ class TimmFeatures(StagedBackbone):
         """Normalised float images to the maps of `strides`."""
         x = images_BCHW.contiguous(memory_format=torch.channels_last)
         return tuple(self.body(x))
+
+
+def _chain(body: nn.Module) -> list[Step]:
+    """timm's two kinds of extractors that are chains, step by step; of others, none."""
+    if isinstance(body, FeatureListNet):
+        return [Step(module, name in body.return_layers) for name, module in body.items()]
+    if not isinstance(body, EfficientNetFeatures) or body.feature_hooks is not None:
+        return []
+    wanted = body._stage_out_idx
+    blocks = [Step(block, number in wanted) for number, block in enumerate(body.blocks, 1)]
+    return [Step(body.conv_stem, False), Step(body.bn1, 0 in wanted), *blocks]
 
 
 def _check_strides(

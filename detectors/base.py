@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from losses.base import ClassificationLoss, LossTerms
 
+RGB = tuple[float, float, float]
+
 
 class Truth(Protocol):
     """The labels of a batch, padded to M boxes an image; a `datasets.sample.Batch` is one."""
@@ -43,12 +45,25 @@ class Backbone(nn.Module, ABC):
 
     channels: tuple[int, ...]  # of each returned map
     strides: tuple[int, ...]  # input pixels per cell of each returned map
-    pixel_mean: tuple[float, float, float]  # of RGB in [0, 1]
-    pixel_std: tuple[float, float, float]
+    pixel_mean: RGB  # of values in [0, 1]
+    pixel_std: RGB
 
     @abstractmethod
     def forward(self, images_BCHW: Tensor) -> tuple[Tensor, ...]:
         """Normalised float images to feature maps."""
+
+    def fixed(self) -> tuple[nn.Module, ...]:
+        """The modules at its front that training never changes; none where the first one trains."""
+        return ()
+
+    def begin(self, images_BCHW: Tensor) -> tuple[Tensor, ...]:
+        """What the fixed modules make of normalised images: all that `finish` needs."""
+        return (images_BCHW,)
+
+    def finish(self, begun: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """From what `begin` gave to the feature maps: together, they are `forward`."""
+        maps: tuple[Tensor, ...] = self(begun[0])
+        return maps
 
 
 OutputT = TypeVar("OutputT")
@@ -66,13 +81,12 @@ class Detector(nn.Module, ABC, Generic[OutputT]):
     classification_loss: ClassificationLoss
     images_seen = 0  # YOLOv2 alone asks, for the start of training
     size_multiple: int  # height and width of the input must be multiples of this
+    backbone: Backbone
 
     pixel_mean: Tensor  # buffers [3, 1, 1]
     pixel_std: Tensor
 
-    def set_pixel_statistics(
-        self, mean: tuple[float, float, float], std: tuple[float, float, float]
-    ) -> None:
+    def set_pixel_statistics(self, mean: RGB, std: RGB) -> None:
         """Keep the backbone's RGB statistics (of values in [0, 1]) as buffers, outside the state
         dict.
         """
@@ -91,9 +105,14 @@ class Detector(nn.Module, ABC, Generic[OutputT]):
         columns = torch.arange(width, device=device)[None, None, :] < content_B2[:, 1, None, None]
         return images_BCHW * (rows & columns)[:, None]
 
-    @abstractmethod
     def forward(self, images_BCHW: Tensor) -> OutputT:
-        """Normalised float images to this detector's dense output."""
+        """Normalised float images, sides multiples of `size_multiple`, to the dense output."""
+        height, width = images_BCHW.shape[-2:]
+        return self.from_maps(self.backbone(images_BCHW), (height, width))
+
+    @abstractmethod
+    def from_maps(self, maps: tuple[Tensor, ...], input_hw: tuple[int, int]) -> OutputT:
+        """The backbone's maps of an input of (height, width) pixels to the dense output."""
 
     @abstractmethod
     def loss(self, output: OutputT, truth: Truth) -> LossTerms:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from detectors.backbones import TimmBackbone, TorchvisionBackbone
-from detectors.base import Backbone, Detections, Detector, Truth
+from detectors.base import Detections, Detector, Truth
 from detectors.frozen_norm import materialise
 from detectors.retinanet import boxes
 from detectors.retinanet.anchors import AnchorGrid, Anchors, anchor_grid
@@ -117,7 +117,7 @@ class RetinaNetDetector(Detector[DenseOutput]):
         if classes < 1:
             raise ValueError(f"classes: must be >= 1, found {classes}")
         self.settings, self.classes = settings, classes
-        self.backbone: Backbone = settings.backbone.build(BACKBONE_STRIDES)
+        self.backbone = settings.backbone.build(BACKBONE_STRIDES)
         self.pyramid = settings.pyramid.build(self.backbone.channels)
         width, per_cell = settings.pyramid.width, settings.anchors.per_cell
         columns = classes + (settings.activation == "softmax")
@@ -133,13 +133,11 @@ class RetinaNetDetector(Detector[DenseOutput]):
         self._grids: dict[tuple[object, ...], AnchorGrid] = {}
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, images_BCHW: Tensor) -> DenseOutput:
-        """Normalised images [B, 3, H, W] to class logits, coded offsets and the anchors they belong
-        to.
-        """
-        levels = self.pyramid(self.backbone(images_BCHW))
+    def from_maps(self, maps: tuple[Tensor, ...], input_hw: tuple[int, int]) -> DenseOutput:
+        """C3 to C5 to class logits, coded offsets and the anchors they belong to."""
+        levels = self.pyramid(maps)
         shapes = tuple((level.shape[2], level.shape[3]) for level in levels)
-        grid = self._grid(shapes, (images_BCHW.shape[2], images_BCHW.shape[3]), images_BCHW.device)
+        grid = self._grid(shapes, input_hw, levels[0].device)
         return DenseOutput(self.classification(levels), self.regression(levels), grid)
 
     def assign(self, output: DenseOutput, truth: Truth) -> Assignment:

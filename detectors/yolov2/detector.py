@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torchvision.ops import nms
 
 from detectors.backbones import TimmBackbone, TorchvisionBackbone
-from detectors.base import Backbone, Detections, Detector, Truth
+from detectors.base import Detections, Detector, Truth
 from detectors.yolov2.boxes import decode_cells, to_centres, to_corners
 from detectors.yolov2.convolution import ConvBlock, set_batch_norm
 from detectors.yolov2.darknet19 import Darknet19, TinyDarknet
@@ -205,7 +205,7 @@ class YOLOv2Detector(Detector[RegionOutput]):
         self.settings = settings
         self.classes = classes
         strides = (32,) if settings.passthrough is None else (16, 32)
-        self.backbone: Backbone = settings.backbone.build(strides)
+        self.backbone = settings.backbone.build(strides)
         anchors = torch.tensor(settings.anchor_pixels()) / settings.output_stride
         self.register_buffer("anchors_A2", anchors, persistent=False)
         self.head = _head(settings, self.backbone.channels, len(anchors) * (5 + classes))
@@ -219,9 +219,9 @@ class YOLOv2Detector(Detector[RegionOutput]):
         if settings.weights is not None:
             load_darknet(self, settings.weights, drop_last=settings.drop_head)
 
-    def forward(self, images_BCHW: Tensor) -> RegionOutput:
-        """Normalised images, sides multiples of 32, to raw predictions."""
-        head_BCHW = self.head(self.backbone(images_BCHW))
+    def from_maps(self, maps: tuple[Tensor, ...], input_hw: tuple[int, int]) -> RegionOutput:
+        """The maps of strides 16 and 32 to raw predictions."""
+        head_BCHW = self.head(maps)
         images, _, height, width = head_BCHW.shape
         fields = head_BCHW.permute(0, 2, 3, 1).reshape(
             images, height, width, len(self.anchors_A2), 5 + self.classes

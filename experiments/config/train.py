@@ -34,6 +34,8 @@ class Train:
     group: Literal["none", "orientation"] = "none"  # batches of images of one shape: less padding
     repeat_threshold: float | None = None  # LVIS: repeat images of classes in fewer than this part
     workers: int | None = field(default=None, metadata=free())  # loading; null: none on 2 cores
+    # A frozen backbone's outputs are kept on disk for runs alike: those of sweeps; auto: any.
+    tape: Literal["sweeps", "auto", "off"] = field(default="sweeps", metadata=free())
     cache_images: int | Literal["whole", "no"] = "no"  # in memory: as they are, or <= n px long
     validate_every: int | None = None  # iterations; null: not during training
     checkpoint_every: int = field(default=1000, metadata=free())

@@ -73,7 +73,7 @@ def prefers_channels_last(precision: str, detector: nn.Module, device: torch.dev
 
     Measured: benchmarks/results/arithmetic_avx2_*.json, and engine_2cores_*.json with AVX-512.
     """
-    if device.type == "cuda" or precision in LOW or "AVX512" in _instructions():
+    if device.type == "cuda" or precision in LOW or "AVX512" in instructions():
         return True
     return not any(_is_wide(layer) for layer in detector.modules())
 
@@ -91,7 +91,7 @@ def _is_wide(layer: nn.Module) -> bool:
     return min(layer.in_channels // layer.groups, layer.out_channels) >= WIDE
 
 
-def _instructions() -> str:
+def instructions() -> str:
     """The widest instructions that convolutions use here: AVX2, AVX512 .."""
     return "AVX2" if _limit() in _BELOW_AVX512 else torch.backends.cpu.get_cpu_capability()
 

@@ -1,6 +1,7 @@
 """A detector over a loader: detections in pixels of the original images."""
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 import torch
 
@@ -8,11 +9,14 @@ from datasets.placement import to_original
 from datasets.sample import Batch
 from detectors.base import AnyDetector, Detections
 from experiments.engine.arithmetic import autocast, to_device
+from experiments.engine.frames import Frame, labels_of, output_of
 from experiments.record.parts import Arithmetic
+
+FedT = TypeVar("FedT", bound=Batch | Frame)
 
 
 def detect_batches(
-    detector: AnyDetector, batches: Iterable[Batch], arithmetic: Arithmetic
+    detector: AnyDetector, batches: Iterable[Batch | Frame], arithmetic: Arithmetic
 ) -> Iterator[tuple[str, Detections]]:
     """Yield (image id, detections) for every image of `batches`, in order.
 
@@ -22,22 +26,24 @@ def detect_batches(
     device = next(detector.parameters()).device
 
     @torch.inference_mode()
-    def find(batch: Batch) -> list[Detections]:
-        moved = to_device(batch, device, arithmetic)
+    def find(fed: Batch | Frame) -> list[Detections]:
+        if isinstance(fed, Batch):
+            fed = to_device(fed, device, arithmetic)
         with autocast(arithmetic, device):
-            output = detector(detector.normalise(moved.images_BCHW, moved.content_B2))
-        return detector.decode(output, moved.content_B2)
+            output = output_of(detector, fed)
+        return detector.decode(output, labels_of(fed).content_B2)
 
     return found_by(find, batches)
 
 
 @torch.inference_mode()
 def found_by(
-    find: Callable[[Batch], list[Detections]], batches: Iterable[Batch]
+    find: Callable[[FedT], list[Detections]], batches: Iterable[FedT]
 ) -> Iterator[tuple[str, Detections]]:
     """Yield (image id, detections in the original image) of whatever finds them in the input."""
-    for batch in batches:
-        for row, detections in enumerate(find(batch)):
+    for fed in batches:
+        batch = labels_of(fed)
+        for row, detections in enumerate(find(fed)):
             boxes_D4 = to_original(
                 detections.boxes_D4.float().cpu(), batch.placements[row], batch.original_hw[row]
             )

@@ -27,6 +27,7 @@ from experiments.config.train import Train
 from experiments.engine import distributed
 from experiments.engine.arithmetic import to_device
 from experiments.engine.distributed import world, wrapper_settings
+from experiments.engine.frames import Frame, labels_of, output_of
 from experiments.engine.hooks import COUNTED, Stop
 from experiments.record.parts import Arithmetic
 from losses.base import LossTerms
@@ -44,6 +45,8 @@ class _ToDevice(nn.Module):
 
     def forward(self, data: dict[str, object], training: bool = False) -> dict[str, object]:
         batch = data["batch"]
+        if isinstance(batch, Frame):  # made where it is used
+            return data
         assert isinstance(batch, Batch)
         return data | {"batch": to_device(batch, self.where.device, self._arithmetic)}
 
@@ -55,13 +58,12 @@ class StepModel(BaseModel):
         super().__init__(data_preprocessor=_ToDevice(arithmetic))
         self.detector = detector
 
-    def forward(self, batch: Batch, images_seen: int, mode: str = "loss") -> LossTerms:
+    def forward(self, batch: Batch | Frame, images_seen: int, mode: str = "loss") -> LossTerms:
         """The terms of the loss; `images_seen` counts training images before this batch."""
         if mode != "loss":
             raise ValueError(f"mode: only 'loss' is run through the Runner, found {mode!r}")
         self.detector.images_seen = images_seen
-        images_BCHW = self.detector.normalise(batch.images_BCHW, batch.content_B2)
-        return self.detector.loss(self.detector(images_BCHW), batch)
+        return self.detector.loss(output_of(self.detector, batch), labels_of(batch))
 
     def parse_losses(self, losses: LossTerms) -> tuple[Tensor, dict[str, Tensor]]:
         """What to differentiate, and the row of the curves; mmengine would look for names."""
@@ -88,7 +90,7 @@ class UpdateLoop(BaseLoop):
         self.iteration = 0
         self.stop = Stop.NONE  # asked for here
         self.stopped_by = Stop.NONE  # agreed with the other ranks
-        self.batches: Iterator[Batch] | None = None
+        self.batches: Iterator[Batch | Frame] | None = None
 
     @property
     def iter(self) -> int:
@@ -143,7 +145,7 @@ class UpdateLoop(BaseLoop):
         outputs: dict[str, Any] = {}
         for _ in range(self._accumulate):
             batch = next(self.batches)
-            image_ids.extend(batch.image_ids)
+            image_ids.extend(labels_of(batch).image_ids)
             terms = self.runner.model.train_step(
                 {"batch": batch, "images_seen": images_here},
                 optim_wrapper=self.runner.optim_wrapper,

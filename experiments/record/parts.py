@@ -54,6 +54,27 @@ class Arithmetic:
 
 
 @dataclass(frozen=True, slots=True)
+class Played:
+    """Batches of one tape in the last sitting: read from it, computed and written to it, computed
+    alone; `damaged` ones were there and had to be computed again.
+    """
+
+    replayed: int = 0
+    written: int = 0
+    computed: int = 0
+    damaged: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tape:
+    """What a run took from tapes of its frozen backbone's outputs; `why`: why it had none."""
+
+    why: str = ""
+    keys: dict[str, str] = field(default_factory=dict)  # of each split, the start of its tape's key
+    played: dict[str, Played] = field(default_factory=dict)  # of each split
+
+
+@dataclass(frozen=True, slots=True)
 class Split:
     """One split's size; `ignored` objects (difficult, crowds) are not among `objects`."""
 

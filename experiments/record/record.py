@@ -42,6 +42,7 @@ from experiments.record.parts import (
     Point,
     Seconds,
     Split,
+    Tape,
     Validation,
 )
 from experiments.record.typed import RecordError
@@ -67,6 +68,7 @@ __all__ = [
     "Seconds",
     "Split",
     "Status",
+    "Tape",
     "Validation",
     "changed_files",
     "describe_file",
@@ -108,6 +110,7 @@ class RunRecord:
     dirty: bool = False
     data: Data | None = None
     arithmetic: Arithmetic | None = None  # not in records of before it was chosen here
+    tape: Tape | None = None  # not in records of before there were tapes
     ranks: int = 1  # processes that trained together
     images_an_update: int | None = None  # of all ranks
     loss: LossFacts = LossFacts()

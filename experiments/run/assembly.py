@@ -1,6 +1,7 @@
 """Configuration to objects: the one place where the rooms meet."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -8,7 +9,7 @@ import torch
 
 from datasets.dataset import Dataset, Split
 from datasets.errors import DataError
-from datasets.loading import InMemory, test_loader, train_loader
+from datasets.loading import InMemory, Samples, Shrunk, test_loader, train_loader
 from datasets.sample import Batch
 from datasets.sampling import Order, orientation, repeat_factors
 from detectors.base import AnyDetector
@@ -72,28 +73,58 @@ def without_weights(config: RunConfig) -> RunConfig:
     return replace(config, detector=replace(detector, **changes)) if changes else config
 
 
+class TrainingBatches:
+    """Training batches of this rank by number. Images that the recipe keeps in memory are read when
+    a stream of batches first needs them.
+    """
+
+    def __init__(self, config: RunConfig, dataset: Dataset, detector: AnyDetector) -> None:
+        self._config, self._dataset = config, dataset
+        self._multiple = detector.size_multiple
+        self._kept: InMemory | None = None
+        self._pipeline = config.input.train(
+            config.train.iterations * config.train.accumulate,
+            # each worker would keep a copy of its own
+            keep=config.train.cache_images != "no" and loader_workers(config) == 0,
+        )
+
+    def stream(self, numbers: Iterable[int]) -> Iterable[Batch]:
+        """Many batches, drawn from `numbers` as they are loaded."""
+        cache = self._config.train.cache_images
+        if self._kept is None and cache != "no":
+            self._kept = InMemory(self._dataset, _longest(cache))
+        return self._loaded(self._kept or self._dataset, numbers, loader_workers(self._config))
+
+    def few(self, numbers: Iterable[int]) -> Iterable[Batch]:
+        """Single batches, loaded in this process; no other images are read for them."""
+        alone = Shrunk(self._dataset, _longest(self._config.train.cache_images))
+        return self._loaded(self._kept or alone, numbers, 0)
+
+    def _loaded(self, samples: Samples, numbers: Iterable[int], workers: int) -> Iterable[Batch]:
+        return train_loader(
+            samples,
+            self._pipeline,
+            distributed.share_of(self._config.train.batch_size),
+            self._config.seed,
+            workers,
+            numbers=numbers,
+            rank=distributed.rank(),
+            world=distributed.world(),
+            multiple=self._multiple,
+            pin=torch.cuda.is_available(),
+            order=_order(self._config, self._dataset),
+        )
+
+
+def _longest(cache: int | str) -> int | None:
+    return cache if isinstance(cache, int) else None
+
+
 def batches_from(
     config: RunConfig, dataset: Dataset, detector: AnyDetector, start: int
 ) -> Iterable[Batch]:
     """Endless shuffled training batches of this rank, from the `start`-th on."""
-    cache, workers = config.train.cache_images, loader_workers(config)
-    longest = cache if isinstance(cache, int) else None
-    return train_loader(
-        dataset if cache == "no" else InMemory(dataset, longest),
-        config.input.train(
-            config.train.iterations * config.train.accumulate,
-            keep=cache != "no" and workers == 0,  # each worker would keep a copy of its own
-        ),
-        distributed.share_of(config.train.batch_size),
-        config.seed,
-        workers,
-        start_batch=start,
-        rank=distributed.rank(),
-        world=distributed.world(),
-        multiple=detector.size_multiple,
-        pin=torch.cuda.is_available(),
-        order=_order(config, dataset),
-    )
+    return TrainingBatches(config, dataset, detector).stream(itertools.count(start))
 
 
 def _order(config: RunConfig, dataset: Dataset) -> Order:
@@ -109,15 +140,22 @@ def _order(config: RunConfig, dataset: Dataset) -> Order:
     return Order(len(dataset), train.batch_size, config.seed, repeats, groups)
 
 
-def batches_in_order(config: RunConfig, dataset: Dataset, detector: AnyDetector) -> Iterable[Batch]:
+def batches_in_order(
+    config: RunConfig,
+    dataset: Dataset,
+    detector: AnyDetector,
+    numbers: Iterable[int] | None = None,
+    workers: int | None = None,
+) -> Iterable[Batch]:
     """Every image of a split once, in order, without augmentation; of several ranks, each takes
-    its share.
+    its share. `numbers`: only these of the batches; `workers`: not as many as configured.
     """
     return test_loader(
         dataset,
         config.input.test(),
         config.evaluate.batch_size,
-        loader_workers(config),
+        loader_workers(config) if workers is None else workers,
+        numbers=numbers,
         rank=distributed.rank(),
         world=distributed.world(),
         multiple=detector.size_multiple,

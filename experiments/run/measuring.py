@@ -1,6 +1,7 @@
 """A trained detector to numbers: detections and truth of a split, dumped once, then measured."""
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,15 +9,18 @@ from typing import Any
 import pandas as pd
 
 from datasets.dataset import Dataset
-from detectors.base import AnyDetector
+from datasets.sample import Batch
+from detectors.base import AnyDetector, Detections
 from experiments.config.run import RunConfig
 from experiments.engine import distributed
+from experiments.engine.frames import Frame
 from experiments.engine.inference import detect_batches
 from experiments.evaluation import DetectionCollector, Tables, TruthCollector, evaluate, write_dump
 from experiments.record.parts import Arithmetic
 from experiments.record.record import File, describe_file
 from experiments.run.assembly import batches_in_order
 from experiments.run.progress import shown
+from experiments.run.tape import Tapes
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +35,24 @@ class Measured:
 
 
 def measure(
-    config: RunConfig, arithmetic: Arithmetic, detector: AnyDetector, dataset: Dataset, split: str
+    config: RunConfig,
+    arithmetic: Arithmetic,
+    detector: AnyDetector,
+    dataset: Dataset,
+    split: str,
+    tapes: Tapes | None = None,
 ) -> Measured:
-    """Detect on every image of `dataset` and compute all metrics.
+    """Detect on every image of `dataset` and compute all metrics; `tapes`: of a run, if it has any.
 
     Of several ranks each detects on its share; every one gets all detections, and the metrics that
     the first computed.
     """
     began = time.perf_counter()
-    table = _detections(config, arithmetic, detector, dataset, split)
+    if tapes is None:
+        batches: Iterable[Batch | Frame] = batches_in_order(config, dataset, detector)
+    else:
+        batches = tapes.split(split, dataset, detector)
+    table = _detections(detect_batches(detector, batches, arithmetic), dataset, split)
     truth, images = truth_tables(dataset)
     metrics: dict[str, Any] = {}
     if distributed.is_first():
@@ -49,10 +62,9 @@ def measure(
 
 
 def _detections(
-    config: RunConfig, arithmetic: Arithmetic, detector: AnyDetector, dataset: Dataset, split: str
+    found: Iterable[tuple[str, Detections]], dataset: Dataset, split: str
 ) -> pd.DataFrame:
     """Each image's detections once, in the order of the data set."""
-    found = detect_batches(detector, batches_in_order(config, dataset, detector), arithmetic)
     if distributed.is_first():
         found = shown(found, f"detecting on {split}", len(dataset) // distributed.world())
     ranks = distributed.gathered(list(found))

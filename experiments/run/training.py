@@ -1,5 +1,6 @@
 """One run from configuration to record: train, measure, write everything down, whatever happens."""
 
+import contextlib
 import dataclasses
 import sys
 import time
@@ -45,7 +46,7 @@ from experiments.record.record import (
 )
 from experiments.run.assembly import (
     Splits,
-    batches_from,
+    TrainingBatches,
     build_detector,
     fit_task,
     loader_workers,
@@ -56,6 +57,7 @@ from experiments.run.choosing import open_val, require_unseen, shared_by
 from experiments.run.earlier import begun_in, earlier_sitting, only_process, require_same_data
 from experiments.run.loss_preparation import prepare_loss
 from experiments.run.progress import TrainProgress
+from experiments.run.tape import Tapes
 from experiments.run.telling import failure, tell_failure, tell_problems, tell_start, told_as
 from experiments.run.validation import Validation, image_paths
 from experiments.tracking.owed import mirror_finished, send_owed
@@ -74,8 +76,16 @@ def default_folder(path: Path, config: RunConfig) -> Path:
     return Path("runs") / f"{path.parent.name}-{path.stem}-{short}-seed{config.seed}"
 
 
-def train_run(config: RunConfig, folder: Path, overrides: Sequence[str] = ()) -> RunRecord:
+def train_run(
+    config: RunConfig,
+    folder: Path,
+    overrides: Sequence[str] = (),
+    *,
+    tape_gib: float | None = None,
+) -> RunRecord:
     """Train and measure one run in `folder`, going on where an earlier sitting stopped.
+
+    `tape_gib` bounds its tapes, where it has any (`train.tape`).
 
     A finished run is returned as it is. A failed one leaves its record with the error, which is
     also printed; errors of the user's making (bad data, bad values, a folder that another process
@@ -88,11 +98,15 @@ def train_run(config: RunConfig, folder: Path, overrides: Sequence[str] = ()) ->
             if distributed.is_first():
                 mirror_finished(folder, earlier, plain_config(config)["tracking"])
             return earlier
-        return _sitting(config, folder, overrides, earlier)
+        return _sitting(config, folder, overrides, earlier, tape_gib)
 
 
 def _sitting(
-    config: RunConfig, folder: Path, overrides: Sequence[str], earlier: RunRecord | None
+    config: RunConfig,
+    folder: Path,
+    overrides: Sequence[str],
+    earlier: RunRecord | None,
+    tape_gib: float | None,
 ) -> RunRecord:
     """This command's part of the run."""
     train = config.train
@@ -112,18 +126,22 @@ def _sitting(
         record = dataclasses.replace(
             record, ranks=distributed.world(), images_an_update=train.images_an_update
         )
-        return _recorded_run(config, folder, record, earlier)
+        return _recorded_run(config, folder, record, earlier, tape_gib)
 
 
 def _recorded_run(
-    config: RunConfig, folder: Path, record: RunRecord, earlier: RunRecord | None
+    config: RunConfig,
+    folder: Path,
+    record: RunRecord,
+    earlier: RunRecord | None,
+    tape_gib: float | None,
 ) -> RunRecord:
     """The run with its record, which the first rank alone writes, whatever happens."""
     began = time.perf_counter()
     mirrors: list[Tracker] = []  # one, once there are data to train on
     try:
         _write(folder, record)  # in here: a signal may come as soon as there is a record
-        record = _train_and_measure(config, folder, record, earlier, mirrors)
+        record = _train_and_measure(config, folder, record, earlier, mirrors, tape_gib)
     except Interrupted:
         record = dataclasses.replace(record, status="interrupted")
     except Exception as error:
@@ -150,6 +168,7 @@ def _train_and_measure(
     record: RunRecord,
     earlier: RunRecord | None,
     mirrors: list[Tracker],
+    tape_gib: float | None,
 ) -> RunRecord:
     with distributed.in_turn():
         splits = dataclasses.replace(open_splits(config), val=open_val(config))
@@ -163,11 +182,12 @@ def _train_and_measure(
     begun = None if earlier is None else begun_in(earlier)
     arithmetic = _arithmetic(config, detector, begun)
     loss, facts = _prepared(config, arithmetic, splits, detector)
-    run = _Run(config, folder, arithmetic, splits, shared, detector, loss)
+    tapes = Tapes(config, folder, arithmetic, detector, tape_gib)
+    run = _Run(config, folder, arithmetic, splits, shared, detector, loss, tapes)
     record = dataclasses.replace(record, data=data, loss=facts, arithmetic=arithmetic)
     _write(folder, record)
     if not distributed.is_first():
-        fitted = run.fit([], Validation(config, arithmetic))
+        fitted = run.fit([], Validation(config, arithmetic, tapes=tapes))
         return _measured(run, _ended(record, fitted), fitted)
     tell_start(record)
     tell_problems(data)
@@ -175,7 +195,9 @@ def _train_and_measure(
     mirrors.append(tracker)
     with CurveWriter(folder) as curves:
         fitted = _followed(run, record, curves, tracker)
-    return _measured(run, _with_curves(record, folder, fitted), fitted)
+    with contextlib.closing(tapes):
+        record = _measured(run, _with_curves(record, folder, fitted), fitted)
+    return dataclasses.replace(record, tape=tapes.facts())
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,13 +211,14 @@ class _Run:
     shared: dict[str, int]
     detector: AnyDetector
     loss: ScheduledLoss
+    tapes: Tapes
 
     def fit(self, sinks: list[Any], validation: Validation) -> Fitted:
         """Train to the end, or until something stops it."""
         config, train = self.config, self.splits.train
         fit = Fit(
             self.detector,
-            lambda start: batches_from(config, train, self.detector, start),
+            lambda start: self.tapes.train(train, self.detector, start),
             self.folder,
             fit_task(config, train.classes, self.loss, self.arithmetic),
             sinks=sinks,
@@ -228,7 +251,7 @@ def _prepared(
 ) -> tuple[ScheduledLoss, LossFacts]:
     first: Batch | None = None
     if config.train.match_gradient:
-        first = next(iter(batches_from(config, splits.train, detector, 0)))
+        first = next(iter(TrainingBatches(config, splits.train, detector).few([0])))
     return prepare_loss(config, splits.train, detector, arithmetic, first)
 
 
@@ -243,7 +266,7 @@ def _followed(run: _Run, record: RunRecord, curves: CurveWriter, tracker: Tracke
 
     with TrainProgress(record.arm, run.config.train.iterations) as progress:
         listeners = [curves.validation, progress.validated, tracked]
-        validation = Validation(run.config, run.arithmetic, listeners)
+        validation = Validation(run.config, run.arithmetic, listeners, run.tapes)
         return run.fit([curves.point, progress, mirror], validation)
 
 
@@ -254,7 +277,12 @@ def _measured(run: _Run, record: RunRecord, fitted: Fitted) -> RunRecord:
 
     splits = run.splits
     measured = measure(
-        run.config, run.arithmetic, fitted.detector, splits.measured, splits.measured_name
+        run.config,
+        run.arithmetic,
+        fitted.detector,
+        splits.measured,
+        splits.measured_name,
+        run.tapes,
     )
     on_val = _on_val(run, record, fitted)
     if not distributed.is_first():
@@ -294,7 +322,7 @@ def _on_val(run: _Run, record: RunRecord, fitted: Fitted) -> Metrics | None:
         known = last.metrics if run.config.train.measure == "last" else None
     if distributed.shared(known is not None):
         return known
-    found = measure(run.config, run.arithmetic, fitted.detector, val, "val").metrics
+    found = measure(run.config, run.arithmetic, fitted.detector, val, "val", run.tapes).metrics
     return read_metrics(found) if distributed.is_first() else None
 
 

@@ -9,6 +9,7 @@ from datasets.dataset import Dataset
 from detectors.base import AnyDetector
 from experiments.config.run import RunConfig
 from experiments.record.parts import Arithmetic
+from experiments.run.tape import Tapes
 
 
 class Validation:
@@ -19,10 +20,12 @@ class Validation:
         config: RunConfig,
         arithmetic: Arithmetic,
         listeners: Sequence[Callable[[int, Mapping[str, Any]], None]] = (),
+        tapes: Tapes | None = None,
     ) -> None:
         self._config = config
         self._arithmetic = arithmetic
         self._listeners = listeners
+        self._tapes = tapes
         self._dataset: Dataset | None = None
 
     def __call__(self, detector: AnyDetector, iteration: int) -> Mapping[str, Any]:
@@ -31,7 +34,10 @@ class Validation:
 
         if self._dataset is None:
             self._dataset = self._config.data.open("val")
-        metrics = measure(self._config, self._arithmetic, detector, self._dataset, "val").metrics
+        measured = measure(
+            self._config, self._arithmetic, detector, self._dataset, "val", self._tapes
+        )
+        metrics = measured.metrics
         for listener in self._listeners:
             listener(iteration, metrics)
         return metrics

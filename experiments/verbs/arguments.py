@@ -89,6 +89,16 @@ def _is_config(word: str) -> bool:
     return word.lstrip("-+").startswith("config=")
 
 
+def add_tape(parser: argparse.ArgumentParser) -> None:
+    """How much disk the tapes of frozen backbones may take."""
+    parser.add_argument(
+        "--tape-gib",
+        type=not_below_zero,
+        metavar="GIB",
+        help="bound on tapes of frozen backbones; 0: none (default: a quarter of the free disk)",
+    )
+
+
 def add_weights(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
     """A run or a checkpoint, with a recipe before it whose data replace the run's own."""
     parser.add_argument(
@@ -160,6 +170,11 @@ def above_zero(text: str) -> float:
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"expected a number above 0, found {text!r}")
     return value
+
+
+def not_below_zero(text: str) -> float:
+    """A number from 0 on, for argparse."""
+    return 0.0 if text.strip("0.") == "" and "0" in text else above_zero(text)
 
 
 def positive(text: str) -> int:

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from experiments.verbs.arguments import add_recipe, recipe_of
+from experiments.verbs.arguments import add_recipe, add_tape, recipe_of
 
 TEACH = """\
 Train one run and measure it. Its folder then holds record.json, curves, checkpoints, detections
@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="the run's folder (default: runs/<recipe>-<hash>; a sweep names its own)",
     )
+    add_tape(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -54,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     named = os.environ.get("SOFTGAMMA_RUN_DIR")
     folder = arguments.out or (Path(named) if named else default_folder(path, config))
     with ended_with_agent(), outliving_its_log():
-        record = train_run(config, folder, overrides)
+        record = train_run(config, folder, overrides, tape_gib=arguments.tape_gib)
     if record.status == "interrupted":
         print(f"stopped; the same command goes on from the checkpoint in {folder}", file=sys.stderr)
         # wandb agent counts other statuses as failures, and leaves a sweep after a few of them.
