@@ -1,7 +1,7 @@
 """A frame of the tape: one batch as the frozen front of a backbone leaves it, in a file.
 
     8 bytes    MAGIC
-    8 bytes    length of the header and CRC-32 of all that follows, little endian
+    8 bytes    length of the header, and CRC-32 of it and of all that follows, little endian
     header     JSON: the tape's key, the batch's number, names and sizes, and where each tensor lies
     tensors    as they lay in memory, strides kept, each from a multiple of 64 bytes on
 
@@ -87,8 +87,8 @@ def encoded(frame: Frame, key: str, number: int) -> bytes:
     text = json.dumps(head).encode()
     text += b" " * (-(len(text) + _START) % ALIGNMENT)
     body = b"".join([text, *parts])
-    marks = len(text).to_bytes(4, "little") + zlib.crc32(body).to_bytes(4, "little")
-    return MAGIC + marks + body
+    length = len(text).to_bytes(4, "little")
+    return MAGIC + length + zlib.crc32(body, zlib.crc32(length)).to_bytes(4, "little") + body
 
 
 def read_frame(path: Path, key: str, number: int) -> Frame:
@@ -102,7 +102,7 @@ def read_frame(path: Path, key: str, number: int) -> Frame:
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     view = memoryview(data)
     length, checksum = (int.from_bytes(view[at : at + 4], "little") for at in (8, 12))
-    if view[:8] != MAGIC or zlib.crc32(view[_START:]) != checksum:
+    if view[:8] != MAGIC or zlib.crc32(view[_START:], zlib.crc32(view[8:12])) != checksum:
         raise FrameError(f"{path}: damaged")
     head = json.loads(bytes(view[_START : _START + length]))
     if (head["key"], head["number"]) != (key, number):

@@ -34,7 +34,7 @@ from experiments.record.origin import cpu_name, versions
 from experiments.record.parts import Arithmetic
 from experiments.record.parts import Tape as Facts
 from experiments.run.assembly import TrainingBatches, batches_from, batches_in_order
-from experiments.tracking.settings import SWEEP
+from experiments.tracking.tapes import place as wandb_place
 
 FORMAT = 1
 CHECKOUT = Path(__file__).parents[2]
@@ -60,14 +60,15 @@ class Tapes:
         self._config, self._arithmetic = config, arithmetic
         self._run = folder.name
         self._gib = gib if gib is not None else _told_gib()
-        self._root = None if self._gib == 0 else place_of(config, folder)
-        self.why = _why_not(config, arithmetic, detector) if self._root else ""
+        self._root: Path | None = None
+        self.why = ""
+        try:
+            self._root = None if self._gib == 0 else place_of(config, folder)
+        except OSError as error:
+            self.why = str(error)
+        if self._root is not None:
+            self.why = _why_not(config, arithmetic, detector)
         self._tapes: dict[str, Tape] = {}
-
-    @property
-    def used(self) -> bool:
-        """Whether this run plays tapes."""
-        return self._root is not None and not self.why
 
     def train(
         self, dataset: Dataset, detector: AnyDetector, start: int
@@ -96,7 +97,7 @@ class Tapes:
 
     def facts(self) -> Facts | None:
         """For the record; None where nobody asked for a tape."""
-        if self._root is None:
+        if self._root is None and not self.why:
             return None
         keys = {split: tape.key[:SHOWN] for split, tape in self._tapes.items()}
         played = {split: tape.played() for split, tape in self._tapes.items()}
@@ -143,6 +144,7 @@ def place_of(config: RunConfig, folder: Path) -> Path | None:
     """Where the tapes of a run lie; None where it is to have none.
 
     Those of a sweep lie below its folder, those of a W&B sweep and of single runs beside the runs.
+    Raises OSError.
     """
     asked = config.train.tape
     if asked == "off":
@@ -150,9 +152,8 @@ def place_of(config: RunConfig, folder: Path) -> Path | None:
     told = os.environ.get(disk.PLACE)
     if told:
         return Path(told)
-    if SWEEP in os.environ:
-        return folder.parent / f"{disk.FOLDER}-{os.environ[SWEEP]}"
-    return folder.parent / disk.FOLDER if asked == "auto" else None
+    beside = folder.parent / disk.FOLDER if asked == "auto" else None
+    return wandb_place(folder.parent) or beside
 
 
 def key_parts(

@@ -28,6 +28,7 @@ from experiments.sweep.ledger import Ledger
 from experiments.sweep.proposals import propose
 from experiments.sweep.space import Parameters, Sweep
 from experiments.sweep.state import State, Trial
+from experiments.sweep.tapes import Tapes
 from experiments.sweep.tryout import Tryout
 
 RUN_DIR = "SOFTGAMMA_RUN_DIR"  # where a trial writes, told by the environment
@@ -41,11 +42,12 @@ Why = Callable[[Parameters], str | None]  # what is wrong with a draw
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to run a sweep; `limit` is how many trials may end in this call."""
+    """How to run a sweep; `limit`: trials that may end in this call; `tape_gib`: see `Tapes`."""
 
     retries: int = 1
     limit: int | None = None
     orphan_seconds: float = 60.0
+    tape_gib: float | None = None
 
 
 class Watcher(Protocol):
@@ -91,6 +93,7 @@ class Coordinator:
         self._tryout = Tryout(sweep)
         self._passing = 0  # trials that a tryout will leave out
         self._trains = is_train(sweep.command, sweep.program)
+        self._tapes = Tapes(sweep, folder, self.options.tape_gib, watcher.said)
 
     def run(self) -> None:
         """Run until every point has ended, the limit is reached, or a signal asks for the end.
@@ -106,6 +109,7 @@ class Coordinator:
                 points = [trial.parameters for trial in self.state.trials.values()]
                 self._passing = len(points) - self._tryout.runs(points)
                 self._loop()
+                self._tapes.remove_unneeded(self.state, over=self._reached)
             except OSError as error:
                 self._end_trials_unrecorded()
                 raise UsageError(
@@ -214,6 +218,7 @@ class Coordinator:
         }
         unset = {name: value for name, value in wanted.items() if name not in os.environ}
         return unset | {
+            **self._tapes.environment(),
             RUN_DIR: str(folder),
             "WANDB_DIR": str(folder),
             "SOFTGAMMA_SWEEP": self.sweep.name,
@@ -231,6 +236,8 @@ class Coordinator:
             del self.began[end.n]
             self._stopping_early.discard(end.n)
             self._follow_up(end, event)
+        if events:
+            self._tapes.remove_unneeded(self.state, over=self._reached)
 
     def _judged(self, end: Ended) -> dict[str, Any]:
         """What the end of a process means for its trial."""

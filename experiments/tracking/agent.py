@@ -53,6 +53,14 @@ def agent_of(pid: int) -> int:
             return above
 
 
+def start_of(pid: int) -> str:
+    """When a process started, as /proc counts it: tells it from a later one of its id. "" where it
+    does not run, or /proc does not tell.
+    """
+    fields = _stat(pid)
+    return fields[19] if fields is not None and fields[0] not in "ZX" else ""
+
+
 def _watch(agent: int, over: threading.Event) -> None:
     while not over.wait(POLL_SECONDS):
         if not _alive(agent):

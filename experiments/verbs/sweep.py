@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.verbs.arguments import natural, positive
+from experiments.verbs.arguments import add_tape, natural, positive
 
 if TYPE_CHECKING:
     from experiments.sweep.actions import Running
@@ -68,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cold", action="store_true", help="start each trial anew, without sharing its imports"
     )
     parser.add_argument("--json", action="store_true", help="status for programs")
+    add_tape(parser)
     _add_elsewhere(parser)
 
 
@@ -116,6 +117,7 @@ def run(arguments: argparse.Namespace) -> int:
     from experiments.sweep.state import COPY, TRIALS
     from experiments.sweep.sweep_file import read_sweep
     from experiments.tracking.owed import send_owed
+    from experiments.tracking.tapes import remove_left
 
     if arguments.action == "status":
         return actions.status(arguments.path, as_json=arguments.json)
@@ -140,7 +142,9 @@ def run(arguments: argparse.Namespace) -> int:
         from experiments.sweep.wandb import create_and_run
 
         actions.check(sweep)
-        return create_and_run(sweep, arguments.agents)
+        status = create_and_run(sweep, arguments.agents)
+        remove_left(RUNS)  # its agents' tapes
+        return status
     if arguments.action == "plan":
         return actions.plan(sweep, arguments.jobs, arguments.records)
     if arguments.dry_run:
@@ -164,8 +168,11 @@ def _running(arguments: argparse.Namespace) -> "Running":
         trial_cpus=arguments.trial_cpus,
         trial_gpus=arguments.trial_gpus,
     )
+    gib = arguments.tape_gib
+    if gib is None and place.executor == "ray":
+        gib = 0.0  # a cluster's shared disk may be slower than computing
     return Running(
         place=place,
-        options=Options(arguments.retries, arguments.limit, arguments.grace),
+        options=Options(arguments.retries, arguments.limit, arguments.grace, gib),
         extend=arguments.action == "extend",
     )
