@@ -17,6 +17,7 @@ from benchmarks.bare import CHECKOUT, bare_step
 from datasets.sample import Batch
 from experiments.config.run import load_config
 from experiments.record.record import CURVES_FILE, read_curves
+from experiments.run import tape as tape_room
 from experiments.run import training as training_room
 from experiments.run.assembly import batches_from
 
@@ -78,7 +79,7 @@ def verb(recipe: str, iterations: int) -> dict[str, Any]:
 
     with (
         tempfile.TemporaryDirectory() as folder,
-        mock.patch.object(training_room, "batches_from", in_turns),
+        mock.patch.object(tape_room, "batches_from", in_turns),
     ):
         training_room.train_run(config, Path(folder) / "run")
     warm = len(runs) // 5

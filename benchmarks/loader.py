@@ -201,7 +201,9 @@ def compare(
             speed(
                 DataLoader(
                     Reference(samples, transforms, 0),
-                    batch_sampler=BatchSampler(Order(len(samples), batch, 0), itertools.count(start)),  # type: ignore[arg-type]
+                    batch_sampler=BatchSampler(  # type: ignore[arg-type]
+                        Order(len(samples), batch, 0), itertools.count(start)
+                    ),
                     num_workers=workers,
                     collate_fn=reference_collate,
                 ),
