@@ -407,6 +407,8 @@ def short(value: object) -> str:
     '0→2, linear to 50 %'
     """
     if isinstance(value, Mapping) and BASE in value:
+        if value.get("arm"):
+            return str(value["arm"])
         over = [short(item) for key, item in dotted(value).items() if key != BASE]
         return "/".join([short(value[BASE]), *over])
     if isinstance(value, Mapping) and "schedule" in value:
