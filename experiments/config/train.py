@@ -33,7 +33,8 @@ class Train:
     ema: float | None = None  # momentum of the old average, for example 0.998; null: none
     group: Literal["none", "orientation"] = "none"  # batches of images of one shape: less padding
     repeat_threshold: float | None = None  # LVIS: repeat images of classes in fewer than this part
-    workers: int | None = field(default=None, metadata=free())  # loading; null: none on 2 cores
+    # Processes that load; null: one core in eight, none below 8; beside a GPU up to 8.
+    workers: int | None = field(default=None, metadata=free())
     # A frozen backbone's outputs are kept on disk for runs alike: those of sweeps; auto: any.
     tape: Literal["sweeps", "auto", "off"] = field(default="sweeps", metadata=free())
     cache_images: int | Literal["whole", "no"] = "no"  # in memory: as they are, or <= n px long

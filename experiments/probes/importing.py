@@ -30,7 +30,7 @@ def import_data(
     made = import_folder(root, val=val, test=test, seed=seed, layout=labels, out=out, report=report)
     settings = {"name": made.found.layout, "root": str(root)} | made.settings
     path = made.folder / f"{detector}.yaml"
-    command = f"python -m experiments train --config {path}"
+    command = f"python -m experiments train {path}"
     recipe = propose(_opened(settings), settings, detector, command)
     write_text(path, recipe.text)
     return "\n".join([*_told(made), *recipe.reasons, f"recipe: {path}", *_next(made, path)])
@@ -47,7 +47,7 @@ def _next(made: Imported, recipe: Path) -> list[str]:
     photos = (made.found.root / made.found.items[0].image).parent
     return [
         "next:",
-        f"  python -m experiments train --config {recipe} --out runs/{name}",
+        f"  python -m experiments train {recipe} --out runs/{name}",
         f"  python -m experiments detect runs/{name} {photos} --out found",
     ]
 

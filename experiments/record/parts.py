@@ -11,7 +11,9 @@ Point = dict[str, float | int | None]  # one point of the curves; "iteration" is
 
 @dataclass(frozen=True, slots=True)
 class Seconds:
-    """Wall-clock time spent."""
+    """Wall-clock time spent: `train` in iterations over all sittings, `evaluate` in the last
+    measurement, `total` in the last sitting, which is less than `train` where a run was continued.
+    """
 
     train: float = 0.0
     evaluate: float = 0.0

@@ -102,7 +102,7 @@ Write train, val and test splits, classes in proportion and copies of a photo in
 recipe whose input, anchors and length fit the boxes. Images and labels stay where they are.
 
   python -m experiments data import kangaroo
-  python -m experiments train --config kangaroo/splits/yolov2.yaml""",
+  python -m experiments train kangaroo/splits/yolov2.yaml""",
     )
     parser.add_argument("root", type=Path, metavar="FOLDER", help="where images and labels lie")
     parser.add_argument(
