@@ -1,17 +1,41 @@
-"""The part of README.md that a report fills, between two markers."""
+"""What README.md says was measured: a short table between two markers, and its picture."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from experiments.errors import UsageError
+from experiments.evaluation.referee import Judgement
+from experiments.evaluation.verdict import interval, listed, signed
 from experiments.record.files import write_text
 from experiments.record.record import find_records
+from experiments.report.arms import Arm, Asked, Group, display, make_groups
+from experiments.report.choice import settled
+from experiments.report.figures.answer import AnswerLine, draw
+from experiments.report.figures.style import svg_of
+from experiments.report.load import Run, load_runs
+from experiments.report.render import choose_metric
+from experiments.report.tables import Metric, comparison, contrasts, escape_markdown
 
 BEGIN, END = "<!-- report: begin -->", "<!-- report: end -->"
 NOTHING = (
     "No figure stands here yet: each will come with its records under `results/` and the command"
     " that rebuilds it."
 )
+
+MOST = 6  # comparisons; the page has all
+PICTURE = Path("docs/images/answer.svg")
+GALLERY = "docs/gallery/README.md"
+
+
+class Answer(NamedTuple):
+    """One comparison: in words, its data's folder, in two lines for a figure, and the answer."""
+
+    question: str
+    data: str
+    label: str
+    judgement: Judgement
 
 
 def fill(readme: Path, words: str) -> None:
@@ -29,28 +53,101 @@ def read(readme: Path) -> str:
     return _parts(readme)[1].strip("\n")
 
 
-def block_of(markdown: str) -> str:
-    """The part of report.md that a README shows: what was run, verdict and comparison, without
-    figures and provenance; headings one level down.
+def answers_of(runs: Sequence[Run], **options: Any) -> tuple[list[Answer], Metric]:
+    """What was compared, at most MOST of it, each group's first questions first; `options` are
+    those of `write_report`. And the metric by which.
     """
-    head, body = markdown.split("## Verdict", 1)
-    for end in ("\n## Errors and scores", "\n## Where the loss is", "\n## Provenance"):
-        body = body.split(end, 1)[0]
-    facts = [line for line in head.splitlines() if not line.startswith("# ")]
-    kept = [line for line in [*facts, *body.splitlines()] if not line.startswith("![")]
-    text = "\n".join("#" + line if line.startswith(("## ", "### ")) else line for line in kept)
-    while "\n\n\n" in text:
-        text = text.replace("\n\n\n", "\n\n")
-    return text.strip()
+    groups, primary = _groups(runs, options)
+    by_group = [_asked(group, primary) for group in groups]
+    turns = [answer for turn in zip_longest(*by_group) for answer in turn if answer is not None]
+    kept = {id(answer) for answer in turns[:MOST]}
+    return [one for answers in by_group for one in answers if id(one) in kept], primary
 
 
-def write_block(directories: Sequence[Path], readme: Path, out: Path) -> None:
-    """Fill the marked block of `readme` from the report in `out`, or say that nothing is measured
-    where `directories` hold no record.
+def table(answers: Sequence[Answer], metric: Metric) -> str:
+    """The comparisons as GitHub Markdown."""
+    lines = [
+        f"| question ({metric.name}) | data | seeds | difference | 95 % interval | verdict |",
+        "| --- | --- | ---: | ---: | :---: | --- |",
+    ]
+    for one in answers:
+        found = one.judgement
+        seeds = sorted({found.a.seeds, found.b.seeds})
+        cells = [escape_markdown(one.question), escape_markdown(one.data)]
+        cells += ["–".join(map(str, seeds)), signed(found.points), interval(found), found.verdict]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def weakness(runs: Sequence[Run], answers: Sequence[Answer], **options: Any) -> str:
+    """What weakens the table, in one sentence."""
+    groups, _ = _groups(runs, options)
+    alone = [one for one in answers if min(one.judgement.a.seeds, one.judgement.b.seeds) < 2]
+    parts = []
+    if alone:
+        of = "each comparison" if len(alone) == len(answers) else f"{len(alone)} of {len(answers)}"
+        parts.append(f"{of} rests on one seed an arm and decides nothing")
+    elif answers:
+        fewest = min(min(one.judgement.a.seeds, one.judgement.b.seeds) for one in answers)
+        parts.append(f"arms have {fewest} seeds, of small networks in short runs")
+    bare = sorted({_data_of(group.arms[0]) for group in groups if group.baseline is None})
+    if bare:
+        parts.append(f"the records of {listed(bare, 4)} have no arm to be compared with")
+    return f"What weakens this: {'; '.join(parts)}; [all of it, and the page]({GALLERY})."
+
+
+def write_block(directories: Sequence[Path], readme: Path, options: Mapping[str, Any]) -> None:
+    """Fill the marked block of `readme` from the records in `directories`, and draw PICTURE beside
+    it; or say that nothing is measured where there is no record.
     """
-    page = out / "report.md"
-    words = block_of(page.read_text(encoding="utf-8")) if any_record(directories) else NOTHING
-    fill(readme, words)
+    if not any_record(directories):
+        fill(readme, NOTHING)
+        return
+    runs = load_runs(directories, [])
+    answers, metric = answers_of(runs, **options)
+    if not answers:
+        fill(readme, NOTHING)
+        return
+    fill(readme, f"{table(answers, metric)}\n\n{weakness(runs, answers, **options)}")
+    lines = [AnswerLine(one.label, one.judgement) for one in answers]
+    write_text(readme.parent / PICTURE, svg_of(draw, lines, metric.name))
+
+
+def _groups(runs: Sequence[Run], options: Mapping[str, Any]) -> tuple[list[Group], Metric]:
+    pairs = tuple((arm, against) for arm, against in options.get("contrasts", ()))
+    roles = [tuple(options.get(role, ())) for role in ("nuisance", "scientific")]
+    asked = Asked(roles[0], roles[1], pairs, options.get("equivalence"))
+    groups = make_groups(runs, baseline=options.get("baseline"), asked=asked)
+    primary = choose_metric(options.get("metric"), groups)
+    return [settled(group, primary.key) for group in groups], primary
+
+
+def _asked(group: Group, primary: Metric) -> list[Answer]:
+    """The comparisons that the study names, or else the best arm beside the baseline."""
+    named = contrasts(group, primary)
+    found = [_answer(group, one.arm, one.against, one.judgement) for one in named]
+    if found:
+        return found
+    rivals = [row for row in comparison(group, primary) if primary.key in row.differences]
+    rivals = [row for row in rivals if row.differences[primary.key].points is not None]
+    if not rivals:
+        return []
+    best = max(rivals, key=lambda row: row.summaries[primary.key].mean or 0.0)
+    assert best.against is not None
+    return [_answer(group, best.arm, best.against, best.differences[primary.key])]
+
+
+def _answer(group: Group, arm: Arm, against: Arm, judgement: Judgement) -> Answer:
+    words = f"{arm.short} against {against.short}"
+    detector = display(group.detector)
+    label = f"{detector}: {arm.short}\nagainst {against.short}"
+    return Answer(f"{detector}: {words}", _data_of(arm), label, judgement)
+
+
+def _data_of(arm: Arm) -> str:
+    data = arm.runs[0].config.get("data")
+    root = data.get("root") if isinstance(data, Mapping) else None
+    return Path(str(root or "")).name
 
 
 def any_record(directories: Sequence[Path]) -> bool:

@@ -15,7 +15,7 @@ nothing is run again.
 
   python -m experiments report runs/sweep            writes runs/sweep/report/report.html
   python -m experiments report runs/a runs/b --out study --baseline "yolov2 cross-entropy"
-  python -m experiments report results --readme      also fills the marked block of README.md
+  python -m experiments report results --readme      also fills README.md's block and picture
   python -m experiments report runs/demo --gallery docs/gallery    one to commit: records inside
 
 Arms are compared within one detector and one test set. The baseline is the cross-entropy (or
@@ -140,7 +140,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     out = arguments.gallery or arguments.out or arguments.directories[0] / "report"
     if arguments.readme is not None and not any_record(arguments.directories):
-        write_block(arguments.directories, arguments.readme, out)
+        write_block(arguments.directories, arguments.readme, {})
         print(f"{arguments.readme}: no record to tell of yet")
         return 0
     lost: list[str] = []
@@ -150,7 +150,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         page = write_report(arguments.directories, out, **options)
     if arguments.readme is not None:
-        write_block(arguments.directories, arguments.readme, out)
+        write_block(arguments.directories, arguments.readme, options)
     for line in lost:
         print(f"note: {line}", file=sys.stderr)
     print(f"report: {page}")

@@ -69,7 +69,6 @@ TOO_LONG = {
     f"{OURS}train configs/glyphs/retinanet_poly": "tests/docs/test_your_own_loss.py",
     f"{OURS}show configs/glyphs/retinanet_poly": "tests/docs/test_your_own_loss.py",
     f"{OURS}report results --readme": "tests/docs/test_readme.py",
-    f"{OURS}show configs/bccd/retinanet_focal.yaml loss.gama=1": "a mistake, told as the page says",
 }
 
 
@@ -95,6 +94,7 @@ def words_of(command: str) -> list[str]:
     """What a command of ours gives its verb, placeholders filled in."""
     _, _, rest = command.partition("-m experiments ")
     words = shlex.split(rest.replace("..", ""))
+    words = [re.sub(r"^FOLDER/", f"{STAND_INS['FOLDER']}/", word) for word in words]
     return [STAND_INS.get(word.rstrip("/."), word) for word in words]
 
 
