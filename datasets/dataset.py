@@ -3,16 +3,17 @@
 Shapes: N boxes of one image, I images.
 """
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
 
-from datasets.decoding import decode
+from datasets.decoding import OTHER_DECODER, decode_told
 from datasets.errors import Finding
 from datasets.index import Array, Columns, digest, text_at
-from datasets.sample import Annotation, Sample
+from datasets.sample import Annotation, Batch, Sample
 
 Split = Literal["train", "val", "test"]
 
@@ -28,6 +29,7 @@ class Dataset:
         self.root = root
         self._columns = columns
         self.classes: tuple[str, ...] = tuple(columns.meta["classes"])
+        self._by_pillow: set[int] = set()
 
     def __len__(self) -> int:
         return len(self._columns["first"]) - 1
@@ -35,7 +37,7 @@ class Dataset:
     def __getitem__(self, index: int) -> Sample:
         """The original image and its labels; DataError names the file when it can't be decoded."""
         labels = self.annotation(index)
-        image_CHW = decode(Path(labels.path), labels.turn)
+        image_CHW, by_pillow = decode_told(Path(labels.path), labels.turn)
         return Sample(
             image_CHW=image_CHW,
             boxes_N4=torch.from_numpy(labels.boxes_N4),
@@ -44,6 +46,7 @@ class Dataset:
             image_id=labels.image_id,
             index=index,
             original_hw=(image_CHW.shape[1], image_CHW.shape[2]),
+            by_pillow=by_pillow,
         )
 
     def annotation(self, index: int) -> Annotation:
@@ -74,7 +77,22 @@ class Dataset:
     @property
     def remarks(self) -> list[Finding]:
         """What is done to the pixels of this split, one each: no faults, but to be known."""
-        return [Finding(*fields) for fields in self._columns.meta["remarks"]]
+        return [Finding(*fields) for fields in self._columns.meta["remarks"]] + self.slowly_decoded
+
+    def note_batches(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """The batches as they come, of images of this data set; `slowly_decoded` learns of them."""
+        for batch in batches:
+            self._by_pillow.update(batch.by_pillow)
+            yield batch
+
+    @property
+    def slowly_decoded(self) -> list[Finding]:
+        """The JPEGs so far that the faster decoder refused and Pillow read, as one finding."""
+        if not self._by_pillow:
+            return []
+        first = text_at(self._columns, "image", min(self._by_pillow))
+        what = f"{len(self._by_pillow)} such images: {OTHER_DECODER}"
+        return [Finding(first, None, "other_decoder", what)]
 
     @property
     def counts(self) -> tuple[int, int]:

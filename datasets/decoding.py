@@ -19,6 +19,7 @@ from datasets.errors import DataError
 from datasets.pixels.header import JPEG, jpeg_frame
 from datasets.pixels.reading import Pixels, read_pixels, refuse_bomb, upright
 
+OTHER_DECODER = "a JPEG that torchvision refuses and Pillow reads"
 _RGB = 3  # torchvision.io.ImageReadMode.RGB
 
 

@@ -66,6 +66,7 @@ class Sample:
     index: int  # position in its data set
     original_hw: tuple[int, int]
     placement: Placement = Placement()
+    by_pillow: bool = False  # a JPEG that the faster decoder refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,7 @@ class Batch:
     image_ids: tuple[str, ...]
     original_hw: tuple[tuple[int, int], ...]
     placements: tuple[Placement, ...]
+    by_pillow: tuple[int, ...] = ()  # `index` of the samples that are
 
     def pin_memory(self) -> "Batch":
         """The batch in page-locked memory, which a GPU copies from by itself; a DataLoader asks."""
@@ -133,4 +135,5 @@ def collate(samples: Sequence[Sample], *, multiple: int = 1) -> Batch:
         image_ids=tuple(sample.image_id for sample in samples),
         original_hw=tuple(sample.original_hw for sample in samples),
         placements=tuple(sample.placement for sample in samples),
+        by_pillow=tuple(sample.index for sample in samples if sample.by_pillow),
     )

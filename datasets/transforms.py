@@ -222,6 +222,7 @@ class Pipeline:
             index=sample.index,
             original_hw=sample.original_hw,
             placement=compose(sample.placement, placement),
+            by_pillow=sample.by_pillow,
         )
 
     def _drawn(self, sample: Sample, step: Plan) -> Tensor:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
-from datasets.decoding import decode_told
+from datasets.decoding import OTHER_DECODER, decode_told
 from datasets.doctor.joined import Joined
 from datasets.errors import DataError, Finding
 from datasets.index import texts
@@ -16,7 +16,7 @@ Report = Callable[[str, int, int | None], None]  # what is looked at, how many s
 
 _TOLD = {
     "missing_image": "the image isn't there",
-    "other_decoder": "a JPEG that torchvision refuses and Pillow reads",
+    "other_decoder": OTHER_DECODER,
 }
 _OTHERS = 3  # names of like images that a finding lists
 

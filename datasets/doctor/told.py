@@ -1,6 +1,7 @@
 """What is told of a data set: tables of statistics and findings, one figure."""
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -17,6 +18,7 @@ from datasets.doctor.kinds import KINDS
 from datasets.doctor.repair import Balance
 from datasets.errors import Finding
 from datasets.layouts import short_names
+from datasets.pixels.lettering import drawable, stand_ins, told
 from datasets.stats import Stats
 
 _MOST_LINES = 40  # of one kind; the rest is counted
@@ -192,7 +194,10 @@ def save_figure(path: Path, splits: Mapping[str, Dataset]) -> None:
         left.bar(places, counts, width, label=name)
         sides = np.sqrt(np.prod(columns["boxes"][:, 2:] - columns["boxes"][:, :2], axis=1))
         right.hist(sides, bins, histtype="step", label=name)
-    left.set_xticks(range(len(classes)), classes, rotation=60, ha="right")
+    left.set_xticks(range(len(classes)), drawable(classes), rotation=60, ha="right")
+    instead = stand_ins(classes)
+    if instead:
+        print(f"{path}: {told(instead)}", file=sys.stderr)
     left.set_ylabel("objects")
     right.set_xscale("log")
     right.set_xlabel("side of the box, sqrt(width x height), pixels")

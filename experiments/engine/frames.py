@@ -116,6 +116,7 @@ def read_frame(path: Path, key: str, number: int) -> Frame:
         image_ids=tuple(head["image_ids"]),
         original_hw=tuple((height, width) for height, width in head["original_hw"]),
         placements=tuple(Placement(*fields) for fields in head["placements"]),
+        by_pillow=(),  # no image is decoded
     )
     return Frame(batch, begun)
 

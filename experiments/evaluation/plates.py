@@ -3,12 +3,17 @@
 For the pictures of `detect` and of the report alike. Pixels of the picture, x right, y down.
 """
 
+import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
 Corners = tuple[float, float, float, float]  # x1, y1, x2, y2
 TEXT_HEIGHT = 0.02  # of the picture's longer side: a line is read where the picture fills a screen
 PADDING = 0.3  # of the text's size, on every side of it
+
+
+_LETTER_WIDTH = 0.6  # of the text's size, of the widest fonts of pages
+_WIDE = ("W", "F")  # letters of China, Japan and Korea fill a square
 
 
 class Plate(NamedTuple):
@@ -18,6 +23,12 @@ class Plate(NamedTuple):
     y: float
     width: float
     height: float
+
+
+def text_width(text: str) -> float:
+    """Room for a text in a page's font, in sizes of the text."""
+    wide = sum(unicodedata.east_asian_width(letter) in _WIDE for letter in text)
+    return _LETTER_WIDTH * (len(text) - wide) + wide
 
 
 def place_plates(

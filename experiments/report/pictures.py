@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from datasets.pixels.reading import read_pixels
-from experiments.evaluation.plates import Plate, place_plates
+from experiments.evaluation.plates import Plate, place_plates, text_width
 from experiments.report.arms import Arm, Group
 from experiments.report.load import Run
 
@@ -154,7 +154,6 @@ def best_threshold(matched: Mapping[str, Matched]) -> float:
 
 LONGEST_SIDE = 400  # pixels of the embedded image: enough for a panel, about 25 kB
 TEXT_SIZE = 0.03  # of the longer side: 12 px in a panel of LONGEST_SIDE
-LETTER_WIDTH = 0.6  # of the text's size, of the widest fonts of pages
 MOST_IMAGES = 1000  # images looked at when choosing; the first by name
 
 
@@ -329,7 +328,7 @@ def _with_plates(
     size = TEXT_SIZE * max(picture)
     named = [mark for mark in marks if truth or mark.kind in ("found", "false")]
     boxes = [(mark.x1, mark.y1, mark.x2, mark.y2) for mark in named]
-    widths = [LETTER_WIDTH * size * len(mark.name) for mark in named]
+    widths = [size * text_width(mark.name) for mark in named]
     plates = iter(place_plates(boxes, widths, size, picture))
     return tuple(mark._replace(plate=next(plates)) if mark in named else mark for mark in marks)
 

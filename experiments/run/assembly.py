@@ -101,7 +101,7 @@ class TrainingBatches:
         return self._loaded(self._kept or alone, numbers, 0)
 
     def _loaded(self, samples: Samples, numbers: Iterable[int], workers: int) -> Iterable[Batch]:
-        return train_loader(
+        batches = train_loader(
             samples,
             self._pipeline,
             distributed.share_of(self._config.train.batch_size),
@@ -114,6 +114,7 @@ class TrainingBatches:
             pin=torch.cuda.is_available(),
             order=_order(self._config, self._dataset),
         )
+        return self._dataset.note_batches(batches)
 
 
 def _longest(cache: int | str) -> int | None:
@@ -150,7 +151,7 @@ def batches_in_order(
     """Every image of a split once, in order, without augmentation; of several ranks, each takes
     its share. `numbers`: only these of the batches; `workers`: not as many as configured.
     """
-    return test_loader(
+    batches = test_loader(
         dataset,
         config.input.test(),
         config.evaluate.batch_size,
@@ -160,6 +161,7 @@ def batches_in_order(
         world=distributed.world(),
         multiple=detector.size_multiple,
     )
+    return dataset.note_batches(batches)
 
 
 def loader_workers(config: RunConfig) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from datasets.pixels.lettering import drawable, stand_ins, told
 from datasets.sample import Sample
 from detectors.base import Detections
 from experiments.evaluation import DetectionCollector
@@ -56,6 +57,9 @@ def detect_files(
         warn(f"left out: {files.told()}")
     finder = load_finder(model, compiled=compiled)
     classes = finder.classes
+    instead = stand_ins(classes)
+    if instead:
+        warn(f"{told(instead)}; pictures show the number, detections.json the name")
     out.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
     seen = _look(finder, files.images, batch)
@@ -75,7 +79,7 @@ def detect_files(
                 if counts["failed"] <= FAILED_SHOWN:
                     warn(f"{one.file}: {one.error}")
                 continue
-            _keep(one, name, classes, least_score, out, collected)
+            _keep(one, name, drawable(classes), least_score, out, collected)
     finally:
         write_text(out / "detections.json", json.dumps(rows, indent=1) + "\n")
     if voc:
@@ -125,16 +129,16 @@ def _told(seen: Seen, classes: tuple[str, ...], least_score: float) -> dict[str,
 def _keep(
     seen: Seen,
     name: str,
-    classes: tuple[str, ...],
+    names: Sequence[str],
     least_score: float,
     out: Path,
     collected: DetectionCollector,
 ) -> None:
-    """Draw one image, and collect all its detections."""
+    """Draw one image, classes by these names, and collect all its detections."""
     assert seen.sample is not None and seen.detections is not None
     pixels_HWC = seen.sample.image_CHW.permute(1, 2, 0).numpy()
     found = [
-        Found(classes[label], score, (x1, y1, x2, y2), colour_of(label))
+        Found(names[label], score, (x1, y1, x2, y2), colour_of(label))
         for label, score, (x1, y1, x2, y2) in zip(
             seen.detections.labels_D.tolist(),
             seen.detections.scores_D.tolist(),

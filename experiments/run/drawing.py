@@ -6,13 +6,13 @@ is enlarged first, since letters have no room on it.
 
 from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from datasets.pixels.lettering import font_file
 from experiments.evaluation.plates import PADDING, TEXT_HEIGHT, place_plates
 
 COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#9a6324", "#808000")
@@ -79,7 +79,4 @@ def _ink(colour: str) -> str:
 
 @lru_cache(maxsize=4)
 def _font(size: int) -> Any:
-    """DejaVu, which has Latin, Greek, Cyrillic and Arabic letters; it comes with matplotlib."""
-    import matplotlib
-
-    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf", size)
+    return ImageFont.truetype(font_file(), size)

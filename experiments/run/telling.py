@@ -2,8 +2,10 @@
 
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 
+from datasets.errors import Finding
 from experiments.config.run import RunConfig
 from experiments.engine import distributed
 from experiments.engine.arithmetic import described
@@ -36,6 +38,12 @@ def tell_problems(data: Data) -> None:
             f"label: {more} more; all are in {RECORD_FILE} and in the 'doctor' verb's list",
             file=sys.stderr,
         )
+
+
+def tell_slow(findings: Sequence[Finding]) -> None:
+    """Images that the faster decoder refused, once a split."""
+    for finding in dict.fromkeys(findings):
+        print(f"image: {finding}", file=sys.stderr)
 
 
 def told_as(error: Exception, config: RunConfig, folder: Path) -> Exception:

@@ -58,7 +58,14 @@ from experiments.run.earlier import begun_in, earlier_sitting, only_process, req
 from experiments.run.loss_preparation import prepare_loss
 from experiments.run.progress import TrainProgress
 from experiments.run.tape import Tapes
-from experiments.run.telling import failure, tell_failure, tell_problems, tell_start, told_as
+from experiments.run.telling import (
+    failure,
+    tell_failure,
+    tell_problems,
+    tell_slow,
+    tell_start,
+    told_as,
+)
 from experiments.run.validation import Validation, image_paths
 from experiments.tracking.owed import mirror_finished, send_owed
 from experiments.tracking.wandb import Tracker, open_tracker
@@ -197,7 +204,8 @@ def _train_and_measure(
         fitted = _followed(run, record, curves, tracker)
     with contextlib.closing(tapes):
         record = _measured(run, _with_curves(record, folder, fitted), fitted)
-    return dataclasses.replace(record, tape=tapes.facts())
+    tell_slow([slow for dataset in _named(splits).values() for slow in dataset.slowly_decoded])
+    return dataclasses.replace(record, tape=tapes.facts(), data=_describe(splits, shared))
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,16 +355,20 @@ def _ended(record: RunRecord, fitted: Fitted) -> RunRecord:
 
 
 def _describe(splits: Splits, shared: dict[str, int]) -> Data:
-    named = {"train": splits.train, "val": splits.val, splits.measured_name: splits.measured}
-    described = {name: dataset for name, dataset in named.items() if dataset is not None}
+    described = _named(splits)
     told = [finding for dataset in described.values() for finding in dataset.remarks]
     told += [finding for dataset in described.values() for finding in dataset.problems]
     return Data(
         classes=splits.train.classes,
-        problems=tuple(map(str, told)),
+        problems=tuple(dict.fromkeys(map(str, told))),  # splits may share images
         shared=shared,
         **{name: _split(dataset) for name, dataset in described.items()},
     )
+
+
+def _named(splits: Splits) -> dict[str, Dataset]:
+    named = {"train": splits.train, "val": splits.val, splits.measured_name: splits.measured}
+    return {name: dataset for name, dataset in named.items() if dataset is not None}
 
 
 def _split(dataset: Dataset) -> Split:

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.evaluation.plates import Plate, place_plates
+from datasets.pixels.lettering import drawable, stand_ins, told
+from experiments.evaluation.plates import Plate, place_plates, text_width
 from experiments.run.drawing import LEAST_TEXT, Found, colour_of, drawn
 
 
@@ -57,3 +58,19 @@ def test_plates_of_one_place_do_not_cover_each_other() -> None:
         return beside or one.y >= other.y + other.height or other.y >= one.y + one.height
 
     assert all(apart(one, other) for i, one in enumerate(plates) for other in plates[:i])
+
+
+def test_names_that_the_font_cannot_write_are_told_apart_by_their_numbers() -> None:
+    names = ("cat", "größe", "猫", "犬", "собака", "กระต่าย", "two\nlines")
+    assert drawable(names) == ["cat", "größe", "#2", "#3", "собака", "#5", "#6"]
+    assert stand_ins(names[:2]) == {}
+    assert "#2 is '猫', #3 is '犬'" in told(stand_ins(names[:4]))
+    assert text_width("猫犬") == 2 and 1 < text_width("cats") < 4
+
+
+def test_pictures_of_names_without_a_font_differ() -> None:
+    grey, box = np.full((300, 400, 3), 90, np.uint8), (100.0, 100.0, 300.0, 200.0)
+    one, other = (
+        np.asarray(drawn(grey, [Found(name, 0.9, box, "#4363d8")])) for name in drawable("猫犬")
+    )
+    assert (one != other).any()

@@ -56,6 +56,25 @@ def checkpoint(recipe: Path) -> Path:
     return path
 
 
+def test_names_without_letters_are_drawn_by_number_and_said_once(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ("猫", "犬", "three")
+    detector = build_detector(load_config(recipe), names)
+    context = {"config": plain_config(load_config(recipe)), "classes": list(names)}
+    state = {"detector": detector.state_dict(), "average": None, "context": context}
+    save_checkpoint(tmp_path / "cats.pt", state)
+    for number in range(2):
+        Image.new("RGB", (64, 48), (90, 200, 90)).save(tmp_path / f"{number}.png")
+    photos = [str(tmp_path / f"{number}.png") for number in range(2)]
+    words = [str(tmp_path / "cats.pt"), *photos, "--out", str(tmp_path / "out"), "--score", "0"]
+    assert main(["detect", *words]) == 0
+    told = capsys.readouterr().err
+    assert told.count("#0 is '猫', #1 is '犬'") == 1 and "three" not in told
+    rows = json.loads((tmp_path / "out/detections.json").read_text())
+    assert {one["class"] for row in rows for one in row["detections"]} & {"猫", "犬"}
+
+
 @pytest.fixture(scope="module")
 def photos(small_glyphs: Path) -> Path:
     return small_glyphs / "JPEGImages"
