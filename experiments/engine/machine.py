@@ -9,6 +9,7 @@ import re
 import resource
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,6 +40,26 @@ def check_compiler() -> None:
     """Raises UsageError where torch.compile has no C++ compiler to work with."""
     if not any(shutil.which(name) for name in _COMPILERS):
         raise UsageError(f"--compile: needs a C++ compiler, found none of {', '.join(_COMPILERS)}")
+
+
+_PRODUCT = 512  # rows and columns of the matrices, 4096 on a GPU
+
+
+def product_gflops() -> float:
+    """Billions of operations a second of a float32 matrix product with this process's threads or
+    GPU, at its best: what tells one machine's pace from another's. Takes about .1 s.
+    """
+    gpu = torch.cuda.is_available()
+    side = 4096 if gpu else _PRODUCT
+    matrix = torch.ones(side, side, device="cuda" if gpu else "cpu")
+    best = float("inf")
+    for _ in range(24):  # its best, since others may use the machine; the first one warms up
+        began = time.perf_counter()
+        matrix @ matrix
+        if gpu:
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - began)
+    return round(2 * side**3 / best / 1e9, 1)
 
 
 MIB = 2**20

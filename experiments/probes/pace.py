@@ -1,11 +1,16 @@
-"""Where the time of a training step goes, measured on the recipe's own batches and network.
+"""Where the time of a training step goes, measured on the recipe's own batches and network; and the
+pace of one configuration on this machine, told from a few of these steps. Nothing is kept.
 
-The pace of one configuration on this machine, measured on a few batches; nothing is kept.
+As a program (`python -m experiments.probes.pace`) it is one of several that time at the same time.
 """
 
+import dataclasses
 import itertools
 import json
+import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -17,11 +22,12 @@ import torch
 
 from datasets.sample import Batch
 from experiments.config.run import RunConfig, arm_of, read_config
-from experiments.engine.arithmetic import autocast, choose, device_here, placed, to_device
+from experiments.engine.arithmetic import choose, device_here, placed, to_device
 from experiments.engine.inference import detect_batches
 from experiments.engine.machine import compile_parts, prepared
 from experiments.engine.optimizer import build_optimizer
 from experiments.engine.update import Update
+from experiments.errors import UserError
 from experiments.record.files import write_text
 from experiments.record.origin import core_count, cpu_name, gpu_names
 from experiments.record.parts import Arithmetic
@@ -32,66 +38,98 @@ from experiments.run.assembly import (
     loader_workers,
     open_splits,
 )
+from experiments.run.choosing import open_val
 from experiments.run.loss_preparation import prepare_loss
 
-STEPS = 5  # the first one or two warm up allocators and choose kernels
+STEPS, WARMUP = 5, 2  # the first ones warm up allocators and choose kernels
 TEST_BATCHES = 2
 
 
 class Timed(NamedTuple):
-    """Seconds of one iteration, and of all else a run does; how they are known, in words."""
+    """Seconds of one iteration, of one validation, and of all else a run does; how they are known,
+    in words.
+    """
 
     iteration: float
+    validation: float
     rest: float
     source: str
 
 
-def probe_pace(values: Mapping[str, Any]) -> Timed:
-    """Time forward, loss and backward of STEPS batches, and detection on TEST_BATCHES.
+def probe_pace(values: Mapping[str, Any], jobs: int = 1) -> Timed:
+    """Time STEPS steps, and detection on TEST_BATCHES, where `jobs` trials share the machine: as
+    many processes do it at the same time, and the median counts.
 
-    The optimiser's step, validations and checkpoints are not in it. Raises what a run of the
+    Checkpoints are not in it, nor what is computed of detections. Raises what a run of the
     configuration would raise, such as DataError for data that is not there.
     """
+    jobs = min(jobs, core_count())
+    if jobs == 1:
+        return _timed(values)
     config = read_config(dict(values))
-    splits = open_splits(config)
-    detector = build_detector(config, tuple(splits.train.classes))
-    device = device_here()
-    arithmetic = choose(config.train, detector, device)
-    detector = placed(detector, device, arithmetic)
-    steps = _step_seconds(config, arithmetic, detector, splits.train)
-    images, seconds = 0, 0.0
-    test = batches_in_order(config, splits.measured, detector)
-    began = time.perf_counter()
-    for _ in detect_batches(detector, islice(test, TEST_BATCHES), arithmetic):
-        images += 1
-    seconds = time.perf_counter() - began
+    open_splits(config)  # raises here what would be a lost process there
+    share = str(max(1, core_count() // jobs))
+    environment = {"OMP_NUM_THREADS": share, **os.environ}  # a sweep's executor does the same
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", __name__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            text=True,
+        )
+        for _ in range(jobs)
+    ]
+    for process in started:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(json.dumps(values) + "\n")
+        process.stdin.flush()
+    ready = [process.stdout.readline() for process in started if process.stdout]
+    if all(ready):
+        told = [process.communicate("go\n")[0] for process in started]
+    else:
+        for process in started:
+            process.kill()
+            process.communicate()
+    if not all(ready) or not all(told):
+        raise ProbeError("the processes that were to time it ended early")
+    found = [Timed(*json.loads(text)) for text in told]
     return Timed(
-        iteration=statistics.median(steps[2:]) * config.train.accumulate,
-        rest=seconds / max(1, images) * len(splits.measured),
-        source=f"measured now, {STEPS} steps and {images} images",
+        statistics.median(each.iteration for each in found),
+        statistics.median(each.validation for each in found),
+        statistics.median(each.rest for each in found),
+        f"{found[0].source}, {jobs} at a time",
     )
 
 
-def _step_seconds(
-    config: RunConfig, arithmetic: Arithmetic, detector: Any, dataset: Any
-) -> list[float]:
-    found = []
-    device = next(detector.parameters()).device
-    detector.train()
-    if arithmetic.compile:
-        compile_parts(detector)
-    batches = iter(batches_from(config, dataset, detector, 0))
-    for _ in range(STEPS):
+class ProbeError(UserError):
+    """A pace could not be measured."""
+
+
+def _timed(values: Mapping[str, Any], barrier: Callable[[], None] = lambda: None) -> Timed:
+    began = time.perf_counter()
+    config = read_config(dict(values))
+    train = config.train
+    with prepared(train.threads, train.deterministic):
+        splits = dataclasses.replace(open_splits(config), val=open_val(config))
+        detector = build_detector(config, tuple(splits.train.classes))
+        device = device_here()
+        arithmetic = choose(train, detector, device)
+        detector = placed(detector, device, arithmetic)
+        start = time.perf_counter() - began
+        barrier()
+        timed = list(itertools.islice(_steps(config), WARMUP + STEPS))[WARMUP:]
+        test = batches_in_order(config, splits.measured, detector)
         began = time.perf_counter()
-        batch = to_device(next(batches), device, arithmetic)
-        with autocast(arithmetic, device):
-            output = detector(detector.normalise(batch.images_BCHW, batch.content_B2))
-        detector.loss(output, batch).total.backward()
-        detector.zero_grad(set_to_none=True)
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        found.append(time.perf_counter() - began)
-    return found
+        images = sum(1 for _ in detect_batches(detector, islice(test, TEST_BATCHES), arithmetic))
+        image = (time.perf_counter() - began) / max(1, images)
+    val = 0 if splits.val is None else len(splits.val)
+    return Timed(
+        iteration=statistics.median(map(sum, timed)) * train.accumulate,
+        validation=image * val,
+        rest=start + image * (len(splits.measured) + val),
+        source=f"timed now, {STEPS} steps and {images} images",
+    )
 
 
 STAGES = ("data", "forward", "loss", "backward", "optimiser")
@@ -236,3 +274,18 @@ def profile_text(found: Profile) -> str:
 def write_profile(found: Profile, path: Path) -> None:
     """The profile as JSON."""
     write_text(path, json.dumps(asdict(found), indent=1) + "\n")
+
+
+def _main() -> None:
+    """Time the configuration on standard input, once a second line says so."""
+    values = json.loads(sys.stdin.readline())
+
+    def barrier() -> None:
+        print("ready", flush=True)
+        sys.stdin.readline()
+
+    print(json.dumps(_timed(values, barrier)))
+
+
+if __name__ == "__main__":
+    _main()

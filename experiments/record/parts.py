@@ -34,12 +34,15 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """The machine of a run; `gpus` are the devices it used, by name."""
+    """The machine of a run; `gpus` are the devices it used, by name. `gflops`: billions of
+    operations a second of a float32 matrix product as the run began; None where not measured.
+    """
 
     cpu: str
     cores: int
     memory_gib: float | None
     gpus: tuple[str, ...] = ()
+    gflops: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

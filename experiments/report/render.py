@@ -29,7 +29,7 @@ from experiments.report.diagnoses import STORE, Diagnoses, read_store
 from experiments.report.evidence import FigureItem
 from experiments.report.figures.errors import KINDS as ERROR_KINDS
 from experiments.report.figures.style import PALETTE
-from experiments.report.literature import STUDIES
+from experiments.report.literature import published_table
 from experiments.report.load import ReportError, Run, load_runs
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -57,7 +57,7 @@ def write_report(
     metric: str | None = None,
     question: str | None = None,
     images: int = 8,
-    published: Sequence[str] = (),
+    published: Sequence[str | Mapping[str, Any]] = (),
     diagnose: bool = True,
     lost: list[str] | None = None,
     nuisance: Sequence[str] = (),
@@ -70,7 +70,8 @@ def write_report(
     `baseline` names the arm to compare with (default: cross-entropy or gamma 0 of the same
     detector), `metric` the deciding metric (a key of the record, default voc07_map where every
     run has it), `question` the title, `images` how many test images a detector are shown,
-    `published` the studies of literature.py to stand beside ours, `diagnose` False leaves out what
+    `published` the tables of x-published, or their names in configs/studies, to stand beside ours,
+    `diagnose` False leaves out what
     is computed from detections (precision and recall, kinds of errors, calibration). What cannot be
     read is left out, listed in the report and added to `lost`. `nuisance` and `scientific` are the
     roles of knobs, `contrasts` pairs of arms to compare (arm, against), and `equivalence` the
@@ -167,13 +168,11 @@ def _from(out: Path, path: Path) -> str:
     return Path(os.path.relpath(path.resolve(), out.resolve())).as_posix()
 
 
-def _published(names: Sequence[str], groups: Sequence[Group]) -> list[published_values.Table]:
-    found = []
-    for name in names:
-        if name not in STUDIES:
-            raise ReportError(f"published: unknown study '{name}' (known: {', '.join(STUDIES)})")
-        found += published_values.beside(STUDIES[name], groups)
-    return found
+def _published(
+    wanted: Sequence[str | Mapping[str, Any]], groups: Sequence[Group]
+) -> list[published_values.Table]:
+    studies = [published_table(given) for given in wanted]
+    return [table for study in studies for table in published_values.beside(study, groups)]
 
 
 def choose_metric(key: str | None, groups: Sequence[Group]) -> tables.Metric:

@@ -23,7 +23,7 @@ from experiments.engine.arithmetic import (
 )
 from experiments.engine.fit import Fit, Fitted
 from experiments.engine.hooks import Interrupted, Stop, raise_on_signals
-from experiments.engine.machine import peak_memory, prepared
+from experiments.engine.machine import peak_memory, prepared, product_gflops
 from experiments.errors import UsageError
 from experiments.record.origin import config_hash
 from experiments.record.parts import Arithmetic
@@ -131,7 +131,10 @@ def _sitting(
             overrides={key: node.value for key, node in parse_words(overrides)},
         )
         record = dataclasses.replace(
-            record, ranks=distributed.world(), images_an_update=train.images_an_update
+            record,
+            ranks=distributed.world(),
+            images_an_update=train.images_an_update,
+            hardware=dataclasses.replace(record.hardware, gflops=product_gflops()),
         )
         return _recorded_run(config, folder, record, earlier, tape_gib)
 

@@ -9,7 +9,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -18,17 +18,19 @@ from typing import Any, Literal
 
 from rich.console import Console
 
+from experiments.config.located import dotted
 from experiments.errors import UsageError
 from experiments.sweep.checking import MOST_DRAWS, Checker
 from experiments.sweep.command import expand
 from experiments.sweep.coordinator import Coordinator, Options, shown
-from experiments.sweep.cost import make_plan, runs_below, told
+from experiments.sweep.cost import Known, cost_of, time_told, validations_of
 from experiments.sweep.executors.local import LocalExecutor
 from experiments.sweep.executors.warm import ENV, warm_words
 from experiments.sweep.ledger import FILE as LEDGER
 from experiments.sweep.ledger import Ledger, holder, read_events
+from experiments.sweep.plan import make_plan, results_below, told
 from experiments.sweep.proposals import first_points, require_optuna
-from experiments.sweep.space import Sweep, grid_points
+from experiments.sweep.space import Parameters, Sweep, grid_points
 from experiments.sweep.state import COPY, TRIALS, State, fold, open_state, state_of_records
 from experiments.sweep.sweep_file import read_sweep
 from experiments.sweep.table import (
@@ -181,21 +183,35 @@ def _without_macro(word: str) -> str:
     return {"${env}": ENV, "${interpreter}": sys.executable}.get(word, word)
 
 
-def plan(sweep: Sweep, workers: int, records: Path) -> int:
-    """Print what the sweep will cost and can show, from the runs on record below `records`."""
-    check(sweep)
-    if sweep.method == "grid":
-        points = list(grid_points(sweep))
-    else:
-        points = first_points(replace(sweep, method="random"), sweep.run_cap or 1)
-    runs = list(runs_below(records, sweep.metric.name if sweep.metric else None))
-    for line in told(make_plan(sweep, points, runs, workers), sweep, workers):
+def plan(sweep: Sweep, limit: int | None, known: Known, records: Sequence[Path]) -> int:
+    """Print what the sweep will cost and can show, from what is `known` and the runs on record."""
+    count = looked_at(sweep, limit)
+    with Checker(sweep, shown_progress()) as checker:
+        checker.check(count)
+    points = _points(sweep, limit)
+    if sweep.size() is None:
+        print(f"{sweep.path} has no end of its own; of its first {len(points)} draws:")
+    metric = sweep.metric.name if sweep.metric else None
+    cost = cost_of(checker.trials, known)
+    validations = max((validations_of(dotted(each.config)) for each in checker.trials), default=0)
+    results = list(results_below(records, metric))
+    for line in told(make_plan(sweep, points, cost, results, validations), sweep, known.jobs):
         print(line)
     return 0
 
 
-def dry_run(sweep: Sweep, limit: int | None) -> int:
-    """Print the points and one command line; raises ConfigError for what `sweep` refuses."""
+def _points(sweep: Sweep, limit: int | None) -> Sequence[Parameters]:
+    """All points of a grid; of another sweep the draws that are looked at."""
+    if sweep.method == "grid":
+        return list(grid_points(sweep))
+    count = looked_at(sweep, limit) or sweep.size() or MOST_DRAWS
+    return first_points(replace(sweep, method="random"), count)
+
+
+def dry_run(sweep: Sweep, limit: int | None, known: Known) -> int:
+    """Print the points, their time and one command line; raises ConfigError for what `sweep`
+    refuses.
+    """
     size = sweep.size()
     with Checker(sweep, shown_progress()) as checker:
         checker.check(looked_at(sweep, limit))
@@ -210,6 +226,7 @@ def dry_run(sweep: Sweep, limit: int | None) -> int:
         print(f" ...  and {size - len(points):,} more")
     roles = [f"{p.name}: {p.role or 'role not given'}" for p in sweep.parameters]
     print(f"{'endless' if size is None else f'{size:,}'} points; {', '.join(roles)}")
+    print(time_told(cost_of(checker.trials, known), known.jobs))
     words = [w for w in sweep.command if w != "${args_json_file}"]
     print("command:", shlex.join(expand(words, sweep.program, points[0], Path("."))))
     return 0

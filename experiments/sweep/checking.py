@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from experiments.errors import ConfigError, UsageError
 from experiments.sweep.command import is_train
+from experiments.sweep.cost import Trials
 from experiments.sweep.proposals import first_points
 from experiments.sweep.space import Parameters, Sweep, point_key
 
@@ -25,6 +26,7 @@ class Checker:
     def __init__(self, sweep: Sweep, progress: Progress | None = None) -> None:
         self.sweep = sweep
         self._progress = progress
+        self.trials: list[Trials] = []  # those looked at beforehand, for what they will cost
         self._invalid: dict[str, str] = {}  # what is wrong with draws, by their points' keys
         self._known: set[str] = set()  # of draws that were judged beforehand
         self._process: subprocess.Popen[str] | None = None
@@ -105,6 +107,8 @@ class Checker:
             total = event.get("of", total)
             if "finding" in event:
                 findings.append(event["finding"])
+            if "kind" in event:
+                self.trials.append(Trials(event["kind"], event["trials"]))
             if "invalid" in event:
                 self._invalid[event["invalid"]] = event["why"]
             if "done" in event and self._progress is not None:

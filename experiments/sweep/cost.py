@@ -1,149 +1,202 @@
-"""What a sweep will cost and what it can show, before anything runs.
+"""What trials will cost: the one place where time and disk are foretold, from runs on record and,
+where those do not tell, from a few steps timed now.
 
-Times and sizes are those of the recorded runs that are most like each point; the spread over
-seeds is the pooled one of the runs recorded with the same configuration and different seeds.
+A trial's time is its updates, what measures it (validations, the end), and its start. Each is taken
+from the runs that tell most about it, and scaled by what differs: images of an update, pixels of an
+image, operations of another detector, the share of a machine that one of several trials at a time
+has, and the speed of another machine (a matrix product, which records keep). Loss, learning rate
+and seed change no pace.
 """
 
 import heapq
-import math
 import statistics
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-import yaml
+from typing import Any, NamedTuple
 
 from experiments.config.located import dotted
-from experiments.record.follow import final_metric, number, read_record
-from experiments.record.record import find_records
-from experiments.sweep.early_stop import Hyperband
-from experiments.sweep.space import Parameters, Sweep, canonical
+from experiments.record.follow import number
+from experiments.sweep.paces import Machine, Past, differing, kind_of, network_of, pixels_of
+
+Config = Mapping[str, Any]  # resolved, nested
+# How sure a pace is by what it is told from, most trusted first; docs/sweeps.md has measurements.
+HERE, TIMED, SCALED, ELSEWHERE, OTHER, UNSCALED = range(6)
+SURE = {
+    TIMED: "likely within 25 %",
+    SCALED: "rough: scaled by images and pixels, within about 1.5 times",
+    ELSEWHERE: "rough: scaled from another machine, within about 2 times",
+    OTHER: "a guess: scaled from another detector, within about 3 times",
+    UNSCALED: "a guess: of another machine, whose speed no record tells",
+}
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One finished run on record: its configuration with dotted keys, its cost and its result."""
+class Pace(NamedTuple):
+    """Seconds of one iteration, of one validation, and of all else a trial does."""
 
-    config: dict[str, Any]
-    config_hash: str
-    seconds: float
-    gigabytes: float
-    validations: int
-    metric: float | None
-    train_seconds: float | None = None  # of `seconds`, those spent in iterations
+    iteration: float
+    validation: float
+    rest: float
+    source: str  # where it is known from, in words
+    sure: str
+    gigabytes: float | None = None
 
-    def seconds_for(self, wanted: Mapping[str, Any]) -> float:
-        """What a run of `wanted` takes at this one's pace: an image of a step costs what it cost
-        here, start and evaluation likewise. Without knowing both lengths, what this one took.
-        """
-        mine, theirs = _images(self.config), _images({**self.config, **wanted})
-        if not mine or not theirs or self.train_seconds is None:
-            return self.seconds
-        return self.train_seconds * theirs / mine + self.seconds - self.train_seconds
+    def seconds(self, config: Config) -> float:
+        """Of a whole run of `config`."""
+        flat = dotted(config)
+        iterations = number(flat.get("train.iterations")) or 0.0
+        return self.iteration * iterations + self.validation * validations_of(flat) + self.rest
 
 
-def _images(config: Mapping[str, Any]) -> float | None:
-    """How many images a whole training steps over, from dotted keys; None where they don't say."""
-    sizes = [config.get(f"train.{key}") for key in ("iterations", "batch_size", "accumulate")]
-    counted = [number(size) or 1.0 for size in sizes[1:]]
-    iterations = number(sizes[0])
-    return None if iterations is None else iterations * math.prod(counted)
+class Trials(NamedTuple):
+    """So many trials of one configuration, but for what changes no cost."""
+
+    config: Config
+    number: int
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The numbers; None where nothing is on record to tell them from."""
+class Kind(NamedTuple):
+    """Trials that run at one pace; None where nothing tells it."""
 
+    words: str
     trials: int
-    arms: int
-    seeds: int
-    runs_on_record: int
+    iterations: int  # of all trials together
+    pace: Pace | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """The whole; None where a kind's pace is unknown."""
+
+    kinds: tuple[Kind, ...]
     seconds: float | None  # of all trials, one after the other
-    wall_seconds: float | None  # on the workers asked for
+    wall_seconds: float | None  # with so many at a time as were asked for
     gigabytes: float | None
-    early_stop_share: float | None  # of training that early stopping can save
-    spread: float | None  # standard deviation of the metric over seeds
-    detectable: float | None  # difference of two arms' means, in the metric's unit
+
+    def part(self, share: float) -> "Cost":
+        """The cost of so much of the trials, whichever."""
+        numbers = (self.seconds, self.wall_seconds, self.gigabytes)
+        return Cost(self.kinds, *(None if each is None else each * share for each in numbers))
 
 
-def make_plan(
-    sweep: Sweep, points: Sequence[Parameters], runs: Sequence[Run], workers: int
-) -> Plan:
-    """Estimate the cost of `points` on `workers` at a time from `runs`, and what they can show."""
-    alike = [nearest_runs(point, runs) for point in points]
-    seconds = [
-        statistics.median(run.seconds_for(stated(point)) for run in near)
-        for point, near in zip(points, alike, strict=True)
-        if near
-    ]
-    sizes = [statistics.median(run.gigabytes for run in near) for near in alike if near]
-    arms = {arm_of(sweep, point) for point in points}
-    seeds = len(points) // max(1, len(arms))
-    spread = seed_spread(runs)
-    validations = [run.validations for near in alike for run in near]
-    rule = sweep.early_stop
-    from experiments.evaluation.significance import least_difference  # with pandas
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What paces are told from. `timed` times a configuration, `operations` counts those of one
+    step; both may be left out.
+    """
 
-    return Plan(
-        trials=len(points),
-        arms=len(arms),
-        seeds=seeds,
-        runs_on_record=len(runs),
-        seconds=sum(seconds) if seconds else None,
-        wall_seconds=makespan(seconds, workers) if seconds else None,
-        gigabytes=sum(sizes) if sizes else None,
-        early_stop_share=saved_share(rule, max(validations)) if rule and validations else None,
-        spread=spread,
-        detectable=None if spread is None else least_difference(spread, seeds),
+    runs: Sequence[Sequence[Past]]  # those of one kind and machine together
+    machine: Machine
+    jobs: int = 1
+    timed: Callable[[Config, int], Pace | None] | None = None
+    operations: Callable[[Config], float | None] | None = None
+
+    def pace(self, config: Config) -> Pace | None:
+        """The pace of a configuration here, `jobs` at a time; None where nothing tells it."""
+        flat = dotted(config)
+        ranked = [
+            (rank, differing(flat, runs[0].config), runs)
+            for runs in self.runs
+            if (rank := self._rank(flat, runs[0])) is not None
+        ]
+        rank, least, _ = min(ranked, key=lambda each: each[:2], default=(UNSCALED, 0, ()))
+        if rank > TIMED and self.timed is not None:
+            timed = self.timed(config, self.jobs)
+            if timed is not None:
+                return timed
+        nearest = [runs for *place, runs in ranked if place == [rank, least]]
+        return self._of_runs(config, rank, [run for runs in nearest for run in runs])
+
+    def _rank(self, flat: Config, run: Past) -> int | None:
+        here = run.machine.same(self.machine)
+        measured = here or bool(self.machine.gflops and run.machine.gflops)
+        if network_of(flat) != network_of(run.config):
+            return OTHER if measured and self.operations is not None else None
+        if not here:
+            return ELSEWHERE if measured else UNSCALED
+        return SCALED if differing(flat, run.config) else HERE
+
+    def _of_runs(self, config: Config, rank: int, runs: Sequence[Past]) -> Pace | None:
+        flat = dotted(config)
+        found = [
+            (run, slower, slower * work)
+            for run in runs
+            if (slower := self.machine.slower(run.machine, run.beside, self.jobs)) is not None
+            and (work := self._work(config, flat, run)) is not None
+        ]
+        if not found:
+            return None
+        iterations = [run.iteration * factor for run, _, factor in found]
+        return Pace(
+            statistics.median(iterations),
+            statistics.median(run.validation * slower for run, slower, _ in found),
+            statistics.median((run.measuring + run.start) * slower for run, slower, _ in found),
+            f"{len(found)} run{'' if len(found) == 1 else 's'} on record",
+            SURE.get(rank) or self._spread(iterations, [run for run, _, _ in found]),
+            statistics.median(run.gigabytes for run, _, _ in found),
+        )
+
+    def _spread(self, iterations: Sequence[float], runs: Sequence[Past]) -> str:
+        low, high = min(iterations), max(iterations)
+        alone = "one run tells no spread"
+        sure = f"they spread by {high / low - 1:.0%}" if len(runs) > 1 and low else alone
+        others = sorted({run.beside for run in runs} - {self.jobs})
+        return sure + (f"; rough: made {others[0]} at a time" if others else "")
+
+    def _work(self, config: Config, flat: Config, run: Past) -> float | None:
+        """How much more of the same work an iteration is than the run's; None where not known."""
+        images = images_of(flat) / images_of(run.config)
+        if network_of(flat) == network_of(run.config):
+            return images * pixels_of(flat) / pixels_of(run.config)
+        counts = self.operations and [self.operations(each) for each in (config, run.nested)]
+        if not counts or not counts[0] or not counts[1]:
+            return None
+        return images * counts[0] / counts[1]
+
+
+def cost_of(trials: Iterable[Trials], known: Known) -> Cost:
+    """The cost of `trials`, `known.jobs` at a time."""
+    groups: dict[str, list[Trials]] = {}
+    for each in trials:
+        groups.setdefault(kind_of(dotted(each.config)), []).append(each)
+    kinds: list[Kind] = []
+    seconds: list[float] = []
+    gigabytes: list[float] = []
+    for members in groups.values():
+        pace = known.pace(members[0].config)
+        count = sum(each.number for each in members)
+        steps = sum(int(each.config["train"]["iterations"]) * each.number for each in members)
+        kinds.append(Kind(words_of(members[0].config), count, steps, pace))
+        if pace is not None:
+            seconds += [pace.seconds(each.config) for each in members for _ in range(each.number)]
+            if pace.gigabytes is not None:
+                gigabytes += [pace.gigabytes] * count
+    complete = bool(kinds) and all(kind.pace is not None for kind in kinds)
+    sized = complete and len(gigabytes) == len(seconds)
+    return Cost(
+        tuple(kinds),
+        sum(seconds) if complete else None,
+        makespan(seconds, known.jobs) if complete else None,
+        sum(gigabytes) if sized else None,
     )
 
 
-def runs_below(folder: Path, metric: str | None) -> Iterator[Run]:
-    """Every finished run on record at or below `folder`; unreadable records are left out."""
-    for run in find_records(folder):
-        record = read_record(run) or {}
-        found = record.get("seconds")
-        seconds: Mapping[str, Any] = found if isinstance(found, Mapping) else {}
-        total = number(seconds.get("total"))
-        if record.get("status") != "finished" or not total:
-            continue
-        size = sum(file.stat().st_size for file in run.rglob("*") if file.is_file())
-        yield Run(
-            config=dotted(record.get("config") or {}),
-            config_hash=str(record.get("config_hash")),
-            seconds=total,
-            gigabytes=size / 1e9,
-            validations=len(record.get("validations") or ()),
-            metric=final_metric(record, metric),
-            # One that ended early did fewer iterations than its configuration says.
-            train_seconds=None if record.get("ended") else number(seconds.get("train")),
-        )
+def validations_of(flat: Config) -> int:
+    """How often val is measured: in training, from dotted keys."""
+    every = number(flat.get("train.validate_every"))
+    iterations = number(flat.get("train.iterations"))
+    return int(iterations // every) if every and iterations else 0
 
 
-def nearest_runs(point: Parameters, runs: Sequence[Run]) -> list[Run]:
-    """The runs whose configuration agrees with most of what the point and its recipe say."""
-    wanted = {key: canonical(value) for key, value in stated(point).items()}
-    scores = [
-        sum(canonical(run.config.get(key)) == value for key, value in wanted.items())
-        for run in runs
-    ]
-    best = max(scores, default=0)
-    return [run for run, score in zip(runs, scores, strict=True) if score == best]
+def images_of(flat: Config) -> float:
+    """The images of one iteration, from dotted keys."""
+    batch, batches = (number(flat.get(f"train.{key}")) for key in ("batch_size", "accumulate"))
+    return (batch or 1.0) * (batches or 1.0)
 
 
-def stated(point: Parameters) -> dict[str, Any]:
-    """What a point says of its configuration: its recipe, its base, and its own values."""
-    own = dotted({key: value for key, value in point.items() if key != "config"})
-    recipe = point.get("config")
-    return {**_recipe(Path(recipe)), **own} if isinstance(recipe, str) else own
-
-
-def arm_of(sweep: Sweep, point: Parameters) -> str:
-    """A point without its seed."""
-    seeds = {p.name for p in sweep.parameters if p.role == "seed" or p.name == "seed"}
-    return canonical({name: value for name, value in point.items() if name not in seeds})
+def words_of(config: Config) -> str:
+    """A kind in words: detector and data."""
+    data = config.get("data", {})
+    return f"{config.get('detector', {}).get('name')} on {data.get('root') or data.get('name')}"
 
 
 def makespan(seconds: Sequence[float], workers: int) -> float:
@@ -154,64 +207,35 @@ def makespan(seconds: Sequence[float], workers: int) -> float:
     return max(ends)
 
 
-def saved_share(rule: Hyperband, validations: int) -> float:
-    """The share of training that is not done if 1 / eta of the trials passes each band."""
-    bands = [band for band in rule.bands() if band < validations]
-    edges = [*bands, validations]
-    done, surviving, last = 0.0, 1.0, 0
-    for edge in edges:
-        done += surviving * (edge - last)
-        surviving, last = surviving / rule.eta, edge
-    return 1.0 - done / validations if validations else 0.0
-
-
-def seed_spread(runs: Sequence[Run]) -> float | None:
-    """The pooled standard deviation of the metric among runs that differ in their seed alone."""
-    groups: defaultdict[str, list[float]] = defaultdict(list)
-    for run in runs:
-        if run.metric is not None:
-            groups[run.config_hash].append(run.metric)
-    repeated = [values for values in groups.values() if len(values) > 1]
-    freedom = sum(len(values) - 1 for values in repeated)
-    if not freedom:
-        return None
-    squares = sum(statistics.variance(values) * (len(values) - 1) for values in repeated)
-    return math.sqrt(squares / freedom)
-
-
-def told(plan: Plan, sweep: Sweep, workers: int) -> list[str]:
-    """The plan in sentences."""
-    lines = [f"{plan.trials} trials: {plan.arms} arms x {plan.seeds} seeds"]
-    if plan.seconds is None or plan.wall_seconds is None or plan.gigabytes is None:
-        lines.append("time and disk: unknown, no finished run is on record; run one with --limit 1")
-    else:
-        hours, wall = plan.seconds / 3600, plan.wall_seconds / 3600
-        basis = (
-            f"at the pace of {plan.runs_on_record} runs on record, scaled to each trial's images"
-        )
-        lines.append(f"time: {hours:.2f} h of trials, {wall:.2f} h on {workers} workers ({basis})")
-        lines.append(f"disk: {plan.gigabytes:.2f} GB")
-    if plan.early_stop_share is not None:
-        lines.append(f"early stopping can save up to {plan.early_stop_share:.0%} of the training")
-    name = sweep.metric.name if sweep.metric else "the metric"
-    if plan.seeds < 2:
-        lines.append("one seed an arm: no difference between arms can be shown; add seeds")
-    elif plan.detectable is None:
-        lines.append(f"spread of {name} over seeds: unknown, no run on record was repeated")
-    else:
+def told(cost: Cost, jobs: int) -> list[str]:
+    """The cost in lines for a terminal."""
+    lines = []
+    for kind in cost.kinds:
+        words = f"  {kind.trials} x {kind.words}: {kind.iterations:,} iterations"
+        pace = kind.pace
+        if pace is None:
+            lines.append(f"{words}, pace unknown")
+            continue
         lines.append(
-            f"{plan.seeds} seeds with a spread of {plan.spread:.2f} show a difference of "
-            f"{plan.detectable:.2f} in {name} 80 times in 100"
+            f"{words}, {pace.iteration:.3g} s each and {pace.rest:.0f} s a trial "
+            f"for the rest ({pace.source}; {pace.sure})"
         )
+    lines.append(time_told(cost, jobs))
+    if cost.gigabytes is not None:
+        lines.append(f"disk: {cost.gigabytes:.2f} GB")
     return lines
 
 
-def _recipe(path: Path) -> dict[str, Any]:
-    """A recipe's own keys over its base's; empty where it cannot be read, which `check` reports."""
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        base = values.pop("_base_", None)
-        below = yaml.safe_load((path.parent / base).read_text(encoding="utf-8")) if base else {}
-        return {**dotted(below), **dotted(values)}
-    except (OSError, AttributeError, TypeError, yaml.YAMLError):
-        return {}
+def time_told(cost: Cost, jobs: int) -> str:
+    """The time in one line."""
+    if cost.seconds is None or cost.wall_seconds is None:
+        return "time: unknown, no finished run tells it; run one with --limit 1"
+    wall = f", {duration(cost.wall_seconds)} with {jobs} at a time" if jobs > 1 else ""
+    return f"time: about {duration(cost.seconds)} of trials{wall}"
+
+
+def duration(seconds: float) -> str:
+    """`85 s`, `12 min` or `3.4 h`."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -2,8 +2,9 @@
 
 Run by `checking.py` as `python -m experiments.sweep.judging FILE COUNT`, since that reader brings
 torch: the process that owns a sweep stays small. It prints one JSON object a line: {"of": n},
-{"done": n}, {"finding": text}, {"invalid": key of a point, "why": text}, and {"end": true}. Then it
-answers each line of its input, a point, by {"why": text or null}.
+{"done": n}, {"finding": text}, {"invalid": key of a point, "why": text}, {"kind": configuration,
+"trials": n} and {"end": true}. Then it answers each line of its input, a point, by {"why": text or
+null}.
 """
 
 import dataclasses
@@ -15,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.config.located import Located
+from experiments.config.located import Located, dotted
 from experiments.config.resolve import named_recipe
 from experiments.config.run import Recipes, RunConfig, Tracking, plain_config
 from experiments.config.seen import why_not_choose
@@ -24,12 +25,14 @@ from experiments.evaluation.measures import measure_keys
 from experiments.record.follow import VAL
 from experiments.record.parts import NUMBERS
 from experiments.sweep.command import at
+from experiments.sweep.paces import kind_of
 from experiments.sweep.proposals import first_points
 from experiments.sweep.space import Parameters, Sweep, grid_point, point_key
 from experiments.sweep.sweep_file import read_sweep
 
 MOST_POINTS = 100_000  # of a grid that is looked at one by one
 MOST_VALUES = 1_000  # of one parameter that is looked at by itself
+MOST_KINDS = 500  # of different cost that are told apart
 MOST_TOLD = 20  # findings about combinations of values; the rest is counted
 TELL_EVERY = 100
 CHOOSING = ("config", "name", "schedule", "shape", "mode", "preset")  # what others are read by
@@ -51,15 +54,31 @@ class Judge:
         }
         self._parameters = {parameter.name: parameter for parameter in sweep.parameters}
         self._silent = Tracking()
+        self.kinds: dict[str, dict[str, Any]] = {}  # a configuration of each pace and length
+        self.trials: Counter[str] = Counter()
 
     def digest(self, point: Parameters) -> str:
         """What is equal for two points exactly if their trials would be the same; raises
         ConfigError with all that is wrong with the point.
         """
+        return _digest(self.plain(point))
+
+    def counted(self, point: Parameters) -> str:
+        """The digest of a point that will be a trial: `kinds` has it then."""
+        plain = self.plain(point)
+        train = plain["train"]
+        key = f"{train['iterations']} {kind_of(dotted(plain))}"
+        if key not in self.kinds and len(self.kinds) >= MOST_KINDS:
+            key = next(reversed(self.kinds))
+        self.kinds.setdefault(key, plain)
+        self.trials[key] += 1
+        return _digest(plain)
+
+    def plain(self, point: Parameters) -> dict[str, Any]:
+        """What decides a point's result, as plain values."""
         config = self.config(point)
         self._check_stopping(config.train)
-        plain = plain_config(dataclasses.replace(config, tracking=self._silent, arm=None))
-        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:24]
+        return plain_config(dataclasses.replace(config, tracking=self._silent, arm=None))
 
     def config(self, point: Parameters) -> RunConfig:
         """The configuration of a point; raises ConfigError with all that is wrong with it."""
@@ -106,6 +125,10 @@ class Judge:
             )
 
 
+def _digest(plain: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:24]
+
+
 def judged(sweep: Sweep, count: int) -> Iterator[Event]:
     """What is wrong with `sweep` and its first `count` points."""
     judge = Judge(sweep)
@@ -120,6 +143,8 @@ def judged(sweep: Sweep, count: int) -> Iterator[Event]:
             yield from _together(judge, min(count, MOST_POINTS))
     else:
         yield from _drawn(judge, count)
+    for key, plain in judge.kinds.items():
+        yield {"kind": plain, "trials": judge.trials[key]}
 
 
 def _metric_finding(sweep: Sweep) -> str | None:
@@ -185,7 +210,7 @@ def _together(judge: Judge, count: int) -> Iterator[Event]:
     for n in range(count):
         point = grid_point(judge.sweep, n)
         try:
-            digest = judge.digest(point)
+            digest = judge.counted(point)
         except ConfigError as error:
             for finding in error.findings:
                 firsts.setdefault(finding, point)
@@ -224,9 +249,10 @@ def _drawn(judge: Judge, count: int) -> Iterator[Event]:
     yield {"of": len(points)}
     reasons = {}
     for n, point in enumerate(points):
-        findings = _findings(judge, point)
-        if findings:
-            reasons[n] = findings
+        try:
+            judge.counted(point)
+        except ConfigError as error:
+            reasons[n] = error.findings
         if n % TELL_EVERY == TELL_EVERY - 1 or n == len(points) - 1:
             yield {"done": n + 1}
     if points and len(reasons) == len(points):

@@ -13,13 +13,11 @@ from experiments.config.located import dotted
 from experiments.config.resolve import BASE
 from experiments.errors import ConfigError, UsageError
 from experiments.record.files import write_text
-from experiments.sweep.command import written
-from experiments.sweep.proposals import first_points
-from experiments.sweep.space import Parameter, Sweep, grid_points
+from experiments.sweep.space import Parameter
 from experiments.sweep.sweep_file import read_sweep
 
 SWEEP_FILE = "sweep.yaml"  # the copy that a sweep keeps in its folder
-LISTS, WORDS = ("published",), ("question", "baseline")
+WORDS = ("question", "baseline")
 # `--scale tiny` shows that a study's path is sound; it says nothing of its question.
 TINY: dict[str, Any] = {
     "train.iterations": 20,
@@ -45,14 +43,19 @@ def report_options(study: Path) -> dict[str, Any]:
     """
     values = study_mapping(study)
     found: dict[str, Any] = {}
-    for name in (*LISTS, *WORDS):
+    for name in WORDS:
         value = values.get(f"x-{name}")
         if value is None:
             continue
-        several = value if isinstance(value, list) and name in LISTS else [value]
-        if not all(isinstance(one, str) for one in several):
+        if not isinstance(value, str):
             raise UsageError(f"{study}: x-{name}: expected text, found {value!r}")
-        found[name] = several if name in LISTS else value
+        found[name] = value
+    published = values.get("x-published")  # tables, or names of those in configs/studies
+    if published is not None:
+        tables = published if isinstance(published, list) else [published]
+        if not all(isinstance(table, (str, Mapping)) for table in tables):
+            raise UsageError(f"{study}: x-published: expected tables or their names")
+        found["published"] = tables
     return found | _roles(study) | _contrasts(study, values) | _equivalence(study, values)
 
 
@@ -145,26 +148,3 @@ def study_file(study: Path, scale: str, out: Path) -> Path:
 def out_folder(study: Path, scale: str, named: Path | None) -> Path:
     """Where the study's runs go: `named`, else runs/NAME, with `-tiny` for the tiny scale."""
     return named or Path("runs") / (read_sweep(study).name + ("-tiny" if scale == "tiny" else ""))
-
-
-def resolved(sweep: Sweep) -> list[dict[str, Any]]:
-    """The whole configuration of each trial; raises ConfigError for one that cannot be run.
-
-    Of a sweep that proposes its points, the first `run_cap` ones.
-    """
-    from experiments.config.run import load_config, plain_config
-
-    points = (
-        list(grid_points(sweep))
-        if sweep.method == "grid"
-        else first_points(sweep, sweep.run_cap or 1)
-    )
-    found = []
-    for point in points:
-        values = {name: node.value for name, node in sweep.fixed.items()} | point
-        recipe = values.pop("config", None)
-        if not isinstance(recipe, str):
-            raise ConfigError(f"{sweep.path}: a trial has no recipe: give a parameter 'config'")
-        words = [f"{name}={written(value)}" for name, value in values.items()]
-        found.append(plain_config(load_config(Path(recipe), words)))
-    return found

@@ -3,10 +3,15 @@
 import argparse
 import json
 import re
+import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from experiments.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from experiments.sweep.cost import Known, Pace
 
 _UNKNOWN_CHOICE = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)")
 
@@ -159,6 +164,52 @@ def data_set_of(arguments: argparse.Namespace) -> dict[str, Any]:
         "classes": arguments.classes,
         "first_pixel": arguments.first_pixel,
     }
+
+
+def add_known(parser: argparse.ArgumentParser) -> None:
+    """Where the cost of trials is told from; see `known_of`."""
+    parser.add_argument(
+        "--records",
+        type=Path,
+        action="append",
+        metavar="DIR",
+        help="where earlier runs tell the pace, repeatable (default: runs, results)",
+    )
+    parser.add_argument("--no-probe", action="store_true", help="time nothing that records lack")
+
+
+def records_of(arguments: argparse.Namespace) -> list[Path]:
+    """The folders of earlier runs."""
+    return arguments.records or [Path("runs"), Path("results")]
+
+
+def known_of(arguments: argparse.Namespace, *, probe: bool) -> "Known":
+    """What the cost of trials is told from. `probe`: what records lack is timed or counted now,
+    unless the user said not to.
+    """
+    from experiments.sweep.cost import Known
+    from experiments.sweep.paces import machine_here, runs_on_record
+
+    runs = runs_on_record(records_of(arguments))
+    if not probe or arguments.no_probe:
+        return Known(runs, machine_here(), arguments.jobs)
+    from experiments.engine.machine import product_gflops
+    from experiments.probes.cost import training_operations
+
+    here = machine_here(product_gflops())
+    return Known(runs, here, arguments.jobs, _timed, training_operations)
+
+
+def _timed(config: Mapping[str, Any], jobs: int) -> "Pace | None":
+    from experiments.probes.pace import probe_pace
+    from experiments.sweep.cost import SURE, TIMED, Pace
+
+    try:
+        found = probe_pace(config, jobs)
+    except ValueError as error:  # data that is not there: the sweep will say so of every trial
+        print(f"not timed: {error}", file=sys.stderr)
+        return None
+    return Pace(*found, SURE[TIMED])
 
 
 def above_zero(text: str) -> float:

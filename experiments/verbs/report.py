@@ -88,8 +88,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="STUDY",
         action="append",
         default=[],
-        help="published values to stand beside ours, repeatable: focal-1a to focal-1e, "
-        "yolov2-gamma, yolov2-gamma-544, yolo9000-3",
+        help="published values to stand beside ours, by the name of an x-published table in "
+        "configs/studies (docs/reports.md lists them), repeatable",
     )
     parser.add_argument(
         "--nuisance",

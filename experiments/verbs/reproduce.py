@@ -3,10 +3,9 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
 from experiments.errors import UsageError
-from experiments.verbs.arguments import positive
+from experiments.verbs.arguments import add_known, known_of, positive
 
 TEACH = """\
 Run a study (a sweep file, most of them in configs/studies) and report it. First it prints what
@@ -31,14 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="where trials go (default: runs/NAME of the study)"
     )
-    parser.add_argument(
-        "--records",
-        type=Path,
-        action="append",
-        metavar="DIR",
-        help="where earlier runs tell the pace (default: runs, results)",
-    )
-    parser.add_argument("--no-probe", action="store_true", help="time nothing that records lack")
+    add_known(parser)
     parser.add_argument("--dry-run", action="store_true", help="print the cost and end")
     parser.add_argument("--yes", action="store_true", help="do not ask before running")
 
@@ -50,17 +42,20 @@ def run(arguments: argparse.Namespace) -> int:
         ConfigError: the study or one of its trials cannot be run.
         UsageError: nobody can be asked and `--yes` was not given.
     """
-    from experiments.sweep.study import out_folder, resolved, study_file
-    from experiments.sweep.study_costs import paces_on_record, study_cost, told
+    from experiments.sweep.checking import Checker
+    from experiments.sweep.cost import cost_of, told
+    from experiments.sweep.study import out_folder, study_file
     from experiments.sweep.sweep_file import read_sweep
 
     out = out_folder(arguments.study, arguments.scale, arguments.out)
     path = study_file(arguments.study, arguments.scale, out)
     sweep = read_sweep(path)
-    paces = paces_on_record(arguments.records or [Path("runs"), Path("results")])
-    probe = _unknown if arguments.no_probe else _probed
     print(f"study {sweep.name} ({arguments.study}), runs in {out}")
-    for line in told(study_cost(resolved(sweep), paces, arguments.jobs, probe), arguments.jobs):
+    with Checker(sweep) as checker:
+        checker.check()
+    trials = sum(each.number for each in checker.trials)
+    known = known_of(arguments, probe=True)
+    for line in (f"{trials} trials", *told(cost_of(checker.trials, known), arguments.jobs)):
         print(line, flush=True)
     if arguments.dry_run:
         return 0
@@ -85,21 +80,6 @@ def run_study(path: Path, study: Path, out: Path, jobs: int) -> int:
     if status in (0, 1):
         print(f"report: {write_report([out], out / 'report', **options)}")
     return status
-
-
-def _probed(config: Any) -> Any:
-    from experiments.probes.pace import probe_pace
-    from experiments.sweep.study_costs import Pace
-
-    try:
-        return Pace(*probe_pace(config))
-    except ValueError as error:  # data that is not there: the sweep will say so of every trial
-        print(f"not timed: {error}", file=sys.stderr)
-        return None
-
-
-def _unknown(config: Any) -> None:
-    return None
 
 
 def _agreed() -> bool:

@@ -5,7 +5,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.verbs.arguments import add_tape, natural, positive
+from experiments.verbs.arguments import (
+    add_known,
+    add_tape,
+    known_of,
+    natural,
+    positive,
+    records_of,
+)
 
 if TYPE_CHECKING:
     from experiments.sweep.actions import Running
@@ -61,9 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="seconds a stopped trial has to save",
     )
-    parser.add_argument(
-        "--records", type=Path, default=Path("runs"), metavar="DIR", help="for plan: earlier runs"
-    )
+    add_known(parser)
     parser.add_argument(
         "--cold", action="store_true", help="start each trial anew, without sharing its imports"
     )
@@ -146,9 +151,10 @@ def run(arguments: argparse.Namespace) -> int:
         remove_left(RUNS)  # its agents' tapes
         return status
     if arguments.action == "plan":
-        return actions.plan(sweep, arguments.jobs, arguments.records)
+        known = known_of(arguments, probe=True)
+        return actions.plan(sweep, arguments.limit, known, records_of(arguments))
     if arguments.dry_run:
-        return actions.dry_run(sweep, arguments.limit)
+        return actions.dry_run(sweep, arguments.limit, known_of(arguments, probe=False))
     folder = arguments.out or actions.default_folder(sweep)
     status = actions.run(sweep, folder, _running(arguments))
     send_owed((folder / TRIALS).iterdir())
