@@ -1,6 +1,7 @@
 """The import law of docs/architecture.md, read from the source files themselves."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -84,6 +85,17 @@ def test_a_file_imports_only_what_its_room_may(path: Path) -> None:
         for foreign, places in FOREIGN.items():
             if top == foreign:
                 assert name.startswith(places), f"{name} imports {imported}"
+
+
+def test_architecture_says_who_may_import_whom() -> None:
+    page = (CHECKOUT / "docs/architecture.md").read_text()
+    told = dict(re.findall(r"^    ([a-z]+) +-> (.+?)(?:  |$)", page, re.M))
+    assert set(told) == set(ALLOWED_INSIDE)
+    for room, allowed in ALLOWED_INSIDE.items():
+        words = {"all": "experiments", "nothing": "", "the rooms' tables": ""}
+        named = set(words.get(told[room], told[room]).split(", ")) - {""}
+        known = {name.split(".")[1] for name in allowed if name.startswith("experiments.")}
+        assert named == (known or ({"experiments"} & allowed)), room
 
 
 def test_no_file_is_named_for_nothing() -> None:
