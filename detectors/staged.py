@@ -65,6 +65,9 @@ class StagedBackbone(Backbone):
         self._whole = is_fixed(self)
         changing = (number for number, step in enumerate(steps) if not is_fixed(step.module))
         self._front = next(changing, len(steps))
+        front = [step.module for step in steps[: self._front]]
+        if not any(list(module.parameters()) for module in front):
+            self._front = 0  # nothing is computed there that would be worth keeping
 
     def fixed(self) -> tuple[nn.Module, ...]:
         """The modules at its front that training never changes."""

@@ -46,6 +46,11 @@ class Frame:
     begun: tuple[Tensor, ...]
 
     @property
+    def bytes(self) -> int:
+        """What the maps take."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in self.begun)
+
+    @property
     def input_hw(self) -> tuple[int, int]:
         """Height and width of the network's input, pixels."""
         height, width = self.batch.images_BCHW.shape[-2:]

@@ -14,6 +14,7 @@ from experiments.record.parts import Played
 from experiments.record.tapes import Budget
 
 IN_A_FOLDER = 1000
+LEAST = 0.05  # of the batches that the bound must hold: fewer save nothing
 
 
 class Tape:
@@ -23,8 +24,10 @@ class Tape:
     whatever way; a process opens a tape once.
     """
 
-    def __init__(self, folder: Path, key: str, budget: Budget) -> None:
+    def __init__(self, folder: Path, key: str, budget: Budget, batches: int = 1) -> None:
+        """`batches` is how many a run plays."""
         self.folder, self.key = folder, key
+        self._batches = batches
         self.full = False  # no more is written, for the bound or the disk
         self.replayed = self.written = self.computed = self.damaged = 0
         self._budget = budget
@@ -79,6 +82,9 @@ class Tape:
         if self.holds(number):
             self.computed += 1
             return True
+        if not self.full and self._budget.limit < LEAST * self._batches * frame.bytes:
+            least = LEAST * self._batches * frame.bytes / 2**30
+            self._stop(f"{self._told_limit()} would hold too little; {least:.2g} GiB is the least")
         kept = not self.full and self._written(number, encoded(frame, self.key, number))
         self.written += kept
         self.computed += not kept
@@ -86,7 +92,7 @@ class Tape:
 
     def _written(self, number: int, content: bytes) -> bool:
         if not self._budget.take(len(content)):
-            self._stop(f"its bound of {self._budget.limit / 2**30:.2g} GiB (--tape-gib) is reached")
+            self._stop(f"{self._told_limit()} is reached")
             return False
         path = self._path(number)
         try:
@@ -96,6 +102,9 @@ class Tape:
             self._stop(f"{path}: {error.strerror}")
             return False
         return True
+
+    def _told_limit(self) -> str:
+        return f"its bound of {self._budget.limit / 2**30:.2g} GiB (--tape-gib)"
 
     def _stop(self, why: str) -> None:
         self.full = True

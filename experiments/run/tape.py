@@ -34,7 +34,7 @@ from experiments.record.origin import cpu_name, versions
 from experiments.record.parts import Arithmetic
 from experiments.record.parts import Tape as Facts
 from experiments.run.assembly import TrainingBatches, batches_from, batches_in_order
-from experiments.tracking.tapes import place as wandb_place
+from experiments.tracking import tapes as agents
 
 FORMAT = 1
 CHECKOUT = Path(__file__).parents[2]
@@ -60,26 +60,20 @@ class Tapes:
         self._config, self._arithmetic = config, arithmetic
         self._run = folder.name
         self._gib = gib if gib is not None else _told_gib()
-        self._root: Path | None = None
-        self.why = ""
-        try:
-            self._root = None if self._gib == 0 else place_of(config, folder)
-        except OSError as error:
-            self.why = str(error)
-        if self._root is not None:
-            self.why = _why_not(config, arithmetic, detector)
+        self._root = None if self._gib == 0 else place_of(config, folder)
+        self.why = "" if self._root is None else _why_not(config, arithmetic, detector)
         self._tapes: dict[str, Tape] = {}
 
     def train(
         self, dataset: Dataset, detector: AnyDetector, start: int
     ) -> Iterable[Batch] | Iterable[Frame]:
         """The training's batches from the `start`-th on, as frames where there is a tape."""
-        tape = self._opened("train", dataset, detector)
+        batches = self._config.train.iterations * self._config.train.accumulate
+        tape = self._opened("train", dataset, detector, batches)
         if tape is None:
             return batches_from(self._config, dataset, detector, start)
-        train = self._config.train
         source = TrainingBatches(self._config, dataset, detector)
-        numbers = range(start, train.iterations * train.accumulate)
+        numbers = range(start, batches)
         return Player(tape, numbers, source.stream, source.few, self._begin(detector))
 
     def split(
@@ -87,17 +81,17 @@ class Tapes:
     ) -> Iterable[Batch] | Iterable[Frame]:
         """The batches to measure on, as frames where there is a tape."""
         config = self._config
-        tape = self._opened(split, dataset, detector)
+        batches = -(-len(dataset) // config.evaluate.batch_size)
+        tape = self._opened(split, dataset, detector, batches)
         if tape is None:
             return batches_in_order(config, dataset, detector)
         stream: Load = functools.partial(batches_in_order, config, dataset, detector)
         few: Load = functools.partial(batches_in_order, config, dataset, detector, workers=0)
-        numbers = range(-(-len(dataset) // config.evaluate.batch_size))
-        return Player(tape, numbers, stream, few, self._begin(detector))
+        return Player(tape, range(batches), stream, few, self._begin(detector))
 
     def facts(self) -> Facts | None:
         """For the record; None where nobody asked for a tape."""
-        if self._root is None and not self.why:
+        if self._root is None:
             return None
         keys = {split: tape.key[:SHOWN] for split, tape in self._tapes.items()}
         played = {split: tape.played() for split, tape in self._tapes.items()}
@@ -117,7 +111,9 @@ class Tapes:
     def _begin(self, detector: AnyDetector) -> Begin:
         return beginning(detector, self._arithmetic)
 
-    def _opened(self, split: str, dataset: Dataset, detector: AnyDetector) -> Tape | None:
+    def _opened(
+        self, split: str, dataset: Dataset, detector: AnyDetector, batches: int
+    ) -> Tape | None:
         if self._root is None or self.why:
             if self.why and not self._tapes and split == "train":
                 print(f"tape: none: {self.why}", file=sys.stderr)
@@ -128,15 +124,16 @@ class Tapes:
         if known is not None and known.key == key:
             return known
         try:
+            agents.register(self._root)
             folder = disk.open_folder(self._root, key, split, parts, self._run)
-            tape = Tape(folder, key, disk.Budget(self._root, self._gib))
+            tape = Tape(folder, key, disk.Budget(self._root, self._gib), batches)
         except OSError as error:
             self.why = f"{self._root}: {error.strerror}"
             print(f"tape: none: {self.why}", file=sys.stderr)
             return None
         self._tapes[split] = tape
         if split == "train":
-            _tell(tape, folder, self._config)
+            _tell(folder, batches)
         return tape
 
 
@@ -144,7 +141,6 @@ def place_of(config: RunConfig, folder: Path) -> Path | None:
     """Where the tapes of a run lie; None where it is to have none.
 
     Those of a sweep lie below its folder, those of a W&B sweep and of single runs beside the runs.
-    Raises OSError.
     """
     asked = config.train.tape
     if asked == "off":
@@ -153,7 +149,7 @@ def place_of(config: RunConfig, folder: Path) -> Path | None:
     if told:
         return Path(told)
     beside = folder.parent / disk.FOLDER if asked == "auto" else None
-    return wandb_place(folder.parent) or beside
+    return agents.place(folder.parent) or beside
 
 
 def key_parts(
@@ -207,10 +203,9 @@ def _told_gib() -> float | None:
     return float(told) if told else None
 
 
-def _tell(tape: Tape, folder: Path, config: RunConfig) -> None:
+def _tell(folder: Path, batches: int) -> None:
     there = sum(1 for path in folder.glob("*/*") if path.name.isdigit())
     size = disk.size_of(folder) / 2**30
-    batches = config.train.iterations * config.train.accumulate
     print(
         f"tape: {folder}: {there} of {batches} batches of the frozen backbone are on it "
         f"({size:.2f} GiB), the others are computed and added",

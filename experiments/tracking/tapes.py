@@ -15,26 +15,23 @@ from experiments.tracking.settings import SWEEP, in_sweep
 AGENTS = "agents"  # of those that have used a tape: process id, start, machine; one a line
 
 
-def root_of(runs: Path, sweep: str) -> Path:
-    """Where the tapes of a W&B sweep lie, by its ID."""
-    return runs / f"{disk.FOLDER}-{sweep}"
-
-
 def place(runs: Path) -> Path | None:
-    """Where the tapes of the sweep that this process is a trial of lie; None outside of one.
+    """Where the tapes of the sweep that this process is a trial of lie; None outside of one."""
+    return runs / f"{disk.FOLDER}-{os.environ[SWEEP]}" if in_sweep() else None
 
-    Removes tapes of other sweeps whose agents are gone. Raises OSError.
+
+def register(root: Path) -> None:
+    """Note that this trial's agent uses the tapes at `root`, and remove what other agents left.
+
+    Does nothing outside of a W&B sweep. Raises OSError.
     """
-    if not in_sweep():
-        return None
-    root = root_of(runs, os.environ[SWEEP])
-    remove_left(runs, but=root)
+    if place(root.parent) != root:
+        return
+    remove_left(root.parent, but=root)
     root.mkdir(parents=True, exist_ok=True)
     agent = agent_of(os.getpid())
-    line = f"{agent} {start_of(agent)} {os.uname().nodename}\n"
     with (root / AGENTS).open("a", encoding="utf-8") as file:
-        file.write(line)
-    return root
+        file.write(f"{agent} {start_of(agent)} {os.uname().nodename}\n")
 
 
 def remove_left(runs: Path, but: Path | None = None) -> None:

@@ -133,6 +133,16 @@ def test_over_the_bound_the_rest_is_computed_and_said_once(
     assert sum(p.stat().st_size for p in (tmp_path / "two/tape/000").iterdir()) < 5.5 * size
 
 
+def test_a_bound_for_a_few_batches_of_many_holds_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    room = Room(tmp_path, gib=300 / 2**30)
+    room.tape = Tape(room.folder, KEY, Budget(tmp_path, 300 / 2**30), batches=1000)
+    assert room.play(3) == [0, 1, 2]
+    assert room.tape.played() == Played(computed=3)
+    assert "(--tape-gib) would hold too little; 1.2e-05 GiB is" in capsys.readouterr().err
+
+
 def test_a_full_disk_only_ends_the_writing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,14 +10,20 @@ import pytest
 from experiments.tracking import tapes
 
 
-def agent(monkeypatch: pytest.MonkeyPatch, pid: int, sweep: str) -> None:
+def used(monkeypatch: pytest.MonkeyPatch, runs: Path, pid: int, sweep: str) -> Path:
+    """The tapes of a sweep, used by a trial of agent `pid`."""
     monkeypatch.setenv("WANDB_SWEEP_ID", sweep)
     monkeypatch.setattr(tapes, "agent_of", lambda _: pid)
+    root = tapes.place(runs)
+    assert root == runs / f"tape-{sweep}"
+    tapes.register(root)
+    return root
 
 
 def test_outside_of_a_sweep_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WANDB_SWEEP_ID", raising=False)
     assert tapes.place(tmp_path) is None
+    tapes.register(tmp_path / "tape-x")
     assert not list(tmp_path.iterdir())
 
 
@@ -28,19 +34,15 @@ def test_a_tape_stays_while_one_of_its_agents_runs(
     sleeper = subprocess.Popen(["sleep", "600"])
     try:
         for pid in (sleeper.pid, os.getpid()):
-            agent(monkeypatch, pid, "one")
-            assert tapes.place(tmp_path) == tmp_path / "tape-one"
-        agent(monkeypatch, sleeper.pid, "two")
-        second = tapes.place(tmp_path)
-        assert second is not None
+            used(monkeypatch, tmp_path, pid, "one")
+        second = used(monkeypatch, tmp_path, sleeper.pid, "two")
         (second / "frame").write_bytes(b"x" * 1000)
         tapes.remove_left(tmp_path)
         assert second.is_dir()
     finally:
         sleeper.kill()
         sleeper.wait()
-    agent(monkeypatch, os.getpid(), "three")
-    tapes.place(tmp_path)  # the next trial beside them
+    used(monkeypatch, tmp_path, os.getpid(), "three")  # the next trial beside them
     assert not second.exists() and (tmp_path / "tape-one").is_dir()
     assert "tape-two: its agents are gone" in capsys.readouterr().err
 
