@@ -37,6 +37,7 @@ from experiments.sweep.table import (
     MOST_DRAWN,
     LiveTable,
     PlainLines,
+    by_choice,
     counts,
     listed,
     rendered,
@@ -308,10 +309,20 @@ def _print_status(state: State, folder: Path) -> None:
     running = f"run by process {pid}" if pid else "not running now"
     caption = f"{folder}: {counts(state)}; {running}"
     metric = opened.get("metric") or "metric"
+    maximize = _maximizes(folder)
+    rows = by_choice(rows, maximize=maximize)
     if len(rows) > MOST_DRAWN:
         print(listed(rows, metric, varying_names(state), caption))
     else:
-        Console().print(rendered(state, rows, metric, varying_names(state), caption))
+        names = varying_names(state)
+        Console().print(rendered(state, rows, metric, names, caption, maximize=maximize))
+
+
+def _maximizes(folder: Path) -> bool:
+    """What the sweep's own file says; of a pulled folder, as all our metrics want it."""
+    path = folder / COPY
+    found = read_sweep(path).metric if path.is_file() else None
+    return found is None or found.goal != "minimize"
 
 
 def _live_row(trial: Any, folder: Path, metric: str | None) -> Any:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
@@ -35,6 +36,7 @@ RUN_DIR = "SOFTGAMMA_RUN_DIR"  # where a trial writes, told by the environment
 NOT_RUN = 2  # of `train`: the user's mistake, which another attempt would meet again
 INTERRUPTED = 75  # a trial's exit status after saving its state on SIGTERM (EX_TEMPFAIL)
 TICK_SECONDS = 0.5
+MOST_LOOKED_AT = 1_000  # trials, for what tells one from others
 ERROR_LETTERS = 1200  # of a crashed trial's words that the ledger keeps; the log has them all
 
 Why = Callable[[Parameters], str | None]  # what is wrong with a draw
@@ -151,7 +153,18 @@ class Coordinator:
             self.executor.release(event["n"])
             trial = self.state.trials[event["n"]]
             again = f", attempt {trial.attempts}" if trial.attempts > 1 else ""
-            self._watcher.said(f"trial {trial.n} started{again}: {shown(trial.parameters)}")
+            self._watcher.said(f"trial {trial.n} started{again}: {self._varying(trial)}")
+
+    def _varying(self, trial: Trial) -> str:
+        """What tells a trial from the others, as far as they are known."""
+        some = islice(self.state.trials.values(), MOST_LOOKED_AT)
+        others = [other.parameters for other in some]
+        found = {
+            name: value
+            for name, value in trial.parameters.items()
+            if any(name not in other or other[name] != value for other in others)
+        }
+        return shown(found or trial.parameters)
 
     def _at_limit(self) -> bool:
         limit = self.options.limit

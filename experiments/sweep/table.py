@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -15,6 +16,7 @@ from experiments.sweep.state import State, Trial
 
 MOST_DRAWN = 200  # rows of a table with lines around its cells
 ROWS = 24  # of a live table; the rest is counted in its caption
+LONGEST_WORD = 24  # of a value that is not cut where room is short
 REFRESHES = 2  # a second
 STYLES = {"finished": "green", "failed": "bold red", "stopped": "yellow", "running": "cyan"}
 
@@ -70,18 +72,55 @@ def seconds_to_go(rows: Sequence[Row], waiting: int | None, slots: int) -> float
 
 
 def rendered(
-    state: State, rows: Sequence[Row], metric: str, varying: Sequence[str], caption: str
+    state: State,
+    rows: Sequence[Row],
+    metric: str,
+    varying: Sequence[str],
+    caption: str,
+    *,
+    maximize: bool = True,
 ) -> Table:
-    """The table of `rows`: trial, the parameters that vary, state, progress, metric, time, ETA."""
-    table = Table(caption=caption, caption_justify="left", expand=False)
-    table.add_column("trial", justify="right")
-    for name in varying:
-        table.add_column(name.rpartition(".")[2] if _alone(name, varying) else name)
-    for heading in ("state", "done", metric, "time", "left"):
-        table.add_column(heading, justify="left" if heading == "state" else "right")
-    for item in rows:
-        table.add_row(*_cells(item, varying), style=STYLES.get(item.trial.status, "dim"))
+    """The table of `rows`: trial (the best has a star), the parameters that vary, state, progress,
+    metric, time, ETA; columns that say nothing are left out.
+    """
+    table = Table(caption=caption, caption_justify="left", expand=False, box=SIMPLE_HEAD)
+    best = _best(rows, maximize)
+    lines = [_cells(item, varying) for item in rows]
+    heads = ["state", "done", metric, "time", "left"]
+    said = [any(line[place - len(heads)] for line in lines) for place in range(len(heads))]
+    said[1] = any(item.progress < 1 for item in rows)
+    table.add_column("trial", justify="right", no_wrap=True)
+    for place, name in enumerate(varying, start=1):
+        word = all(" " not in line[place] and len(line[place]) <= LONGEST_WORD for line in lines)
+        heading = name.rpartition(".")[2] if _alone(name, varying) else name
+        table.add_column(heading, no_wrap=word)
+    for heading, shown in zip(heads, said, strict=True):
+        if shown:
+            left = heading == "state"
+            table.add_column(heading, justify="left" if left else "right", no_wrap=not left)
+    for item, line in zip(rows, lines, strict=True):
+        kept = [cell for cell, shown in zip(line[-len(heads) :], said, strict=True) if shown]
+        number = f"★ {line[0]}" if item is best else line[0]
+        style = STYLES.get(item.trial.status, "dim")
+        table.add_row(number, *line[1 : -len(heads)], *kept, style=style)
     return table
+
+
+def by_choice(rows: Sequence[Row], *, maximize: bool = True) -> list[Row]:
+    """The best of the finished first, then what has no metric yet, in the order of trials."""
+
+    def place(item: Row) -> tuple[bool, float, int]:
+        ended = item.trial.status == "finished" and item.metric is not None
+        value = (item.metric or 0.0) if ended else 0.0
+        return not ended, -value if maximize else value, item.trial.n
+
+    return sorted(rows, key=place)
+
+
+def _best(rows: Sequence[Row], maximize: bool) -> Row | None:
+    """The best finished trial, where there is another."""
+    found = [r for r in rows if r.trial.status == "finished" and r.metric is not None]
+    return by_choice(found, maximize=maximize)[0] if len(found) > 1 else None
 
 
 def listed(rows: Sequence[Row], metric: str, varying: Sequence[str], caption: str) -> str:
@@ -169,7 +208,10 @@ class LiveTable(PlainLines):
         caption = f"{coordinator.sweep.name}: {counts(state)}{eta}{best}"
         rows = sorted(rows, key=lambda item: item.trial.status == "running")[-ROWS:]
         names = varying_names(state)
-        self._live.update(rendered(state, rows, coordinator.metric_name, names, caption))
+        table = rendered(
+            state, rows, coordinator.metric_name, names, caption, maximize=_maximizes(coordinator)
+        )
+        self._live.update(table)
 
     def __enter__(self) -> "LiveTable":
         self._live.start()
