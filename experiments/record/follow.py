@@ -19,6 +19,7 @@ from experiments.record.record import RECORD_FILE
 LOG = "trial.log"
 TAIL_LINES = 12
 TAIL_BYTES = 8192
+FIRST_PATIENCE, LEAST_PATIENCE, PATIENCE = 300.0, 60.0, 30  # seconds, seconds, iterations
 MOST_LOSSES = 120  # of a loss curve that is 200 px wide
 
 
@@ -54,6 +55,21 @@ class Progress:
     def losses(self) -> list[float]:
         """The loss so far at even distances, at most MOST_LOSSES of them."""
         return [value for _, value in self._losses]
+
+    def quiet(self, now: float, started: float) -> float | None:
+        """Seconds without a new row, where that is long for this run (`now`, `started`: since the
+        epoch): 30 times what it takes for an iteration, and a minute at least; None where it is
+        not. Before its first row a run has five minutes, and measuring at the end is not judged.
+        """
+        if self.progress >= 1:
+            return None
+        try:
+            since = max((self.folder / CURVES_FILE).stat().st_mtime, started)
+        except OSError:
+            since = started
+        pace = self.seconds / self.iteration if self.seconds and self.iteration else None
+        patience = FIRST_PATIENCE if pace is None else max(LEAST_PATIENCE, PATIENCE * pace)
+        return now - since if now - since > patience else None
 
     def update(self) -> bool:
         """Take in what was written since the last call; True if anything was."""

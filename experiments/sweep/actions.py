@@ -22,7 +22,7 @@ from experiments.config.located import dotted
 from experiments.errors import UsageError
 from experiments.sweep.checking import MOST_DRAWS, Checker
 from experiments.sweep.command import expand
-from experiments.sweep.coordinator import Coordinator, Options, shown
+from experiments.sweep.coordinator import Coordinator, Options
 from experiments.sweep.cost import Known, cost_of, time_told, validations_of
 from experiments.sweep.executors.local import LocalExecutor
 from experiments.sweep.executors.warm import ENV, warm_words
@@ -30,7 +30,7 @@ from experiments.sweep.ledger import FILE as LEDGER
 from experiments.sweep.ledger import Ledger, holder, read_events
 from experiments.sweep.plan import make_plan, results_below, told
 from experiments.sweep.proposals import first_points, require_optuna
-from experiments.sweep.space import Parameters, Sweep, grid_points
+from experiments.sweep.space import Parameters, Sweep, grid_points, shown
 from experiments.sweep.state import COPY, TRIALS, State, fold, open_state, state_of_records
 from experiments.sweep.sweep_file import read_sweep
 from experiments.sweep.table import (
@@ -73,6 +73,7 @@ class Place:
     ray_address: str = "auto"
     trial_cpus: float = 1
     trial_gpus: float = 0
+    carry: tuple[str, ...] = ()  # names of variables that travel to nodes, or their beginnings
 
     def executing(self, sweep: Sweep) -> AbstractContextManager[Any]:
         """The executor for the trials of `sweep`."""
@@ -86,6 +87,7 @@ class Place:
             address=self.ray_address,
             cpus=self.trial_cpus,
             gpus=self.trial_gpus,
+            carry=self.carry,
         )
 
 
@@ -117,10 +119,13 @@ def run(sweep: Sweep, folder: Path, how: Running) -> int:
             checker.check(looked_at(sweep, options.limit))  # beside the warm process's imports
         if sweep.method == "bayes":
             require_optuna()
-        state = open_state(ledger, sweep, folder, extend=how.extend)
+        said: list[str] = []
+        state = open_state(ledger, sweep, folder, extend=how.extend, say=said.append)
         if how.retry:
             _reopen_failed(ledger, state)
         with LiveTable(console) if console.is_terminal else PlainLines(console) as watcher:
+            for text in said:
+                watcher.said(text)
             watcher.said(f"sweep {sweep.name}: {counts(state)}, in {folder}")
             coordinator = Coordinator(
                 sweep, folder, ledger, state, executor, watcher, options, checker.why
@@ -287,6 +292,10 @@ def _told(coordinator: Coordinator, console: Console) -> int:
         lines.append(f"  log: {log}" if log.is_file() else f"  {trial.error}")
     if failed:
         lines.append(f"to run failed trials again: python -m experiments sweep retry {folder}")
+    late = [trial for trial in state.with_status("pending") if trial.over is not None]
+    lines += [f"trial {trial.n} {trial.over_told}" for trial in late]
+    if late:
+        lines.append("to let them go on, give --trial-hours a larger number with the same command")
     if coordinator.interrupted or state.with_status("pending"):
         where = f" --out {folder}" if folder != default_folder(sweep) else ""
         lines.append(
@@ -296,7 +305,7 @@ def _told(coordinator: Coordinator, console: Console) -> int:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     if coordinator.interrupted:
         return INTERRUPTED
-    return 1 if failed else 0
+    return 1 if failed or late else 0
 
 
 def _print_status(state: State, folder: Path) -> None:

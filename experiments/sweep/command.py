@@ -33,7 +33,7 @@ JSON_FILE = "parameters.json"
 TRAIN = ("experiments", "train")  # after -m
 PROGRAM = "train.py"  # what a file names that gives no command
 # What `train` does not read; each has a form that says the same.
-FOREIGN_TO_TRAIN = ("args_no_equals", "args_no_boolean_flags", "args_json", "args_json_file")
+FOREIGN_TO_TRAIN = ("args_no_equals", "args_no_boolean_flags", "args_json_file")
 
 
 def check_macros(words: Sequence[str], program: str | None) -> None:

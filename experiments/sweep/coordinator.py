@@ -12,23 +12,19 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
-from experiments.config.located import dotted
-from experiments.config.resolve import BASE
-from experiments.config.words import parameter_words
 from experiments.errors import UsageError
-from experiments.record.follow import Progress, final_metric, log_tail, number, read_record
+from experiments.record.follow import Progress, final_metric, read_record
 from experiments.sweep.command import expand, is_train
 from experiments.sweep.executors import Ended, Executor, Task
 from experiments.sweep.executors.processes import end_orphan
 from experiments.sweep.ledger import Ledger
 from experiments.sweep.proposals import propose
-from experiments.sweep.space import Parameters, Sweep
-from experiments.sweep.state import State, Trial
+from experiments.sweep.space import Parameters, Sweep, shown
+from experiments.sweep.state import State, Trial, failure_text, in_force, total_seconds
 from experiments.sweep.tapes import Tapes
 from experiments.sweep.tryout import Tryout
 
@@ -36,8 +32,7 @@ RUN_DIR = "SOFTGAMMA_RUN_DIR"  # where a trial writes, told by the environment
 NOT_RUN = 2  # of `train`: the user's mistake, which another attempt would meet again
 INTERRUPTED = 75  # a trial's exit status after saving its state on SIGTERM (EX_TEMPFAIL)
 TICK_SECONDS = 0.5
-MOST_LOOKED_AT = 1_000  # trials, for what tells one from others
-ERROR_LETTERS = 1200  # of a crashed trial's words that the ledger keeps; the log has them all
+MOST_LOSSES = 5  # of a trial's nodes before it has come further, one after the other
 
 Why = Callable[[Parameters], str | None]  # what is wrong with a draw
 
@@ -49,6 +44,7 @@ class Options:
     retries: int = 1
     limit: int | None = None
     orphan_seconds: float = 60.0
+    trial_seconds: float | None = None  # of one trial over all its attempts; the file may say, too
     tape_gib: float | None = None
 
 
@@ -86,6 +82,8 @@ class Coordinator:
         self.ends = 0
         self._ledger, self._watcher, self._why = ledger, watcher, why
         self._stopping_early: set[int] = set()
+        self._over: set[int] = set()  # running trials whose time is up
+        self.most_seconds = self.options.trial_seconds or sweep.trial_seconds
         self._histories: dict[int, list[float]] = {}
         self._signals = 0
         self._reached = False
@@ -106,6 +104,7 @@ class Coordinator:
             try:
                 self._recover()
                 waiting = self.state.with_status("pending", "passed")
+                waiting = [trial for trial in waiting if not self._used_up(trial)]
                 waiting.sort(key=lambda trial: not self._tryout.is_first(trial.parameters))
                 self._pending = deque(trial.n for trial in waiting)
                 points = [trial.parameters for trial in self.state.trials.values()]
@@ -122,6 +121,11 @@ class Coordinator:
                 self._end_trials_unrecorded()
                 raise
         self._watcher.ticked(self)
+
+    def _used_up(self, trial: Trial) -> bool:
+        """Whether a trial was ended for its time, and has no more of it now."""
+        most = self.most_seconds
+        return trial.over is not None and most is not None and trial.seconds >= most
 
     def _loop(self) -> None:
         while True:
@@ -153,18 +157,9 @@ class Coordinator:
             self.executor.release(event["n"])
             trial = self.state.trials[event["n"]]
             again = f", attempt {trial.attempts}" if trial.attempts > 1 else ""
-            self._watcher.said(f"trial {trial.n} started{again}: {self._varying(trial)}")
-
-    def _varying(self, trial: Trial) -> str:
-        """What tells a trial from the others, as far as they are known."""
-        some = islice(self.state.trials.values(), MOST_LOOKED_AT)
-        others = [other.parameters for other in some]
-        found = {
-            name: value
-            for name, value in trial.parameters.items()
-            if any(name not in other or other[name] != value for other in others)
-        }
-        return shown(found or trial.parameters)
+            self._watcher.said(
+                f"trial {trial.n} started{again}: {shown(self.state.varying(trial))}"
+            )
 
     def _at_limit(self) -> bool:
         limit = self.options.limit
@@ -248,6 +243,7 @@ class Coordinator:
             self._histories[end.n] = self.running.pop(end.n).history
             del self.began[end.n]
             self._stopping_early.discard(end.n)
+            self._over.discard(end.n)
             self._follow_up(end, event)
         if events:
             self._tapes.remove_unneeded(self.state, over=self._reached)
@@ -264,14 +260,18 @@ class Coordinator:
             resolved = in_force(self.state.trials[end.n].parameters, record.get("config"))
             found = {"status": "finished", "metric": metric, "resolved": resolved}
             return {"event": "end", **found, **told}
+        if end.n in self._over and not self._signals:
+            over = {"over": self.most_seconds, "iteration": progress.iteration}
+            return {"event": "interruption", **over, **told}
         if end.n in self._stopping_early and not self._signals:
             metric = progress.history[-1] if progress.history else None
             return {"event": "end", "status": "stopped", "metric": metric, **told}
         trial = self.state.trials[end.n]
         innocent = end.lost or end.exit_code == INTERRUPTED
         moved_on = innocent and progress.iteration > trial.iteration
-        if self._signals or moved_on:
-            return {"event": "interruption", "iteration": progress.iteration, **told}
+        lost = end.lost and not moved_on
+        if self._signals or moved_on or (lost and trial.losses < MOST_LOSSES):
+            return {"event": "interruption", "iteration": progress.iteration, "lost": lost, **told}
         error = failure_text(end.exit_code, record, progress.folder)
         again = end.exit_code != NOT_RUN or not self._trains
         if again and trial.failures < self.options.retries:
@@ -291,6 +291,8 @@ class Coordinator:
             if metric and trial.metric is not None and metric.reached(trial.metric):
                 self._reached = True
                 self._watcher.said(f"trial {trial.n} reached the target {metric.target}: no more")
+        elif trial.over is not None:
+            self._watcher.said(f"trial {trial.n} {trial.over_told}; it can go on from there")
         elif not self._signals:
             self._pending.appendleft(trial.n)
         if event["event"] == "failure" or trial.status == "failed":
@@ -322,6 +324,7 @@ class Coordinator:
         news = [progress.update() for progress in self.running.values()]
         if self.sweep.early_stop is not None and any(news):
             self._stop_the_worse()
+        self._stop_the_late(now)
         self._watcher.ticked(self)
 
     def _stop_the_worse(self) -> None:
@@ -333,6 +336,15 @@ class Coordinator:
             self._stopping_early.add(n)
             self._watcher.said(f"trial {n} is worse than its peers: stopped early")
             self.executor.stop(n)
+
+    def _stop_the_late(self, now: float) -> None:
+        if self.most_seconds is None:
+            return
+        for n in self.running:
+            spent = self.state.trials[n].seconds + now - self.began[n]
+            if spent >= self.most_seconds and n not in self._over:
+                self._over.add(n)
+                self.executor.stop(n)
 
     # -- beginnings and ends of the process --------------------------------------------------------
 
@@ -350,7 +362,7 @@ class Coordinator:
                 metric = final_metric(record, self._metric_key)
                 end = {"event": "end", "n": trial.n, "status": "finished", "metric": metric}
                 end["resolved"] = in_force(trial.parameters, record.get("config"))
-                self._note({**end, "exit": 0, "seconds": _total_seconds(record)})
+                self._note({**end, "exit": 0, "seconds": total_seconds(record)})
             elif trial.status == "running":
                 self._note({"event": "interruption", "n": trial.n})
         for trial in self.state.with_status("finished", "stopped"):
@@ -376,66 +388,6 @@ class Coordinator:
             self.executor.stop(n)
         while self.executor.running:
             self.executor.wait(TICK_SECONDS)
-
-
-def failure_text(exit_code: int, record: Mapping[str, Any], folder: Path) -> str:
-    """Why a trial counts as crashed, in its own words where it left some."""
-    if exit_code < 0:
-        head = f"ended by {signal.Signals(-exit_code).name}"
-    elif exit_code == 0:
-        head = "exit status 0, but no finished record.json"
-    else:
-        head = f"exit status {exit_code}"
-    error = record.get("error")
-    if isinstance(error, Mapping):
-        head += f": {error.get('type')}: {error.get('message')}"
-    return f"{head}\n{log_tail(folder)[-ERROR_LETTERS:]}"
-
-
-def in_force(parameters: Mapping[str, Any], config: Any) -> dict[str, Any]:
-    """The values that a recorded configuration has at the swept keys; of a mapping, the keys that
-    were asked for.
-    """
-    found: dict[str, Any] = {}
-    for name, asked in parameters.items():
-        value = config
-        for key in name.split("."):
-            value = value.get(key) if isinstance(value, Mapping) else None
-        if isinstance(asked, Mapping) and isinstance(value, Mapping):
-            value = {key: value[key] for key in asked if key in value}
-        if value is not None:
-            found[name] = value
-    return found
-
-
-def shown(parameters: Mapping[str, object]) -> str:
-    """Parameters on one line, for people."""
-    return " ".join(f"{name}={short(value)}" for name, value in parameters.items())
-
-
-def short(value: object) -> str:
-    """A value for a table's cell: a file by its stem, a schedule in words, a mapping by its values.
-
-    >>> short({"schedule": "linear", "start": 0.0, "end": 2.0, "ramp": [0.0, 0.5]})
-    '0→2, linear to 50 %'
-    """
-    if isinstance(value, Mapping) and BASE in value:
-        if value.get("arm"):
-            return str(value["arm"])
-        over = [short(item) for key, item in dotted(value).items() if key != BASE]
-        return "/".join([short(value[BASE]), *over])
-    if isinstance(value, Mapping) and "schedule" in value:
-        return str(parameter_words(value))
-    if isinstance(value, Mapping):
-        return "/".join(short(item) for item in value.values())
-    if isinstance(value, str) and value.endswith((".yaml", ".yml")):
-        return Path(value).stem
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _total_seconds(record: Mapping[str, Any]) -> float:
-    seconds = record.get("seconds")
-    return (number(seconds.get("total")) or 0.0) if isinstance(seconds, Mapping) else 0.0
 
 
 @contextmanager

@@ -54,6 +54,7 @@ class Judge:
         }
         self._parameters = {parameter.name: parameter for parameter in sweep.parameters}
         self._silent = Tracking()
+        self._leaks: dict[str, str | None] = {}  # by data: why val may not choose
         self.kinds: dict[str, dict[str, Any]] = {}  # a configuration of each pace and length
         self.trials: Counter[str] = Counter()
 
@@ -65,7 +66,9 @@ class Judge:
 
     def counted(self, point: Parameters) -> str:
         """The digest of a point that will be a trial: `kinds` has it then."""
-        plain = self.plain(point)
+        config = self.config(point)
+        plain = self._plain(config)
+        self._check_choosing(config, plain)
         train = plain["train"]
         key = f"{train['iterations']} {kind_of(dotted(plain))}"
         if key not in self.kinds and len(self.kinds) >= MOST_KINDS:
@@ -76,7 +79,9 @@ class Judge:
 
     def plain(self, point: Parameters) -> dict[str, Any]:
         """What decides a point's result, as plain values."""
-        config = self.config(point)
+        return self._plain(self.config(point))
+
+    def _plain(self, config: RunConfig) -> dict[str, Any]:
         self._check_stopping(config.train)
         return plain_config(dataclasses.replace(config, tracking=self._silent, arm=None))
 
@@ -98,7 +103,7 @@ class Judge:
     def why(self, point: Parameters) -> str | None:
         """What is wrong with one point, or None."""
         try:
-            self.digest(point)
+            self.counted(point)
         except ConfigError as error:
             return str(error)
         return None
@@ -107,6 +112,22 @@ class Judge:
         for name, value in point.items():
             place = self._places.get(name, {}).get(_token(value))
             yield name, place or at(value, self._parameters[name].place)
+
+    def _check_choosing(self, config: RunConfig, plain: Mapping[str, Any]) -> None:
+        """Where trials are chosen among by val: val shares no image with what measures them. Each
+        set of data is looked at once.
+        """
+        metric, chooser = self.sweep.metric, _chooser(self.sweep)
+        if metric is None or not chooser or not metric.name.startswith(VAL):
+            return
+        key = json.dumps([plain["data"], plain["evaluate"]["split"]], sort_keys=True)
+        if key not in self._leaks:
+            try:
+                self._leaks[key] = why_not_choose(config)
+            except UserError:  # data that are not there: told by the trial
+                self._leaks[key] = None
+        if (why := self._leaks[key]) is not None:
+            self.sweep.tree.keys["metric"].keys["name"].fail(f"{chooser} by it, and {why}")
 
     def _check_stopping(self, train: Any) -> None:
         node = self.sweep.tree.keys.get("early_terminate")
@@ -132,7 +153,7 @@ def _digest(plain: Mapping[str, Any]) -> str:
 def judged(sweep: Sweep, count: int) -> Iterator[Event]:
     """What is wrong with `sweep` and its first `count` points."""
     judge = Judge(sweep)
-    for told in filter(None, (_metric_finding(sweep), _choice_finding(judge))):
+    for told in filter(None, (_metric_finding(sweep), _choice_finding(sweep))):
         yield {"finding": told}
     if sweep.method == "grid":
         found = False
@@ -154,9 +175,9 @@ def _metric_finding(sweep: Sweep) -> str | None:
     return place.said(f"no number of a record{nearest(sweep.metric.name, METRICS)}")
 
 
-def _choice_finding(judge: Judge) -> str | None:
-    """Where trials are chosen among by their results: why that may not be by this metric or val."""
-    sweep, metric = judge.sweep, judge.sweep.metric
+def _choice_finding(sweep: Sweep) -> str | None:
+    """Where trials are chosen among by their results: why that may not be by this metric."""
+    metric = sweep.metric
     if metric is None or metric.name not in METRICS or not (chooser := _chooser(sweep)):
         return None
     place = sweep.tree.keys["metric"].keys["name"]
@@ -165,12 +186,7 @@ def _choice_finding(judge: Judge) -> str | None:
             f"{chooser} by it, and the images that measure a run must not choose: "
             f"{VAL}{metric.name}"
         )
-    try:
-        first = grid_point(sweep, 0) if sweep.method == "grid" else first_points(sweep, 1)[0]
-        why = why_not_choose(judge.config(first))
-    except UserError:  # told where points are drawn and built
-        return None
-    return None if why is None else place.said(f"{chooser} by it, and {why}")
+    return None
 
 
 def _chooser(sweep: Sweep) -> str:

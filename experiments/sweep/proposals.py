@@ -15,6 +15,7 @@ import hashlib
 import importlib
 import importlib.util
 import itertools
+import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,18 @@ def require_optuna() -> None:
             f"method bayes uses Optuna, an optional extra that is not installed: {INSTALL}; "
             "or choose method grid or random"
         )
+
+
+def never_searched(sweep: Sweep) -> str | None:
+    """That a bayes sweep ends before its search begins; None where it does not."""
+    seeds = [p.distribution.choices() or () for p in sweep.parameters if p.role == "seed"]
+    first = FIRST_RANDOM * math.prod(map(len, seeds))
+    if sweep.method != "bayes" or sweep.run_cap is None or sweep.run_cap > first:
+        return None
+    return (
+        f"run_cap {sweep.run_cap}: the first {first} trials of a bayes sweep are random draws, so "
+        "nothing is searched; give more, or method random"
+    )
 
 
 def suggested_quantiles(sweep: "Sweep", state: "State", arm: int) -> dict[str, float]:

@@ -7,21 +7,25 @@ setting of its arm was better in the tryout.
 Opens a sweep's folder: a new one gets its points, an old one must be the same sweep.
 """
 
-from collections.abc import Iterable
+import signal
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 from experiments.errors import UsageError
 from experiments.record.files import write_text
-from experiments.record.follow import number, read_record
+from experiments.record.follow import log_tail, number, read_record
 from experiments.sweep.ledger import Event, Ledger
 from experiments.sweep.space import Sweep, grid_points, point_key
 
 FORMAT = 1
 Status = Literal["pending", "running", "finished", "failed", "stopped", "passed"]
+MOST_LOOKED_AT = 1_000  # trials, for what tells one from others
 ENDED = ("finished", "failed", "stopped", "passed")
 TRIALS = "trials"
+ERROR_LETTERS = 1200  # of a crashed trial's words that the ledger keeps; the log has them all
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +47,21 @@ class Trial:
     metric: float | None = None
     iteration: int = 0  # the last one seen when it was interrupted
     error: str | None = None
+    over: float | None = None  # the seconds it was given, where it was ended for having used them
+    losses: int = 0  # of its node, one after the other, since it last came further
     resolved: dict[str, Any] = field(default_factory=dict)  # swept keys as its record has them
 
     @property
     def told(self) -> dict[str, Any]:
         """Its parameters as they were in force, where its record says so, else as asked for."""
         return self.parameters | self.resolved
+
+    @property
+    def over_told(self) -> str:
+        """That its time was up, in words; nothing where it was not."""
+        if self.over is None:
+            return ""
+        return f"used up its {self.over / 3600:.3g} h after {self.iteration:,} iterations"
 
     def folder(self, sweep_folder: Path) -> Path:
         """Where the trial keeps its record, its checkpoints and its log."""
@@ -94,6 +107,16 @@ class State:
         """Trials in any of the given states, by number."""
         return [trial for trial in self.trials.values() if trial.status in statuses]
 
+    def varying(self, trial: Trial) -> dict[str, Any]:
+        """The parameters that tell a trial from the others, as far as they are known."""
+        some = [other.parameters for other in islice(self.trials.values(), MOST_LOOKED_AT)]
+        found = {
+            name: value
+            for name, value in trial.parameters.items()
+            if any(name not in other or other[name] != value for other in some)
+        }
+        return found or trial.parameters
+
 
 def fold(events: Iterable[Event]) -> State:
     """The state that a ledger's events lead to."""
@@ -137,6 +160,7 @@ def _changed(trial: Trial, event: Event) -> Trial:
             mark=event["mark"],
             host=event["host"],
             started=event.get("time"),
+            over=None,
         )
     if kind == "end":
         metric = event.get("metric")
@@ -147,20 +171,65 @@ def _changed(trial: Trial, event: Event) -> Trial:
         return replace(trial, status="pending", failures=failures, seconds=seconds, error=error)
     if kind == "interruption":
         iteration = event.get("iteration", trial.iteration)
-        return replace(trial, status="pending", seconds=seconds, iteration=iteration)
+        losses = trial.losses + 1 if event.get("lost") else 0
+        told = replace(trial, status="pending", seconds=seconds, iteration=iteration)
+        return replace(told, losses=losses, over=event.get("over"))
     if kind == "retry":
         return replace(trial, status="pending", failures=0, error=None)
     raise UsageError(f"the ledger holds an event this program does not know: {kind!r}")
 
 
+def failure_text(exit_code: int, record: Mapping[str, Any], folder: Path) -> str:
+    """Why a trial counts as crashed, in its own words where it left some."""
+    if exit_code < 0:
+        head = f"ended by {signal.Signals(-exit_code).name}"
+    elif exit_code == 0:
+        head = "exit status 0, but no finished record.json"
+    else:
+        head = f"exit status {exit_code}"
+    error = record.get("error")
+    if isinstance(error, Mapping):
+        head += f": {error.get('type')}: {error.get('message')}"
+    return f"{head}\n{log_tail(folder)[-ERROR_LETTERS:]}"
+
+
+def in_force(parameters: Mapping[str, Any], config: Any) -> dict[str, Any]:
+    """The values that a recorded configuration has at the swept keys; of a mapping, the keys that
+    were asked for.
+    """
+    found: dict[str, Any] = {}
+    for name, asked in parameters.items():
+        value = config
+        for key in name.split("."):
+            value = value.get(key) if isinstance(value, Mapping) else None
+        if isinstance(asked, Mapping) and isinstance(value, Mapping):
+            value = {key: value[key] for key in asked if key in value}
+        if value is not None:
+            found[name] = value
+    return found
+
+
+def total_seconds(record: Mapping[str, Any]) -> float:
+    """What a run took by its record."""
+    seconds = record.get("seconds")
+    return (number(seconds.get("total")) or 0.0) if isinstance(seconds, Mapping) else 0.0
+
+
 COPY = "sweep.yaml"  # beside the ledger, so that a folder can be looked at and resumed by itself
 
 
-def open_state(ledger: Ledger, sweep: Sweep, folder: Path, *, extend: bool = False) -> State:
+def open_state(
+    ledger: Ledger,
+    sweep: Sweep,
+    folder: Path,
+    *,
+    extend: bool = False,
+    say: Callable[[str], None] = lambda text: None,
+) -> State:
     """The state of `folder` for `sweep`, with all points of a grid registered.
 
     Raises UsageError where the folder holds another sweep; `extend` accepts a file that changed
-    and adds its new points, keeping every trial there is.
+    and adds its new points, keeping every trial there is, and says what has changed.
     """
     state = fold(ledger.events)
     text = sweep.path.read_text(encoding="utf-8")
@@ -169,6 +238,8 @@ def open_state(ledger: Ledger, sweep: Sweep, folder: Path, *, extend: bool = Fal
     if state.opened is None or state.opened["fingerprint"] != fingerprint:
         if state.opened is not None and not extend:
             _refuse_other(state, sweep, folder)
+        if state.opened is not None:
+            say(f"extended: {changed(state, sweep)}")
         events.append(
             {"event": "open", "format": FORMAT, "fingerprint": fingerprint, **described(sweep)}
         )
@@ -207,16 +278,23 @@ def new_points(state: State, points: Iterable[dict[str, Any]]) -> list[dict[str,
     return events
 
 
-def _refuse_other(state: State, sweep: Sweep, folder: Path) -> None:
+def changed(state: State, sweep: Sweep) -> str:
+    """What has changed of a sweep since its folder was begun."""
     there = {trial.key for trial in state.trials.values()}
     here = {point_key(point) for point in grid_points(sweep)} if sweep.method == "grid" else set()
-    what = (
-        f"{len(here - there)} points are new, {len(there - here)} of the folder's are not in it now"
-        if here != there
-        else "its points are the same, its command is not"
-    )
+    if here != there:
+        return (
+            f"{len(here - there)} points are new, {len(there - here)} of the folder's are not in "
+            "it now"
+        )
+    if sweep.method != "grid":
+        return "its command, method or parameters; trials that there are stay as they are"
+    return "its points are the same, its command is not: what has not run yet runs by the new one"
+
+
+def _refuse_other(state: State, sweep: Sweep, folder: Path) -> None:
     raise UsageError(
-        f"{folder}: {sweep.path} has changed since this sweep began (its command, method or "
-        f"parameters: {what}). Give another --out for a sweep of its own, or say 'sweep extend' "
-        "instead of 'sweep' to add the new points here and keep all trials"
+        f"{folder}: {sweep.path} has changed since this sweep began ({changed(state, sweep)}). "
+        "Give another --out for a sweep of its own, or keep all trials and add the new points: "
+        f"python -m experiments sweep extend {sweep.path} --out {folder}"
     )

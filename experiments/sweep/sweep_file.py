@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 
 from experiments.config.located import Located, read_located, read_text
 from experiments.errors import Findings, nearest, shown
+from experiments.record.follow import number
 from experiments.sweep.command import (
     DEFAULT_COMMAND,
     PROGRAM,
@@ -26,7 +27,9 @@ from experiments.sweep.distributions import (
     Quantised,
 )
 from experiments.sweep.early_stop import Hyperband
+from experiments.sweep.proposals import never_searched
 from experiments.sweep.space import Method, Metric, Parameter, Sweep, canonical
+from experiments.sweep.tryout import tryout_findings
 
 METHODS = ("grid", "random", "bayes")
 ROLES = ("scientific", "nuisance", "fixed", "seed")
@@ -93,13 +96,17 @@ class _Reader:
             project=self.optional("project", str),
             entity=self.optional("entity", str),
             seed=self.optional("x-seed", int) or 0,
+            trial_seconds=self.hours("x-trial-hours"),
             tryout=self.positive("x-tryout-seeds"),
             tree=root,
         )
         self.warn_of_imputing()
         self.check_goal(sweep)
         self.check_names(sweep)
-        self.check_tryout(sweep)
+        for told in tryout_findings(sweep):
+            findings.add(root.keys["x-tryout-seeds"].said(told))
+        if (never := never_searched(sweep)) is not None:
+            self.warnings.append(f"{root.keys['run_cap'].place}: {never}")
         return None if findings else dataclasses.replace(sweep, warnings=tuple(self.warnings))
 
     def warn_of_imputing(self) -> None:
@@ -243,27 +250,6 @@ class _Reader:
                 keys["metric"].said(f"goal: is needed here: {' or '.join(GOALS)} {metric.name}?")
             )
 
-    def check_tryout(self, sweep: Sweep) -> None:
-        """Whether there is something to try, seeds that are left for the best, and a grid of it."""
-        if sweep.tryout is None:
-            return
-        node = self.root.keys["x-tryout-seeds"]
-        seeds = [p.distribution.choices() or () for p in sweep.parameters if p.role == "seed"]
-        wrong = {
-            "needs method: grid": sweep.method != "grid",
-            "needs a parameter of the role nuisance, to try values of": not any(
-                p.role == "nuisance" for p in sweep.parameters
-            ),
-            "needs one parameter of the role seed": len(seeds) != 1,
-            "needs 'metric' with a goal, to know which setting is best": sweep.metric is None
-            or sweep.metric.goal is None,
-        }
-        found = [told for told, is_so in wrong.items() if is_so]
-        if not found and sweep.tryout >= len(seeds[0]):
-            found = [f"must be below the {len(seeds[0])} seeds, which the best setting runs with"]
-        for told in found:
-            self.findings.add(node.said(told))
-
     def optional(self, key: str, kind: type[T]) -> T | None:
         """A key's value of the given kind, or None."""
         node = self.root.keys.get(key)
@@ -273,6 +259,17 @@ class _Reader:
             self.findings.add(node.said(f"expected {kind.__name__}, found {shown(node.value)}"))
             return None
         return node.value
+
+    def hours(self, key: str) -> float | None:
+        """Hours above 0 as seconds, or None."""
+        node = self.root.keys.get(key)
+        if node is None:
+            return None
+        hours = number(node.value)
+        if hours is None or hours <= 0:
+            self.findings.add(node.said(f"expected hours above 0, found {shown(node.value)}"))
+            return None
+        return 3600 * hours
 
     def positive(self, key: str) -> int | None:
         """A whole number from 1, or None."""

@@ -11,7 +11,8 @@ from rich.live import Live
 from rich.table import Table
 
 from experiments.record.follow import Progress
-from experiments.sweep.coordinator import Coordinator, short
+from experiments.sweep.coordinator import Coordinator
+from experiments.sweep.space import short
 from experiments.sweep.state import State, Trial
 
 MOST_DRAWN = 200  # rows of a table with lines around its cells
@@ -30,6 +31,7 @@ class Row:
     metric: float | None
     seconds: float
     seconds_left: float | None
+    quiet: float | None = None  # seconds without a new row, where that is long
 
 
 def live_rows(coordinator: Coordinator) -> list[Row]:
@@ -52,7 +54,8 @@ def row(trial: Trial, running: Progress | None, seconds: float) -> Row:
     done = running.progress
     left = seconds * (1 - done) / done if done > 0 else None
     metric = running.history[-1] if running.history else None
-    return Row(trial, done, metric, seconds, left)
+    quiet = running.quiet(time.time(), trial.started or time.time())
+    return Row(trial, done, metric, seconds, left, quiet)
 
 
 def seconds_to_go(rows: Sequence[Row], waiting: int | None, slots: int) -> float | None:
@@ -140,7 +143,12 @@ def _cells(item: Row, varying: Sequence[str]) -> list[str]:
     values = [short(item.trial.told.get(name, "")) for name in varying]
     metric = "" if item.metric is None else f"{item.metric:.2f}"
     left = "" if item.seconds_left is None else clock(item.seconds_left)
-    told = [item.trial.status, f"{item.progress:.0%}", metric, clock(item.seconds), left]
+    state: str = item.trial.status
+    if item.quiet is not None:
+        state += f", quiet {clock(item.quiet)}"
+    if item.trial.over is not None:
+        state += ", time used up"
+    told = [state, f"{item.progress:.0%}", metric, clock(item.seconds), left]
     return [str(item.trial.n), *values, *told]
 
 
@@ -253,6 +261,7 @@ def status_json(state: State, folder_name: str) -> Mapping[str, object]:
             "seconds": round(trial.seconds, 3),
             "metric": trial.metric,
             "error": trial.error,
+            "used_up_seconds": trial.over,
         }
         for trial in state.trials.values()
     ]

@@ -79,3 +79,25 @@ KEPT_APART = ("nuisance", "seed")
 
 def _only(parameters: Parameters, names: Iterable[str]) -> dict[str, Any]:
     return {name: parameters[name] for name in names if name in parameters}
+
+
+def tryout_findings(sweep: Sweep) -> list[str]:
+    """What the sweep lacks for its `x-tryout-seeds`: something to try, seeds that are left for the
+    best, and a grid of it.
+    """
+    if sweep.tryout is None:
+        return []
+    seeds = [p.distribution.choices() or () for p in sweep.parameters if p.role == "seed"]
+    wrong = {
+        "needs method: grid": sweep.method != "grid",
+        "needs a parameter of the role nuisance, to try values of": not any(
+            p.role == "nuisance" for p in sweep.parameters
+        ),
+        "needs one parameter of the role seed": len(seeds) != 1,
+        "needs 'metric' with a goal, to know which setting is best": sweep.metric is None
+        or sweep.metric.goal is None,
+    }
+    found = [told for told, is_so in wrong.items() if is_so]
+    if not found and sweep.tryout >= len(seeds[0]):
+        found = [f"must be below the {len(seeds[0])} seeds, which the best setting runs with"]
+    return found

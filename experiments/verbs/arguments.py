@@ -67,7 +67,7 @@ def recipe_of(arguments: argparse.Namespace) -> tuple[Path, list[str]]:
     Raises:
         UsageError: no recipe is named, or two are.
     """
-    words: list[str] = arguments.overrides
+    words = [part for word in arguments.overrides for part in _unpacked(word)]
     plain = [word for word in words if "=" not in word and word[:1] not in ("-", "+", "{")]
     named = [word.partition("=")[2] for word in words if _is_config(word)]
     configs = [*plain, *([named[-1]] if named else [arguments.config] if arguments.config else [])]
@@ -88,6 +88,20 @@ def recipe_of(arguments: argparse.Namespace) -> tuple[Path, list[str]]:
 
     path, over = named_recipe(read_value(configs[0], key="config"))
     return path, [json.dumps({key: node.value for key, node in over}), *others]
+
+
+def _unpacked(word: str) -> list[str]:
+    """A word; of W&B's `${args_json}`, one mapping of all parameters, the recipe apart."""
+    if not word.startswith("{"):
+        return [word]
+    from experiments.config.located import read_value
+
+    values = dict(read_value(word).mapping())
+    recipe = values.pop("config", None)
+    if recipe is None:
+        return [word]
+    named = recipe.value if isinstance(recipe.value, str) else json.dumps(recipe.value)
+    return [f"config={named}", json.dumps({key: node.value for key, node in values.items()})]
 
 
 def _is_config(word: str) -> bool:

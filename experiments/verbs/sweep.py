@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.verbs.arguments import (
+    above_zero,
     add_known,
     add_tape,
     known_of,
@@ -74,6 +75,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="status for programs")
     add_tape(parser)
+    parser.add_argument(
+        "--trial-hours",
+        type=above_zero,
+        metavar="H",
+        help="a trial that has taken longer saves and ends; a larger number lets it go on "
+        "(default: x-trial-hours of the file, else no bound)",
+    )
     _add_elsewhere(parser)
 
 
@@ -108,6 +116,14 @@ def _add_elsewhere(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--trial-gpus", type=float, default=0, metavar="N", help="of Ray, for one trial"
+    )
+    parser.add_argument(
+        "--carry",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="with Ray: a variable, or how its name begins, that travels to the nodes; repeatable, "
+        "besides WANDB_, SOFTGAMMA_, OMP_, MKL_ and PYTHONPATH",
     )
 
 
@@ -173,12 +189,19 @@ def _running(arguments: argparse.Namespace) -> "Running":
         ray_address=arguments.ray_address,
         trial_cpus=arguments.trial_cpus,
         trial_gpus=arguments.trial_gpus,
+        carry=tuple(arguments.carry),
     )
     gib = arguments.tape_gib
     if gib is None and place.executor == "ray":
         gib = 0.0  # a cluster's shared disk may be slower than computing
     return Running(
         place=place,
-        options=Options(arguments.retries, arguments.limit, arguments.grace, gib),
+        options=Options(
+            retries=arguments.retries,
+            limit=arguments.limit,
+            orphan_seconds=arguments.grace,
+            trial_seconds=arguments.trial_hours and 3600 * arguments.trial_hours,
+            tape_gib=gib,
+        ),
         extend=arguments.action == "extend",
     )

@@ -20,7 +20,7 @@ from experiments.errors import UsageError
 from experiments.record.follow import LOG
 from experiments.sweep.executors import Ended, Started, Task, guardian, ray_runner
 
-CARRIED = ("WANDB_", "SOFTGAMMA_", "OMP_", "MKL_", "PYTHONPATH")  # of the coordinator's variables
+CARRIED = ("WANDB_", "SOFTGAMMA_", "OMP_", "MKL_", "PYTHONPATH")  # and those of --carry
 CAPACITY_SECONDS = 1.0  # how long a count of the nodes is believed
 LAST_GRACE_SECONDS = 30.0  # after the order to kill, before Ray drops the actor itself
 
@@ -47,11 +47,19 @@ class RayExecutor:
     """Up to `jobs` trials at once on the nodes of a cluster, as many as their resources allow."""
 
     def __init__(
-        self, jobs: int, grace_seconds: float, *, address: str, cpus: float, gpus: float
+        self,
+        jobs: int,
+        grace_seconds: float,
+        *,
+        address: str,
+        cpus: float,
+        gpus: float,
+        carry: tuple[str, ...] = (),
     ) -> None:
         """Join the cluster at `address` ("auto": this machine's; "local": a new one here)."""
         self._ray = require_ray()
         self._jobs, self._grace_seconds = jobs, grace_seconds
+        self._carried = (*CARRIED, *carry)
         self._needs = {"CPU": cpus, "GPU": gpus}
         self._running: dict[int, _Running] = {}
         self._counted: tuple[float, int] = (-CAPACITY_SECONDS, 0)
@@ -100,7 +108,8 @@ class RayExecutor:
     def release(self, n: int) -> None:
         """Let the trial begin as soon as it has a place."""
         running = self._running[n]
-        carried = {name: value for name, value in os.environ.items() if name.startswith(CARRIED)}
+        variables = os.environ.items()
+        carried = {name: value for name, value in variables if name.startswith(self._carried)}
         running.end = running.actor.run.remote(
             str(Path(guardian.__file__).absolute()),
             list(running.task.command),

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,7 +74,7 @@ def test_all_that_is_wrong_with_parameters_is_told_at_once(desk: Desk) -> None:
             "loss.alpha: a value for each of 2 classes is needed, found 3",
         ),
         ("{config: {value: no/such.yaml}}", "no/such.yaml: no such file"),
-        ("{config: {values: [1]}}", "no recipe"),
+        ("{config: {values: [1]}}", "expected a recipe's file"),
         ("{train.iterations: {values: [0, 5]}}", "train.iterations: must be >= 1, found 0"),
         ("{loss.gamma: {values: [no]}}", "loss.gamma"),
         ("{arm: {values: [a, b]}}", "points 0 and 1 are one configuration"),
@@ -163,6 +164,28 @@ def test_the_images_that_measure_choose_no_trial(
     (told,) = found("val_voc07_map", "null")
     assert f"{chooser} by it, and data.val is null" in told
     assert found("val_voc07_map", "{part: 0.25, of: train}") == []
+
+
+def test_every_set_of_data_that_a_sweep_trains_on_is_looked_at_once(
+    desk: Desk, small_glyphs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from experiments.sweep import judging
+
+    looked_at, really = [], judging.why_not_choose
+
+    def counted(config: Any) -> str | None:
+        looked_at.append(config.data.val)
+        return really(config)
+
+    monkeypatch.setattr(judging, "why_not_choose", counted)
+    (told,) = desk.found(
+        f"{GRID}metric: {{name: val_voc07_map, goal: maximize, target: 50}}\nparameters:\n"
+        f"  data.root: {{value: {small_glyphs}}}\n  data.val: {{values: [val, test]}}\n"
+        "  train.validate_every: {value: 2}\n  loss.gamma: {values: [0.0, 1.0, 2.0]}\n"
+    )
+    assert "8 of the 8 images of val are among the test images" in told
+    assert "data.val=test" in told and "and in 2 more" in told
+    assert looked_at == ["val", "test"]
 
 
 def test_bayes_does_not_learn_from_the_images_that_measure(desk: Desk) -> None:

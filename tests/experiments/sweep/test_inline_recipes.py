@@ -11,9 +11,8 @@ import yaml
 from experiments.config.resolve import parse_words
 from experiments.config.run import Recipes
 from experiments.errors import ConfigError
-from experiments.sweep.coordinator import short
 from experiments.sweep.judging import Judge, judged
-from experiments.sweep.space import grid_points
+from experiments.sweep.space import grid_points, short
 from experiments.sweep.study import report_options
 from experiments.sweep.sweep_file import read_sweep
 from experiments.verbs.arguments import add_recipe, recipe_of

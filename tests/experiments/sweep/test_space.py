@@ -256,8 +256,8 @@ def test_words_of_a_launcher_are_no_configuration(words: str) -> None:
     ("macro", "taken"),
     [
         *((name, True) for name in ("args", "args_no_hyphens", "args_append_hydra")),
-        *((name, True) for name in ("args_override_hydra",)),
-        *((name, False) for name in ("args_no_equals", "args_json", "args_json_file")),
+        *((name, True) for name in ("args_override_hydra", "args_json")),
+        *((name, False) for name in ("args_no_equals", "args_json_file")),
         *((name, False) for name in ("args_no_boolean_flags",)),
     ],
 )
