@@ -24,10 +24,8 @@ def test_a_trial_ends_when_its_time_is_up_and_goes_on_with_more(bench: Any) -> N
     words = [str(bench.file), "--out", str(bench.out)]
     status, output = bench.run(*words, "--trial-hours", "0.0003")
     assert status == 1, output
-    assert (
-        "trial 0 used up its 0.0003 h after" in output
+    assert "trial 0 used up its 0.0003 h after" in output
     assert "give --trial-hours a larger" in output
-    )
     (event,) = bench.events("interruption")
     assert event["exit"] == 75 and event["over"] == pytest.approx(1.08)
     assert "pending, time used up" in bench.run("status", str(bench.out))[1]
