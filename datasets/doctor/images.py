@@ -1,16 +1,20 @@
 """Looking at a data set's images for the doctor: which are missing, broken, or in two splits."""
 
+import contextlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 from datasets.decoding import OTHER_DECODER, decode_told
 from datasets.doctor.joined import Joined
 from datasets.errors import DataError, Finding
 from datasets.index import texts
+from datasets.pixels.alike import alike
+from datasets.pixels.likeness import Likeness, likeness
 
 Report = Callable[[str, int, int | None], None]  # what is looked at, how many so far, of how many
 
@@ -34,7 +38,8 @@ def look_at_images(
 ) -> Looked:
     """Whether each image is there and, `decoding`, can be read; images alike in several splits.
 
-    A missing image is no news where its labels are missing, too.
+    Copies that were scaled or compressed again are found where images are decoded. A missing image
+    is no news where its labels are missing, too.
     """
     names = texts(joined.labels, "image")
     looked = Looked()
@@ -49,29 +54,45 @@ def look_at_images(
                 _note(looked, row, name, "missing_image", "")
     if decoding:
         rows = there.nonzero()[0].tolist()
-        for row, content, kind, what in _decoded(root, names, rows, report):
-            if kind:
-                _note(looked, row, names[row], kind, what)
-            if content:
-                rows_of[content].append(row)
-    alike = (_overlap(joined, names, rows) for rows in rows_of.values())
-    looked.findings.extend(dict.fromkeys(finding for finding in alike if finding is not None))
+        seen = list(_decoded(root, names, rows, report, likeness_too=len(joined.rows) > 1))
+        for one in seen:
+            if one.kind:
+                _note(looked, one.row, names[one.row], one.kind, one.what)
+            if one.content:
+                rows_of[one.content].append(one.row)
+        looked.findings.extend(_near(joined, names, [one for one in seen if one.content]))
+    same = (_overlap(joined, names, rows) for rows in rows_of.values())
+    looked.findings.extend(dict.fromkeys(finding for finding in same if finding is not None))
     return looked
 
 
-def _decoded(
-    root: Path, names: list[str], rows: list[int], report: Report | None
-) -> Iterator[tuple[int, bytes, str, str]]:
-    """(row, digest of the file or nothing, kind of finding or "", its words), in order."""
+class _Seen(NamedTuple):
+    """One image: the digest of its file or nothing, and what was found."""
 
-    def look(row: int) -> tuple[int, bytes, str, str]:
+    row: int
+    content: bytes
+    like: Likeness | None
+    kind: str
+    what: str
+
+
+def _decoded(
+    root: Path, names: list[str], rows: list[int], report: Report | None, *, likeness_too: bool
+) -> Iterator[_Seen]:
+    """What each image is, in order of `rows`."""
+
+    def look(row: int) -> _Seen:
         path = root / names[row]
         try:
             _, slow = decode_told(path)
-            content = sha256(path.read_bytes()).digest()
+            data = path.read_bytes()
         except (DataError, OSError) as error:
-            return row, b"", "unreadable_image", str(error).removeprefix(f"{path}: ")
-        return row, content, "other_decoder" if slow else "", ""
+            return _Seen(row, b"", None, "unreadable_image", str(error).removeprefix(f"{path}: "))
+        like = None
+        if likeness_too:
+            with contextlib.suppress(ValueError):  # then it is like no other
+                like = likeness(data)
+        return _Seen(row, sha256(data).digest(), like, "other_decoder" if slow else "", "")
 
     with ThreadPoolExecutor(2) as pool:
         for number, found in enumerate(pool.map(look, rows), 1):
@@ -84,6 +105,27 @@ def _note(looked: Looked, row: int, name: str, kind: str, what: str) -> None:
     looked.findings.append(Finding(name, None, kind, what or _TOLD[kind]))
     if kind != "other_decoder":
         looked.unusable[row] = kind
+
+
+def _near(joined: Joined, names: list[str], seen: list[_Seen]) -> Iterator[Finding]:
+    """Images of different splits that look the same and are not: once a group.
+
+    By the code that lets `data import` keep them in one split.
+    """
+    group = alike([one.content for one in seen], [one.like for one in seen])
+    members: dict[int, list[_Seen]] = defaultdict(list)
+    for one, first in zip(seen, group.tolist(), strict=True):
+        members[first].append(one)
+    for same in members.values():
+        rows = [one.row for one in same]
+        finding = _overlap(joined, names, rows) if len({o.content for o in same}) > 1 else None
+        if finding is not None:
+            images = sorted({names[row] for row in rows})
+            others = ", ".join(images[1 : 1 + _OTHERS])
+            more = f" and {len(images) - 1 - _OTHERS} more" if len(images) > 1 + _OTHERS else ""
+            splits = ", ".join(sorted({split for row in rows for split in joined.splits[row]}))
+            what = f"looks the same as {others}{more}, of the splits {splits}"
+            yield Finding(images[0], None, "alike_in_two_splits", what)
 
 
 def _overlap(joined: Joined, names: list[str], rows: list[int]) -> Finding | None:

@@ -25,6 +25,7 @@ KINDS: dict[str, str] = {
     "unreadable_image": "an image that doesn't decode",
     "other_size": "an image of another size than its labels say",
     "in_two_splits": "the same image in two splits",
+    "alike_in_two_splits": "images of different splits that look the same",
     "undecided_turn": "an image that EXIF turns, with labels that fit neither frame",
     "deep_grey": "images of 16 or 32 bit grey, which are scaled to 8 bit (no fault)",
     "turned": "images turned upright as EXIF says (no fault)",

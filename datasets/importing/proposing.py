@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from datasets.errors import DataError
-from datasets.importing.alike import alike
 from datasets.importing.finding import Found, Item, find
 from datasets.importing.splitting import split_groups
 from datasets.importing.writing import FOLDER, refuse_foreign, write_splits
 from datasets.layouts import Layout
+from datasets.pixels.alike import alike
 from datasets.pixels.likeness import Likeness, likeness
 
 Report = Callable[[str, int, int | None], None]

@@ -16,8 +16,9 @@ Get data and look at it.
 
   python -m experiments data glyphs                     the embedded data set, drawn in seconds
   python -m experiments data bccd                       364 blood-cell images, 8 MB
-  python -m experiments data voc --years 2007 2012      PASCAL VOC, 3 GB
+  python -m experiments data voc                        PASCAL VOC 2007 and 2012, 3 GB
   python -m experiments data coco --years 2017          COCO, 20 GB
+  python -m experiments data animals --from data/VOCdevkit    3,426 images of VOC 2012, made small
   python -m experiments data import kangaroo            one's own: splits and a recipe for it
   python -m experiments data stats data/BCCD            what a data set holds, as a table
   python -m experiments data anchors data/BCCD train    YOLOv2's anchors for its boxes
@@ -25,8 +26,9 @@ Get data and look at it.
 Downloads go on where they stopped, are checked against published checksums, and unpack nothing
 outside the folder named. Archives that are on disk already are taken with --archives FOLDER.
 """
-PLACES = {"voc": "data/VOCdevkit", "coco": "data/COCO", "bccd": "data/BCCD"}
+PLACES = {"voc": "data/VOCdevkit", "coco": "data/coco", "bccd": "data/BCCD"}
 YEARS = {"voc": ("2007", "2012"), "coco": ("2014", "2017")}
+USUAL = {"voc": ["2007", "2012"], "coco": ["2017"]}  # what recipes train and measure on
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_glyphs(kinds)
     for name in PLACES:
         _add_source(kinds, name)
+    _add_animals(kinds)
     _add_import(kinds)
     _add_stats(kinds)
     _add_anchors(kinds)
@@ -83,13 +86,33 @@ the same command is given again.""",
     if name in YEARS:
         years = YEARS[name]
         parser.add_argument(
-            "--years", nargs="+", choices=years, default=[years[-1]], help="which of them"
+            "--years", nargs="+", choices=years, default=USUAL[name], help="which of them"
         )
     parser.add_argument(
         "--archives", type=Path, metavar="DIR", help="take the archives from here, download nothing"
     )
     parser.add_argument("--mirror", metavar="URL", help="download from URL/NAME instead")
     parser.set_defaults(do=_obtain, source=name)
+
+
+def _add_animals(kinds: Any) -> None:
+    parser = kinds.add_parser(
+        "animals",
+        help="make VOC-animals of VOC 2012",
+        description="""\
+Make the small set of configs/voc/animals_*: 3,426 images of PASCAL VOC 2012, at most 320 px, with
+their labels, in VOC's own train and val. Boxes are checked exactly, pixels by what they look like.
+
+  python -m experiments data voc --years 2012
+  python -m experiments data animals --from data/VOCdevkit""",
+    )
+    parser.add_argument(
+        "--from", dest="devkit", type=Path, required=True, metavar="DIR", help="VOC's devkit"
+    )
+    parser.add_argument(
+        "--root", type=Path, default=Path("data/VOC-animals"), metavar="DIR", help="where to"
+    )
+    parser.set_defaults(do=_animals)
 
 
 def _add_import(kinds: Any) -> None:
@@ -234,6 +257,16 @@ def _obtain(arguments: argparse.Namespace) -> int:
                 mirror=arguments.mirror,
                 report=step,
             )
+    print(arguments.root)
+    return 0
+
+
+def _animals(arguments: argparse.Namespace) -> int:
+    from datasets.download.animals import make_animals
+    from experiments.run.progress import counted
+
+    with counted("scale images", "images") as step:
+        make_animals(arguments.devkit, arguments.root, step)
     print(arguments.root)
     return 0
 

@@ -13,7 +13,7 @@ have another size than the labels say, ids and objects given twice, classes nobo
 that are in two splits. Labels are read as training reads them.
 
   python -m experiments doctor data/BCCD                    VOC, COCO, Roboflow's or YOLO layout
-  python -m experiments doctor data/COCO --images train2017 annotations/instances_train2017.json
+  python -m experiments doctor data/coco --images train2017 annotations/instances_train2017.json
   python -m experiments doctor data/mine --classes cat dog        other classes are findings
   python -m experiments doctor data/mine --fix data/mine-repaired
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import PIL.Image
 import pytest
 
 from datasets import COCO, VOC
@@ -230,3 +232,17 @@ def test_a_folder_in_neither_layout_is_an_error(tmp_path: Path) -> None:
         examine(tmp_path)
     with pytest.raises(DataError, match="no such folder"):
         examine(tmp_path / "nowhere")
+
+
+def test_a_copy_that_was_compressed_again_is_found_in_another_split(make_voc: Make) -> None:
+    root = make_voc({"train": {"a": [CAT], "bb": [CAT]}, "val": {"ccc": [DOG]}})
+    for seed, name in enumerate(("a", "bb")):
+        rough = np.random.default_rng(seed).integers(0, 255, (4, 6, 3)).astype(np.uint8)
+        photo = PIL.Image.fromarray(rough).resize((60, 40), PIL.Image.Resampling.BICUBIC)
+        photo.save(root / f"JPEGImages/{name}.jpg", quality=95)
+    with PIL.Image.open(root / "JPEGImages/a.jpg") as image:
+        image.save(root / "JPEGImages/ccc.jpg", quality=40)
+    (finding,) = examine(root).findings
+    assert finding.kind == "alike_in_two_splits" and finding.file == "JPEGImages/a.jpg"
+    assert "looks the same as JPEGImages/ccc.jpg, of the splits train, val" in finding.message
+    assert found(root, decode=False) == []

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageFilter
 
-from datasets.importing.alike import alike, near
+from datasets.pixels.alike import alike
 from datasets.pixels.likeness import likeness
 
 
@@ -49,13 +49,22 @@ def test_the_same_bytes_are_one_group_whatever_they_are() -> None:
 
 def test_flat_images_are_not_taken_for_copies() -> None:
     flat = [saved(Image.new("RGB", (60, 40), (value,) * 3), "PNG") for value in (0, 100, 200)]
-    assert near([likeness(data) for data in flat]) == []
+    assert alike(flat, [likeness(data) for data in flat]).tolist() == [0, 1, 2]
 
 
 def test_sixteen_bit_grey_has_a_likeness() -> None:
     grey = np.asarray(photo(3).convert("L")).astype(np.uint16) * 200
     deep = saved(Image.fromarray(grey), "PNG")
-    assert near([likeness(deep), likeness(saved(photo(3)))]) == [(0, 1)]
+    files = [deep, saved(photo(3))]
+    assert alike(files, [likeness(data) for data in files]).tolist() == [0, 0]
+
+
+def test_a_fixed_camera_is_one_group_without_a_list_of_all_pairs() -> None:
+    files = [
+        saved(photo(1), quality=60 + row % 30) + bytes([row % 251]) * row for row in range(900)
+    ]
+    one = likeness(files[0])
+    assert set(alike(files, [one] * len(files)).tolist()) == {0}
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff\xd8", b"hello"])
