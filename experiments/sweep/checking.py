@@ -5,9 +5,11 @@ process that owns the sweep, which so holds a few dozen megabytes for as long as
 """
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Self
 
 from experiments.errors import ConfigError, UsageError
@@ -16,6 +18,7 @@ from experiments.sweep.cost import Trials
 from experiments.sweep.proposals import first_points
 from experiments.sweep.space import Parameters, Sweep, point_key
 
+CHECKOUT = str(Path(__file__).parents[2])  # where its process finds the rooms, wherever it runs
 MOST_DRAWS = 32  # of a sweep without an end that are looked at before it starts
 Progress = Callable[[int, int], None]  # points done, points in all
 
@@ -90,12 +93,14 @@ class Checker:
 
     def _listen(self, count: int) -> list[str]:
         command = [sys.executable, "-m", "experiments.sweep.judging"]
+        given = os.environ.get("PYTHONPATH")
         self._process = subprocess.Popen(
             [*command, str(self.sweep.path), str(count)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (CHECKOUT, given)))},
         )
         assert self._process.stdout is not None
         findings: list[str] = []
