@@ -178,6 +178,22 @@ def test_a_run_that_can_have_no_tape_says_why(
     assert not (tmp_path / "tape").exists()
 
 
+@pytest.mark.slow
+def test_trials_of_a_w_and_b_agent_share_a_tape(
+    runs: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `wandb agent` starts them, here without its server."""
+    small = runs()
+    told = words(train__tape="sweeps", tracking__wandb="off")
+    for out in ("first", "second"):
+        agent = {"WANDB_SWEEP_ID": "abc", "WANDB_RUN_ID": out}
+        run = small.start(tmp_path / out, *told, before=f"os.environ.update({agent!r})")
+        assert run.wait() == 0, run.told
+    assert played(small, tmp_path / "second")["train"] == counts(replayed=16)
+    assert (tmp_path / "tape-abc/agents").read_text().count("\n") >= 2
+    assert not (tmp_path / "tape").exists()
+
+
 def test_runs_by_hand_have_none_unless_asked_for(runs: Callable[..., Any], tmp_path: Path) -> None:
     small = runs()
     run = small.train(tmp_path / "run", *words(train__iterations=1, train__tape="sweeps"))
