@@ -115,7 +115,7 @@ class Tapes:
         self, split: str, dataset: Dataset, detector: AnyDetector, batches: int
     ) -> Tape | None:
         if self._root is None or self.why:
-            if self.why and not self._tapes and split == "train":
+            if self.why and split == "train" and distributed.is_first():
                 print(f"tape: none: {self.why}", file=sys.stderr)
             return None
         parts = key_parts(self._config, self._arithmetic, split, dataset, detector)

@@ -203,9 +203,9 @@ def _train_and_measure(
     tell_problems(data)
     tracker = open_tracker(folder, record, record.config["tracking"])
     mirrors.append(tracker)
-    with CurveWriter(folder) as curves:
-        fitted = _followed(run, record, curves, tracker)
     with contextlib.closing(tapes):
+        with CurveWriter(folder) as curves:
+            fitted = _followed(run, record, curves, tracker)
         record = _measured(run, _with_curves(record, folder, fitted), fitted)
     tell_slow([slow for dataset in _named(splits).values() for slow in dataset.slowly_decoded])
     return dataclasses.replace(record, tape=tapes.facts(), data=_describe(splits, shared))

@@ -110,7 +110,7 @@ class Coordinator:
                 points = [trial.parameters for trial in self.state.trials.values()]
                 self._passing = len(points) - self._tryout.runs(points)
                 self._loop()
-                self._tapes.remove_unneeded(self.state, over=self._reached)
+                self._tapes.end(self.state, over=self._reached)
             except OSError as error:
                 self._end_trials_unrecorded()
                 raise UsageError(

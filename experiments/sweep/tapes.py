@@ -48,6 +48,13 @@ class Tapes:
             if not _needed(tape, runs, left):
                 self._remove(tape)
 
+    def end(self, state: State, *, over: bool) -> None:
+        """As `remove_unneeded`, and say what is left for trials that may follow."""
+        self.remove_unneeded(state, over=over)
+        if self._root.is_dir():
+            size = disk.size_of(self._root) / GB
+            self._say(f"{self._root}: {size:.2f} GB are kept for trials that may follow")
+
     def _remove(self, path: Path) -> None:
         freed = disk.remove(path) / GB
         self._say(f"{path.name}: no trial needs it any more, {freed:.2f} GB removed")

@@ -117,9 +117,10 @@ def test_more_trials_may_be_drawn(sweep_of: Any, tmp_path: Path) -> None:
     room = Folder(sweep_of("random"), tmp_path, points)
     tape = room.tape("a", "train", 0)
     room.end(0, 1)
-    assert tape.is_dir()
-    room.end(over=True)
-    assert not tape.exists()
+    room.tapes.end(room.state, over=False)
+    assert tape.is_dir() and "are kept for trials that may follow" in room.said[-1]
+    room.tapes.end(room.state, over=True)
+    assert not tape.exists() and "no trial needs it any more" in room.said[-1]
 
 
 def test_a_sweep_with_a_cap_ends_by_itself(sweep_of: Any, tmp_path: Path) -> None:
