@@ -83,7 +83,8 @@ def propose(
         recipe["train"]["cache_images"] = longest
     reasons = (why, fitted, f"{iterations} iterations of {BATCH}: each image about {visits} times")
     head = [f"# {detector} on {Path(settings['root']).name}: {len(data)} training images,"]
-    head += [f"# {len(own_N2)} objects of {len(data.classes)} classes. Expect: not yet measured."]
+    head += [f"# {len(own_N2)} objects of {len(data.classes)} classes."]
+    head += ["# Expect: not run. Cost: not run."]
     lines = [*head, *(f"# {reason}" for reason in reasons), f"# {command}"]
     body = yaml.safe_dump(recipe, sort_keys=False, default_flow_style=None, width=100)
     return Proposal("\n".join(lines) + f"\n{body}", reasons)
