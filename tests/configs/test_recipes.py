@@ -13,7 +13,14 @@ import torch
 import yaml
 
 from detectors.retinanet.detector import RetinaNet
-from experiments.config.run import arm_of, load_config, plain_config, read_config
+from experiments.config.run import (
+    RunConfig,
+    arm_of,
+    deciding,
+    load_config,
+    plain_config,
+    read_config,
+)
 from experiments.record.record import RunRecord, find_records, load_record
 from experiments.run.assembly import without_weights
 from losses.normalise import Image as PerImage
@@ -69,6 +76,12 @@ def test_a_recipe_is_a_card(path: Path) -> None:
     assert max(map(len, lines)) <= 120
 
 
+def decided(config: RunConfig) -> dict[str, Any]:
+    """What decided the result, but for what `auto` chose and for a val that chose nothing."""
+    apart = ("seed", "train.precision", "train.channels_last", "data.val")
+    return {key: value for key, value in deciding(config).items() if not key.startswith(apart)}
+
+
 @cache
 def filed() -> list[tuple[str, RunRecord]]:
     folders = find_records(CHECKOUT / "results")
@@ -86,9 +99,13 @@ def test_what_a_card_expects_is_what_records_say(path: Path) -> None:
             r"arXiv|table|mmdet|val2017|README", expect
         )
         return
-    arm = arm_of(load_config(path))
-    runs = [record for folder, record in filed() if folder in named and record.arm == arm]
-    assert runs, f"no record of {arm} under results/{named[0]}"
+    wanted = decided(load_config(path))
+    runs = [
+        record
+        for folder, record in filed()
+        if folder in named and decided(read_config(record.config)) == wanted
+    ]
+    assert runs, f"no record of this recipe under results/{named[0]}"
     values = [getattr(record.metrics, metric_of(path)) for record in runs]
     assert expect.startswith(f"{sum(values) / len(values):.1f} mAP")
     assert ("one seed" in expect) == (len(runs) == 1)
