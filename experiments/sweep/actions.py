@@ -23,7 +23,8 @@ from experiments.errors import UsageError
 from experiments.sweep.checking import MOST_DRAWS, Checker
 from experiments.sweep.command import expand
 from experiments.sweep.coordinator import Coordinator, Options
-from experiments.sweep.cost import Known, cost_of, time_told, validations_of
+from experiments.sweep.cost import Known, cost_of, validations_of
+from experiments.sweep.cost import told as cost_told
 from experiments.sweep.executors.local import LocalExecutor
 from experiments.sweep.executors.warm import ENV, warm_words
 from experiments.sweep.ledger import FILE as LEDGER
@@ -232,7 +233,7 @@ def dry_run(sweep: Sweep, limit: int | None, known: Known) -> int:
         print(f" ...  and {size - len(points):,} more")
     roles = [f"{p.name}: {p.role or 'role not given'}" for p in sweep.parameters]
     print(f"{'endless' if size is None else f'{size:,}'} points; {', '.join(roles)}")
-    print(time_told(cost_of(checker.trials, known), known.jobs))
+    print(*cost_told(cost_of(checker.trials, known), known.jobs), sep="\n")
     words = [w for w in sweep.command if w != "${args_json_file}"]
     print("command:", shlex.join(expand(words, sweep.program, points[0], Path("."))))
     return 0

@@ -21,6 +21,7 @@ from experiments.sweep.paces import Machine, Past, differing, kind_of, network_o
 Config = Mapping[str, Any]  # resolved, nested
 # How sure a pace is by what it is told from, most trusted first; docs/sweeps.md has measurements.
 HERE, TIMED, SCALED, ELSEWHERE, OTHER, UNSCALED = range(6)
+MOST_TOLD = 8  # kinds of trials
 SURE = {
     TIMED: "likely within 25 %",
     SCALED: "rough: scaled by images and pixels, within about 1.5 times",
@@ -210,7 +211,7 @@ def makespan(seconds: Sequence[float], workers: int) -> float:
 def told(cost: Cost, jobs: int) -> list[str]:
     """The cost in lines for a terminal."""
     lines = []
-    for kind in cost.kinds:
+    for kind in cost.kinds[:MOST_TOLD]:
         words = f"  {kind.trials} x {kind.words}: {kind.iterations:,} iterations"
         pace = kind.pace
         if pace is None:
@@ -220,6 +221,8 @@ def told(cost: Cost, jobs: int) -> list[str]:
             f"{words}, {pace.iteration:.3g} s each and {pace.rest:.0f} s a trial "
             f"for the rest ({pace.source}; {pace.sure})"
         )
+    if len(cost.kinds) > MOST_TOLD:
+        lines.append(f"  and {len(cost.kinds) - MOST_TOLD} more kinds of trials")
     lines.append(time_told(cost, jobs))
     if cost.gigabytes is not None:
         lines.append(f"disk: {cost.gigabytes:.2f} GB")

@@ -70,7 +70,7 @@ class RayExecutor:
                 logging_level=logging.ERROR,
                 include_dashboard=False if address == "local" else None,
             )
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except Exception as error:  # Ray's own are plain where a node starts too slowly
             raise UsageError(
                 f"--ray-address {address}: no Ray cluster ({error}); start one with 'ray start "
                 "--head', or give --ray-address local"

@@ -157,3 +157,26 @@ def test_a_node_dies_and_each_point_ends_once(bench: Any, cluster: "subprocess.P
         assert bench.journal(n).count("start") == (2 if n in interrupted else 1)
     told = json.loads(bench.run("status", str(bench.out), "--json")[1])
     assert {trial["status"] for trial in told["trials"]} == {"finished"}
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_node_that_dies_before_a_first_row_counts_no_crash(
+    bench: Any, cluster: "subprocess.Popen[str]"
+) -> None:
+    assert cluster.stdin is not None and cluster.stdout is not None
+    address = cluster.stdout.readline().strip()
+    bench.write("seed: {values: [0, 1]}\nsteps: {value: 2}\npause: {value: 8}")
+    words = ("--jobs", "2", "--executor", "ray", "--ray-address", address, "--retries", "0")
+    sweep = bench.start(str(bench.file), "--out", str(bench.out), *words)
+    limit = time.monotonic() + 300
+    while len(list(bench.out.glob("trials/*/journal"))) < 2:
+        assert sweep.poll() is None and time.monotonic() < limit
+        time.sleep(0.1)
+    cluster.stdin.write("remove\n")
+    cluster.stdin.flush()
+    output = sweep.communicate(timeout=500)[0]
+    assert sweep.returncode == 0, output
+    assert bench.ends() == {0: 1, 1: 1} and bench.events("failure") == []
+    (lost,) = bench.events("interruption")
+    assert lost["lost"] is True
