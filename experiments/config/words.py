@@ -6,29 +6,40 @@ Plain mappings in, as records keep them; no torch, so that reports call what tra
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-NAMED = ("alpha", "gamma")  # the loss's parameters that a name tells
+NAMED = {"alpha": "α", "gamma": "γ"}  # the loss's parameters that a name tells, and their signs
 
 
 def arm_name(config: Mapping[str, Any]) -> str:
-    """An arm's name: as configured, else detector and loss with its parameters.
+    """An arm's one name, in records, tables, W&B and on pages: as configured, else detector and
+    loss with its parameters. Soft-gamma is called soft.
 
     >>> focal = {"name": "focal", "alpha": 0.25, "gamma": 2.0}
     >>> arm_name({"detector": {"name": "retinanet"}, "loss": focal})
-    'retinanet focal alpha 0.25 gamma 2'
+    'retinanet focal α 0.25 γ 2'
     >>> rising = {"schedule": "linear", "start": 0.0, "end": 2.0, "ramp": [0.0, 0.5]}
     >>> arm_name({"detector": {"name": "retinanet"}, "loss": focal | {"gamma": rising}})
-    'retinanet focal alpha 0.25 soft-gamma 0→2, linear to 50 %'
+    'retinanet focal α 0.25 soft 0→2, linear to 50 %'
     """
     if config.get("arm") is not None:
         return str(config["arm"])
     loss = _mapping(config.get("loss"))
     words = [str(_mapping(config.get("detector")).get("name", "detector"))]
     words.append(str(loss.get("name", "loss")).replace("_", "-"))
-    for name in NAMED:
+    for name, sign in NAMED.items():
         value = parameter_words(loss.get(name))
         soft = name == "gamma" and is_scheduled(loss.get(name))
-        words += [] if value is None else [f"{'soft-' if soft else ''}{name} {value}"]
+        words += [] if value is None else [f"{'soft' if soft else sign} {value}"]
     return " ".join(words)
+
+
+def is_one_name(typed: str, name: str) -> bool:
+    """Whether a name that somebody typed is this one: `alpha`, `gamma` and `soft-gamma` are typed
+    for the signs, and stand in the names of earlier versions.
+
+    >>> is_one_name("retinanet focal alpha 0.25 gamma 2", "retinanet focal α 0.25 γ 2")
+    True
+    """
+    return _spelt(typed) == _spelt(name)
 
 
 def parameter_words(value: Any) -> str | None:
@@ -72,6 +83,12 @@ def _schedule_words(value: Mapping[str, Any]) -> str:
         path = "→".join(f"{item:g}" for item in value["values"])
         return f"{path} at {', '.join(f'{100 * item:g}' for item in places)} %"
     return kind
+
+
+def _spelt(name: str) -> str:
+    for sign, word in (("α", "alpha"), ("γ", "gamma"), ("soft-gamma", "soft")):
+        name = name.replace(sign, word)
+    return name
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

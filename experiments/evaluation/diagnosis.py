@@ -1,4 +1,5 @@
-"""One run's detections, diagnosed: precision against recall, kinds of errors, believable scores.
+"""One run's detections, diagnosed: precision against recall, kinds of errors, what was taken for
+what, believable scores.
 
 Everything is a fraction 0..1 at an overlap of .5. Numbers are rounded to DIGITS when they are made,
 so that what is stored and what is computed again are the same.
@@ -14,11 +15,17 @@ from typing import Any
 import numpy as np
 
 from experiments.evaluation.dump import read_dump
-from experiments.evaluation.mistakes import calibration, error_shares
+from experiments.evaluation.mistakes import (
+    best_cut,
+    calibration,
+    confusion,
+    error_shares,
+    match_all,
+)
 from experiments.evaluation.tables import Dump, Floats, check
 from experiments.evaluation.voc import precision_curves
 
-FORMAT = 1  # of the stored form; a change of any number below is a new one
+FORMAT = 2  # of the stored form; a change of any number below is a new one
 DIGITS = 5
 Number = float | None  # None: undefined, as a gain is without objects
 
@@ -30,6 +37,7 @@ class Diagnosis:
     precision: class -> the best precision at each of `voc.RECALLS` or more (0 beyond the highest).
     errors, gains: kind of error (`errors.ERRORS`) -> count, and the AP50 that mending it would add.
     bins: detections by score in equal bins: (mean score, share that is right, detections).
+    confusion: `mistakes.Confusion` of `classes` with detections of at least the score `cut`.
     """
 
     precision: dict[str, tuple[float, ...]]
@@ -38,6 +46,9 @@ class Diagnosis:
     gains: dict[str, Number]
     calibration_error: float
     bins: tuple[tuple[float, float, int], ...]
+    classes: tuple[str, ...]
+    cut: float
+    confusion: tuple[tuple[int, ...], ...]
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -52,7 +63,8 @@ class Diagnosis:
 
 def diagnose(dump: Dump) -> Diagnosis:
     """Diagnose a checked dump."""
-    shares, scores = error_shares(dump), calibration(dump)
+    matched, cut = match_all(dump), best_cut(dump)
+    shares, scores = error_shares(dump, matched), calibration(dump, matched)
     return Diagnosis(
         precision={
             name: tuple(precision_R.round(DIGITS).tolist())
@@ -66,6 +78,9 @@ def diagnose(dump: Dump) -> Diagnosis:
             (round(row.mean_score, DIGITS), round(row.precision, DIGITS), row.detections)
             for row in scores.bins
         ),
+        classes=dump.classes,
+        cut=round(cut, DIGITS),
+        confusion=tuple(map(tuple, confusion(dump, least_score=cut).matrix.tolist())),
     )
 
 
@@ -84,6 +99,9 @@ def from_json(values: Mapping[str, Any]) -> Diagnosis:
         gains=dict(values["gains"]),
         calibration_error=float(values["calibration_error"]),
         bins=tuple((float(score), float(right), int(n)) for score, right, n in values["bins"]),
+        classes=tuple(map(str, values["classes"])),
+        cut=float(values["cut"]),
+        confusion=tuple(tuple(map(int, row)) for row in values["confusion"]),
     )
 
 

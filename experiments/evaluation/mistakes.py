@@ -89,9 +89,9 @@ class Cut:
     detections: int
 
 
-def error_shares(dump: Dump) -> ErrorShares:
-    """Count errors by kind, and what each kind costs."""
-    found: dict[str, Any] = _matched(dump).tide_errors(pos_thr=0.5, bg_thr=0.1)
+def error_shares(dump: Dump, matched: Any = None) -> ErrorShares:
+    """Count errors by kind, and what each kind costs; `matched` is what `match_all` gave before."""
+    found: dict[str, Any] = (matched or match_all(dump)).tide_errors(pos_thr=0.5, bg_thr=0.1)
     return ErrorShares(
         ap50=_defined(found["ap_base"]),
         counts={name: int(found["counts"][key]) for key, (name, _) in ERRORS.items()},
@@ -99,9 +99,9 @@ def error_shares(dump: Dump) -> ErrorShares:
     )
 
 
-def calibration(dump: Dump, *, bins: int = 10) -> Calibration:
+def calibration(dump: Dump, matched: Any = None, *, bins: int = 10) -> Calibration:
     """Compare scores with the share of right detections, in bins of equal width."""
-    found: dict[str, Any] = _matched(dump).calibration(n_bins=bins, iou_threshold=0.5)
+    found: dict[str, Any] = (matched or match_all(dump)).calibration(n_bins=bins, iou_threshold=0.5)
     return Calibration(
         expected_error=float(found["ece"]),
         largest_error=float(found["mce"]),
@@ -124,6 +124,23 @@ def confusion(dump: Dump, *, least_score: float = 0.3) -> Confusion:
         iou_thr=0.5, min_score=least_score
     )
     return Confusion(dump.classes, found["matrix"].astype(np.int64))
+
+
+def best_cut(dump: Dump, rules: VocRules = PROTOCOLS["devkit"]) -> float:
+    """The score at which F1 over all classes is highest: each run at its own best working point,
+    for a larger gamma lowers scores. 0.5 where there is nothing to find or nothing found.
+    """
+    ranked = rank(dump, rules)
+    shown_D = ~ranked.ignored_D
+    score_D = dump.score_D[ranked.detection_D[shown_D]]
+    wanted = int(ranked.objects_K.sum())
+    if not len(score_D) or not wanted:
+        return 0.5
+    order = np.argsort(-score_D, kind="stable")
+    hits_D = np.cumsum(ranked.hit_D[shown_D][order])
+    f1_D = 2 * hits_D / (np.arange(1, len(order) + 1) + wanted)
+    last_D = np.append(np.diff(score_D[order]) != 0, True)  # equal scores are kept together
+    return float(score_D[order][np.argmax(np.where(last_D, f1_D, -1.0))])
 
 
 def curves(dump: Dump, rules: VocRules = PROTOCOLS["devkit"]) -> dict[str, Curve]:
@@ -165,7 +182,8 @@ def _total(result: VocResult) -> int:
     return int(result.detections_K.sum())
 
 
-def _matched(dump: Dump) -> Any:
+def match_all(dump: Dump) -> Any:
+    """hotcoco's evaluator with every detection matched, for those who ask it more than once."""
     evaluator = hotcoco_evaluator(dump)
     evaluator.evaluate()
     return evaluator

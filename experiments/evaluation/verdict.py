@@ -10,6 +10,7 @@ from experiments.evaluation.bootstrap import PairedDifference
 from experiments.evaluation.referee import DECIDED, SEEDS_ADVISED, Judgement
 from experiments.evaluation.significance import ALPHA, POWER, Interval, Shared, Summary
 
+ONE_RUN_EACH = "One run each says nothing of the methods: other seeds give other weights."
 TRIES = {0.8: "four of five"}[POWER]
 
 
@@ -82,16 +83,16 @@ def pairing(shared: Shared | None) -> str:
 def of_two_runs(found: PairedDifference, a: str, b: str) -> str:
     """Words for two single runs: about these weights and images like these, not about methods."""
     shift, low, high = (100 * value for value in (found.difference, found.low, found.high))
-    rests = f"{signed(shift)} mAP [{signed(low)}, {signed(high)}], p {p_words(found.p_value)}"
+    metric = {"voc07": "VOC07 mAP", "area": "VOC area"}[found.form]
+    rests = f"{signed(shift)} {metric} [{signed(low)}, {signed(high)}], p {p_words(found.p_value)}"
     rests += f", {found.images:,} images"
-    caution = "One run each says nothing of the methods: other seeds give other weights."
     if found.p_value < ALPHA:
         word = "better" if shift > 0 else "worse"
         return (
             f"These weights of {b} are {word} than those of {a} on images like these: {rests}."
-            f" {caution}"
+            f" {ONE_RUN_EACH}"
         )
-    return f"These two sets of weights can’t be told apart on these images: {rests}. {caution}"
+    return f"These two sets of weights can’t be told apart on these images: {rests}. {ONE_RUN_EACH}"
 
 
 def _why_open(found: Judgement) -> str:

@@ -4,13 +4,13 @@ A group holds the arms that may be compared: one detector, one test set, at most
 """
 
 import json
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from experiments.config.words import is_one_name
 from experiments.errors import nearest
 from experiments.evaluation.significance import Summary, Values, summarise
 from experiments.report.load import ReportError, Run
@@ -26,7 +26,6 @@ from experiments.report.settings import (
 )
 
 MOST_NAMED = 3  # differing settings that a title names; the provenance table has all
-SYMBOLS = {"gamma": "γ", "alpha": "α"}
 
 
 @dataclass(frozen=True, eq=False)  # an arm is itself: two with equal values are still two
@@ -51,7 +50,7 @@ class Arm:
 
     @property
     def short(self) -> str:
-        """The title for tables: without its detector, which the heading names, and with γ and α."""
+        """The title below a heading that names its detector."""
         return self._shown(self.title)
 
     @property
@@ -61,8 +60,8 @@ class Arm:
 
     def _shown(self, words: str) -> str:
         if words.lower().startswith(self.detector.lower() + " "):
-            words = words[len(self.detector) + 1 :]
-        return re.sub(r"\b(gamma|alpha)\b", lambda found: SYMBOLS[found[0]], words)
+            return words[len(self.detector) + 1 :]
+        return words
 
     @cached_property  # a table of a thousand runs asks some ten thousand times
     def finished(self) -> tuple[Run, ...]:
@@ -85,8 +84,12 @@ class Arm:
         return tuple(run for run in self.runs if run.finished and run.folder not in counted)
 
     def is_called(self, name: str) -> bool:
-        """Whether this is its name, its title, or what it was called when it ran."""
-        return name in (self.name, self.title, *(run.recorded_arm for run in self.runs))
+        """Whether this is its name or title, with its detector or without, or what it was called
+        when it ran.
+        """
+        known = (self.name, self.title, self.short, self.bare)
+        told = any(is_one_name(name, one) for one in known)
+        return told or any(name == run.recorded_arm for run in self.runs)
 
     def seeds(self, metric: str) -> Values:
         """Seed -> the metric of its finished run, undefined ones left out."""
@@ -119,6 +122,18 @@ class Asked:
     within: float | None = None  # points of the deciding metric: is a difference smaller?
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a reader asks of a group: pairs (arm, against) by their titles, and in `note` how they
+    were picked.
+    """
+
+    key: str
+    title: str
+    pairs: tuple[tuple[str, str], ...]
+    note: str = ""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Group:
     """The arms of one detector on one test set, the baseline first, then by rising gamma."""
@@ -130,6 +145,13 @@ class Group:
     baseline: Arm | None
     classes: tuple[str, ...]
     asked: Asked = Asked()
+    questions: tuple[Question, ...] = ()
+
+    @property
+    def named_pairs(self) -> tuple[tuple[str, str], ...]:
+        """What the study and the reader ask besides each arm with the baseline, each once."""
+        asked = [pair for question in self.questions for pair in question.pairs]
+        return tuple(dict.fromkeys((*self.asked.contrasts, *asked)))
 
     def best(self, metric: str) -> Arm | None:
         """The arm with the highest mean of `metric`; None where no arm has one."""

@@ -42,7 +42,8 @@ class Candidate:
 @dataclass(frozen=True, eq=False)
 class Contest:
     """Who is compared with whom, and how that was settled. Pairs are of places in `arms`; the first
-    ones are of the baseline, `contrasts` those of the study. `keys` are the knobs of several
+    ones are of the baseline, `named` those of the study and the reader, by the names (arm, against)
+    that were given. `keys` are the knobs of several
     settings, `why` says why val did not choose among them.
     """
 
@@ -50,10 +51,15 @@ class Contest:
     candidates: tuple[Candidate, ...]
     baseline: Candidate | None
     pairs: tuple[Pair, ...]
-    contrasts: tuple[Pair, ...]
+    named: Mapping[tuple[str, str], tuple[Pair, ...]]
     mode: Mode
     keys: tuple[str, ...] = ()
     why: str = ""
+
+    @property
+    def contrasts(self) -> tuple[Pair, ...]:
+        """The pairs that were named, each name's in turn."""
+        return tuple(pair for pairs in self.named.values() for pair in pairs)
 
     def candidate(self, arm: Arm) -> Candidate:
         """The candidate whose setting this is."""
@@ -76,16 +82,15 @@ def contest(group: Group, metric: str) -> Contest:
     why = _why_not_val(by_settings.values(), metric, unnamed) if several else ""
     mode: Mode = "single" if not several else "equal" if why else "val"
     candidates = tuple(_candidate(arms, metric, mode) for arms in by_settings.values())
-    found = Contest(group.arms, candidates, None, (), (), mode, tuple(sorted(keys)), why)
+    found = Contest(group.arms, candidates, None, (), {}, mode, tuple(sorted(keys)), why)
     base = found.candidate(group.baseline) if group.baseline is not None else None
     rivals = [one for one in candidates if base is not None and one is not base]
     pairs = [pair for one in rivals if base for pair in _pairs(found, base, one, flats)]
-    contrasts = [
-        pair
-        for arm, against in asked.contrasts
-        for pair in _contrast(found, group, arm, against, flats)
-    ]
-    return replace(found, baseline=base, pairs=tuple(pairs), contrasts=tuple(contrasts))
+    named = {
+        (arm, against): tuple(_contrast(found, group, arm, against, flats))
+        for arm, against in group.named_pairs
+    }
+    return replace(found, baseline=base, pairs=tuple(pairs), named=named)
 
 
 def require_known(groups: Sequence[Group]) -> None:
@@ -213,4 +218,4 @@ def _contrast(
 
 
 def _called(group: Group, name: str) -> list[Arm]:
-    return [arm for arm in group.arms if arm.is_called(name) or name in (arm.short, arm.bare)]
+    return [arm for arm in group.arms if arm.is_called(name)]

@@ -72,9 +72,19 @@ def compare(
     found = judge([arm.seeds(metric) for arm in arms], pairs, within=within)
     baseline, *others = arms
     return [
-        Comparison(baseline, arm, metric, judgement, _over_images(baseline, arm, resamples))
+        Comparison(baseline, arm, metric, judgement, over_images(baseline, arm, resamples))
         for arm, judgement in zip(others, found, strict=True)
     ]
+
+
+def over_images(a: Arm, b: Arm, resamples: int = 1000) -> PairedDifference | None:
+    """How two single runs differ over images; None of more runs, or without their detections."""
+    if len(a.finished) > 1 or len(b.finished) > 1:
+        return None
+    folders = [arm.finished[0].folder for arm in (a, b)]
+    if not all((folder / "detections.parquet").is_file() for folder in folders):
+        return None
+    return paired_bootstrap(_dump(folders[0]), _dump(folders[1]), resamples=resamples)
 
 
 def comparison_text(comparisons: Sequence[Comparison]) -> str:
@@ -161,15 +171,6 @@ def _require_same_data(arms: Sequence[Arm]) -> None:
             f"{' and '.join(str(run.folder) for run in seen.values())} were measured on different"
             f" data ({', '.join(f'{run.measured} {found[:8]}' for found, run in seen.items())})"
         )
-
-
-def _over_images(a: Arm, b: Arm, resamples: int) -> PairedDifference | None:
-    if len(a.finished) > 1 or len(b.finished) > 1:
-        return None
-    folders = [arm.finished[0].folder for arm in (a, b)]
-    if not all((folder / "detections.parquet").is_file() for folder in folders):
-        return None
-    return paired_bootstrap(_dump(folders[0]), _dump(folders[1]), resamples=resamples)
 
 
 def _dump(folder: Path) -> Dump:

@@ -6,14 +6,16 @@ import statistics
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from experiments.config.words import NAMED
 from experiments.record.record import RECORD_FILE
 from experiments.report.arms import Arm, Group
+from experiments.report.choice import is_below
 from experiments.report.load import Run
-from experiments.report.settings import settings_of
+from experiments.report.settings import comparable, differing, loss_of, parameter, plain
 from experiments.report.tables import Metric
 
 
@@ -114,8 +116,14 @@ def facts(groups: Sequence[Group]) -> list[tuple[str, str]]:
     found = [
         ("Arms", str(len(arms))),
         ("Runs", f"{done}" if done == len(runs) else f"{done} of {len(runs)}"),
+        ("Seeds an arm", spread),
     ]
-    found.append(("Seeds an arm", spread))
+    if len(runs) == 1:
+        found = [
+            ("Run", runs[0].id),
+            ("Seed", str(runs[0].seed)),
+            ("Status", _state(runs[0], True)),
+        ]
     data = sorted({_data_words(run) for run in runs if run.split("test")})
     if data:
         found.append(("Data", data[0] if len(data) == 1 else f"{len(data)} test sets"))
@@ -135,20 +143,21 @@ def hardware(groups: Sequence[Group]) -> str:
     return "; ".join(sorted(kinds)) or "unknown"
 
 
-def differing_settings(groups: Sequence[Group]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """For each arm, its values of the settings in which the arms differ."""
-    arms = [
-        (arm, settings_of(arm.runs[0].config), _full_title(arm, groups, group))
-        for group in groups
-        for arm in group.arms
-    ]
-    keys = sorted({key for _, flat, _ in arms for key in flat})
-    keys = [key for key in keys if len({repr(flat.get(key)) for _, flat, _ in arms}) > 1]
-    if not keys:
-        return []
+def differing_settings(group: Group) -> list[tuple[str, list[str]]]:
+    """The settings in which the group's arms differ, each with its value in every arm; what belongs
+    to another choice (focal's alpha, beside cross-entropy) is empty.
+    """
+    flats = comparable([arm.runs[0].config for arm in group.arms])
+    for arm, flat in zip(group.arms, flats, strict=True):
+        for name in NAMED:  # a schedule is one setting, in the words of the arm's name
+            keys = [key for key in flat if is_below(key, f"loss.{name}")]
+            if keys:
+                for key in keys:
+                    del flat[key]
+                flat[f"loss.{name}"] = parameter(loss_of(arm.runs[0].config).get(name))
     return [
-        (title, [(key, _value(flat[key])) for key in keys if key in flat])
-        for _, flat, title in arms
+        (key, [plain(flat[key]) if key in flat else "" for flat in flats])
+        for key in differing(flats)
     ]
 
 
@@ -220,8 +229,6 @@ def _data_words(run: Run) -> str:
     data = run.config.get("data")
     name = str(data.get("name", "data")) if isinstance(data, dict) else "data"
     sizes = [f"{split.images:,} {part}" for part in ("train", "test") if (split := run.split(part))]
-    return f"{name}, {len(run.classes)} classes, {' / '.join(sizes)} images"
-
-
-def _value(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    count = len(run.classes)
+    classes = "1 class" if count == 1 else f"{count} classes"
+    return f"{name}, {classes}, {' / '.join(sizes)} images"

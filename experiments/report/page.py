@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from experiments.evaluation.bootstrap import PairedDifference
 from experiments.evaluation.referee import Judgement
-from experiments.evaluation.significance import Summary
+from experiments.evaluation.significance import ALPHA, Summary
+from experiments.evaluation.verdict import p_words, signed
 from experiments.report.arms import Arm, Group
-from experiments.report.evidence import FigureItem, evidence
-from experiments.report.figures import (
-    style,
-)
-from experiments.report.pictures import Grid
+from experiments.report.evidence.group import evidence, rival_of
+from experiments.report.evidence.item import FigureItem
+from experiments.report.evidence.pictures import Grid
+from experiments.report.identity import differing_settings
+from experiments.report.questions import TwoRuns
 from experiments.report.tables import (
     ClassRow,
     Metric,
@@ -24,7 +26,7 @@ from experiments.report.tables import (
 )
 from experiments.report.verdict import pairing_of
 
-MOST_CLASS_ARMS = 8  # columns of a per-class table; per_class.csv has every arm
+MOST_CLASS_ARMS = 6  # columns of a per-class table; per_class.csv has every arm
 
 
 class Bar(NamedTuple):
@@ -34,6 +36,7 @@ class Bar(NamedTuple):
     point: float
     low: float | None
     high: float | None
+    images: bool = False  # over images, of two single runs
 
 
 class Line(NamedTuple):
@@ -44,6 +47,28 @@ class Line(NamedTuple):
     anchor: str
     difference: Judgement | None
     bar: Bar | None
+    images: PairedDifference | None = None  # where both are single runs
+
+    @property
+    def weights(self) -> str:
+        """The interval over images in words."""
+        if self.images is None:
+            return ""
+        low, high = (signed(100 * value) for value in (self.images.low, self.images.high))
+        return f"[{low}, {high}] VOC area, these weights"
+
+    @property
+    def why(self) -> str:
+        """Why nothing is shown beside an interval that excludes 0, "" elsewhere."""
+        found = self.difference
+        if found is None or found.p is None or found.p < ALPHA or found.low is None:
+            return ""
+        if found.high is None or found.low <= 0 <= found.high:
+            return ""
+        return (
+            f"alone its interval excludes 0; asked with {found.family - 1} others (Holm) p"
+            f" {p_words(found.p)}"
+        )
 
 
 class ClassLine(NamedTuple):
@@ -64,33 +89,40 @@ class Block:
     markdown: str
     pairing: str = ""  # how seeds were compared, and why
     figures: list[FigureItem] = field(default_factory=list)
+    settings: list[tuple[str, list[str]]] = field(default_factory=list)  # a key, by arm
     classes: list[ClassLine] = field(default_factory=list)
     class_arms: list[Arm] = field(default_factory=list)
     class_difference: str = ""
     class_note: str = ""
-    ranked: list[Arm] = field(default_factory=list)
-
-    @property
-    def named(self) -> bool:
-        """Whether arms' names tell their gamma, so that a narrow screen can do without a column."""
-        return all("γ" in arm.short or arm.gamma == 0.0 for arm in self.group.arms)
+    rival: Arm | None = None
 
 
-def make_block(group: Group, primary: Metric, anchors: dict[str, str]) -> Block:
-    """Tables and figures of one group; `anchors` gives each arm's place in the provenance table."""
+def make_block(
+    group: Group,
+    primary: Metric,
+    anchors: dict[str, str],
+    names: dict[str, str],
+    two_runs: TwoRuns,
+) -> Block:
+    """Tables and figures of one group; `anchors` gives each arm's place in the provenance table,
+    `names` its palette name.
+    """
     rows = comparison(group, primary)
-    ranked = ranking(rows, primary)
-    names = style.colours(group, ranked)
     reach = _reach(rows, primary)
     lines = []
     for row in rows:
-        difference = row.differences.get(primary.key)
+        name, difference = names[row.arm.title], row.differences.get(primary.key)
         bar = _bar(difference, reach) if difference else None
-        lines.append(Line(row, names[row.arm.title], anchors[row.arm.title], difference, bar))
+        images = None
+        if bar is not None and bar.low is None and row.against is not None and name != "rest":
+            images = two_runs(row.against, row.arm)
+            bar = _image_bar(images, reach) if images is not None else bar
+        lines.append(Line(row, name, anchors[row.arm.title], difference, bar, images))
     block = Block(group, lines, markdown_table(rows, primary), pairing_of(group, primary))
     block.figures = evidence(group, rows, primary, names)
-    _add_classes(block, ranked, primary)
-    block.ranked = ranked
+    block.settings = differing_settings(group)
+    block.rival = rival_of(rows, primary)
+    _add_classes(block, ranking(rows, primary), primary)
     return block
 
 
@@ -163,10 +195,16 @@ def _points(rows: Sequence[Row], primary: Metric) -> list[float]:
 def _bar(difference: Judgement, reach: float) -> Bar | None:
     if difference.points is None:
         return None
+    low = None if difference.low is None else _place(difference.low, reach)
+    high = None if difference.high is None else _place(difference.high, reach)
+    return Bar(60, _place(difference.points, reach), low, high)
 
-    def place(value: float) -> float:
-        return round(60 + 55 * max(-1.0, min(1.0, value / reach)), 1)
 
-    low = None if difference.low is None else place(difference.low)
-    high = None if difference.high is None else place(difference.high)
-    return Bar(60, place(difference.points), low, high)
+def _image_bar(found: PairedDifference, reach: float) -> Bar:
+    values = (found.difference, found.low, found.high)
+    point, low, high = (_place(100 * value, reach) for value in values)
+    return Bar(60, point, low, high, images=True)
+
+
+def _place(value: float, reach: float) -> float:
+    return round(60 + 55 * max(-1.0, min(1.0, value / reach)), 1)

@@ -13,24 +13,26 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from experiments.evaluation.verdict import fixed, interval, mean_sd, signed
-from experiments.record.files import write_text
+from experiments.record.files import whole_file, write_text
 from experiments.record.origin import file_hash
 from experiments.record.record import RECORD_FILE
-from experiments.report import detail as detail_tables
-from experiments.report import identity, page, pictures, tables, verdict
+from experiments.report import identity, page, tables, verdict
 from experiments.report import published as published_values
 from experiments.report.arms import Asked, Group, make_groups
 from experiments.report.choice import require_known, settled
-from experiments.report.detail import Detail, make_detail
-from experiments.report.diagnoses import STORE, Diagnoses, read_store
-from experiments.report.evidence import FigureItem
+from experiments.report.evidence import detail as detail_tables
+from experiments.report.evidence import pictures
+from experiments.report.evidence.detail import Detail, make_detail
+from experiments.report.evidence.diagnoses import STORE, Diagnoses, read_store
+from experiments.report.evidence.item import FigureItem
+from experiments.report.figures import style
 from experiments.report.figures.errors import KINDS as ERROR_KINDS
-from experiments.report.figures.style import PALETTE
 from experiments.report.literature import published_table
 from experiments.report.load import ReportError, Run, load_runs
+from experiments.report.questions import asked_by_reader, cards
 
 TEMPLATES = Path(__file__).parent / "templates"
 PAGE, MANIFEST = "report.html", "manifest.json"
@@ -64,6 +66,8 @@ def write_report(
     scientific: Sequence[str] = (),
     contrasts: Sequence[Sequence[str]] = (),
     equivalence: float | None = None,
+    questions: bool = True,
+    formats: Sequence[str] = style.FORMATS,
 ) -> Path:
     """Make the report of all records at or below `directories` in `out`; gives the page's path.
 
@@ -75,7 +79,9 @@ def write_report(
     is computed from detections (precision and recall, kinds of errors, calibration). What cannot be
     read is left out, listed in the report and added to `lost`. `nuisance` and `scientific` are the
     roles of knobs, `contrasts` pairs of arms to compare (arm, against), and `equivalence` the
-    points of the deciding metric below which a difference does not matter.
+    points of the deciding metric below which a difference does not matter. `questions` False asks
+    only what the study does, as earlier versions did. `formats` are the figures' files; without
+    any, none is drawn.
 
     Raises:
         ReportError: no record that can be read, an unknown arm, metric, knob or study.
@@ -88,48 +94,53 @@ def write_report(
     require_known(groups)
     primary = choose_metric(metric, groups)
     groups = [settled(group, primary.key) for group in groups]
+    if questions:
+        groups = [asked_by_reader(group, primary.key) for group in groups]
     diagnoses = read_store(out) if diagnose else None
-    context = _context(groups, primary, out, question, images)
-    context |= _details(context["blocks"], primary, diagnoses)
+    context = _context(groups, primary, out, question, images, diagnoses)
     lost += context["lost"]
     context["warnings"] = [*lost, *verdict.warnings(groups, primary)]
     context["published"] = _published(published, groups)
     context["sections"] = _sections(context)
-    files = _tables(groups, primary, context["details"], diagnoses)
-    files |= {item.file: item.svg for item in _figures(context)}
-    files |= {"report.md": render_markdown(context), PAGE: render_page(context)}
-    for name, text in files.items():
-        write_text(out / name, text)
+    files = {name: text.encode() for name, text in _tables(groups, primary, context).items()}
+    for figure in _figures(context):
+        figure.draw(formats)
+        files |= figure.files
+    context["files"] = _named_files(files)
+    files |= {"report.md": render_markdown(context).encode(), PAGE: render_page(context).encode()}
+    for name, data in files.items():
+        with whole_file(out / name) as temporary:
+            temporary.write_bytes(data)
     options: dict[str, Any] = {"baseline": baseline, "metric": metric, "question": question}
     options |= {"images": images, "published": list(published), "diagnose": diagnose}
     options |= {"nuisance": list(nuisance), "scientific": list(scientific)}
     options |= {"contrasts": [list(pair) for pair in named], "equivalence": equivalence}
+    options |= {"questions": questions, "formats": list(formats)}
     write_text(out / MANIFEST, _manifest(directories, out, runs, files, options))
     return out / PAGE
 
 
-def _details(
-    blocks: Sequence[page.Block], primary: tables.Metric, diagnoses: Diagnoses | None
-) -> dict[str, Any]:
-    """The parts made from what lies beside the records, and what is wrong with it."""
-    details = [make_detail(block.group, block.ranked, primary, diagnoses) for block in blocks]
-    notes = [note for detail in details for note in detail.notes]
-    return {"details": details, "lost": notes + (diagnoses.lost if diagnoses else [])}
-
-
 def _figures(context: Mapping[str, Any]) -> list[FigureItem]:
-    found = [item for block in context["blocks"] for item in block.figures]
+    found = [card.figure for card in context["cards"] if card.figure is not None]
+    found += [item for block in context["blocks"] for item in block.figures]
     for detail in context["details"]:
         found += [*detail.figures, *(part.figure for part in detail.losses)]
     return found
 
 
+def _named_files(files: Mapping[str, bytes]) -> list[tuple[str, str]]:
+    """The files that the page leads to: those that hold more than the line of their columns."""
+    there = {name for name, data in files.items() if data.count(b"\n") > 1 or name == STORE}
+    there |= {"report.md", MANIFEST}
+    there |= {"figures/"} if any(name.startswith("figures/") for name in files) else set()
+    return [(name, words) for name, words in FILES if name in there]
+
+
 def _tables(
-    groups: Sequence[Group],
-    primary: tables.Metric,
-    details: Sequence[Detail],
-    diagnoses: Diagnoses | None,
+    groups: Sequence[Group], primary: tables.Metric, context: Mapping[str, Any]
 ) -> dict[str, str]:
+    details: Sequence[Detail] = context["details"]
+    diagnoses: Diagnoses | None = context["diagnoses"]
     rows = [row for group in groups for row in tables.comparison(group, primary)]
     stored = (
         {"errors.csv": detail_tables.errors_csv(details), STORE: diagnoses.text()}
@@ -150,7 +161,7 @@ def _manifest(
     directories: Sequence[Path],
     out: Path,
     runs: Sequence[Run],
-    files: Mapping[str, str],
+    files: Mapping[str, bytes],
     options: Mapping[str, Any],
 ) -> str:
     """What `verify` needs: where the records are (from here) and what each file was."""
@@ -159,7 +170,7 @@ def _manifest(
         "directories": [_from(out, directory) for directory in directories],
         "options": options,
         "records": {_from(out, run.folder): file_hash(run.folder / RECORD_FILE) for run in runs},
-        "files": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in files.items()},
+        "files": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
     }
     return json.dumps(values, indent=1, ensure_ascii=False) + "\n"
 
@@ -225,57 +236,62 @@ def palette_css() -> str:
 
 
 def _context(
-    groups: Sequence[Group], primary: tables.Metric, out: Path, question: str | None, images: int
+    groups: Sequence[Group],
+    primary: tables.Metric,
+    out: Path,
+    question: str | None,
+    images: int,
+    diagnoses: Diagnoses | None,
 ) -> dict[str, Any]:
+    ranked = [page.ranking(tables.comparison(group, primary), primary) for group in groups]
+    names = style.colours(groups, ranked)
     anchors = identity.arm_anchors(groups)
-    blocks = [
-        page.make_block(group, primary, mine) for group, mine in zip(groups, anchors, strict=True)
-    ]
-    grids = (
-        [pictures.choose(group, group.best(primary.key), images) for group in groups]
-        if images
-        else []
-    )
-    has_classes = any(block.classes for block in blocks)
+    two_runs = diagnoses.of_two_runs if diagnoses is not None else lambda a, b: None
+    made = zip(groups, anchors, names, strict=True)
+    blocks = [page.make_block(group, primary, mine, hues, two_runs) for group, mine, hues in made]
+    parts = zip(groups, ranked, names, strict=True)
+    details = [make_detail(group, best, hues, diagnoses) for group, best, hues in parts]
+    grids = [pictures.choose(block.group, block.rival, images) for block in blocks if images]
     config, config_of = identity.whole_config(groups)
+    runs = identity.run_lines(groups, primary, out)
+    notes = [note for detail in details for note in detail.notes]
     return {
         "question": question or verdict.question(groups, primary),
         "facts": identity.facts(groups),
-        "verdicts": _verdicts(groups, primary),
+        "cards": cards(groups, primary, names, two_runs),
+        "single": len(runs) == 1,
         "primary": primary,
-        "others": [metric for metric in tables.MAIN if metric is not primary],
+        "others": [metric for metric in tables.METRICS if metric is not primary],
         "blocks": blocks,
-        "has_classes": has_classes,
+        "details": details,
+        "diagnoses": diagnoses,
+        "lost": notes + (diagnoses.lost if diagnoses else []),
+        "has_classes": any(block.classes for block in blocks),
         "grids": [grid._asdict() | {"pictures": page.picture_names(grid)} for grid in grids],
         "costs": identity.costs(groups),
         "hardware": identity.hardware(groups),
-        "runs": identity.run_lines(groups, primary, out),
-        "settings": identity.differing_settings(groups),
+        "runs": runs,
         "config": config,
         "config_of": config_of,
         "versions": identity.versions(groups),
-        "files": FILES,
         "error_kinds": ERROR_KINDS,
         "errors_markdown": detail_tables.errors_markdown,
     }
 
 
-def _verdicts(groups: Sequence[Group], primary: tables.Metric) -> list[verdict.Verdict]:
-    """A verdict a group, and one for each comparison that the study names."""
-    found = [verdict.verdict(group, primary) for group in groups]
-    return found + [one for group in groups for one in verdict.contrast_verdicts(group, primary)]
-
-
 def _sections(context: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Anchor and name of the page's parts that are there, in its order."""
-    found = [("verdict", "Verdict"), ("comparison", "Comparison")]
+    single = context["single"]
+    found = [("verdict", "Result" if single else "Answers")]
+    found += [("comparison", "Metrics" if single else "Comparison")]
+    found += [("warnings", "Limits")] if context["warnings"] else []
     blocks = [block for block in context["blocks"] if block.figures]
     found += [(f"figures-{block.group.key}", block.group.title) for block in blocks]
     found += [("published", "Published")] if context["published"] else []
+    found += [("images", "Images")] if context["grids"] else []
     found += [("classes", "Per class")] if context["has_classes"] else []
     found += [("errors", "Errors")] if any(one.errors for one in context["details"]) else []
     found += [("anatomy", "Loss")] if any(one.losses for one in context["details"]) else []
-    found += [("images", "Images")] if context["grids"] else []
     return [*found, ("cost", "Cost"), ("provenance", "Provenance")]
 
 
@@ -303,18 +319,30 @@ def _environment(*, autoescape: bool) -> jinja2.Environment:
         few=lambda value: "–" if value != value else f"{value:.3g}",
         short=lambda value: "–" if not value else str(value)[:8],
         tag=_tag,
+        prose=prose,
     )
     return environment
 
 
+def prose(words: str) -> Markup:
+    """Escaped words in which what stands between backticks is code."""
+    parts = words.split("`")
+    if len(parts) % 2 == 0:
+        return escape(words)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if place % 2 else escape(part)
+        for place, part in enumerate(parts)
+    )
+
+
 def _tag(kind: str) -> Markup:
-    words = {"same": "not shown", "open": "undecided"}.get(kind, kind)
+    words = {"same": "not shown", "open": "undecided", "mixed": "mixed"}.get(kind, kind)
     look = kind if kind in ("better", "worse") else "plain"
     return Markup('<span class="tag {}">{}</span>').format(look, words)
 
 
 def _variables(which: int) -> str:
-    return "".join(f"--{name}:{pair[which]};" for name, pair in PALETTE.items())
+    return "".join(f"--{name}:{pair[which]};" for name, pair in style.PALETTE.items())
 
 
 def _read(name: str) -> str:

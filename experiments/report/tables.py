@@ -62,7 +62,7 @@ ANSWER = ("diff", "low", "high", "p_holm", "improvement", "test", "verdict")  # 
 
 
 class Contrast(NamedTuple):
-    """One comparison that a study names."""
+    """One comparison that a study or the reader names."""
 
     arm: Arm
     against: Arm
@@ -140,10 +140,17 @@ _contest = lru_cache(maxsize=16)(contest)
 
 
 def contrasts(group: Group, primary: Metric) -> list[Contrast]:
-    """The study's own comparisons, which are of one family with those of the baseline."""
+    """The comparisons that the study and the reader name, which are of one family with those of
+    the baseline.
+    """
+    return contrasts_of(group, primary, group.named_pairs)
+
+
+def contrasts_of(group: Group, primary: Metric, named: Sequence[tuple[str, str]]) -> list[Contrast]:
+    """The answers to some of the comparisons that were named."""
     found = contest_of(group, primary)
     answers = _answers(group, primary, primary)
-    pairs = [(found.arms[pair.a], found.arms[pair.b]) for pair in found.contrasts]
+    pairs = [(found.arms[p.a], found.arms[p.b]) for name in named for p in found.named[name]]
     return [Contrast(b, a, answers[a, b]) for a, b in dict.fromkeys(pairs)]
 
 
@@ -246,8 +253,8 @@ def comparison_csv(rows: Iterable[Row]) -> str:
 
 
 def contrasts_csv(groups: Sequence[Group], primary: Metric) -> str:
-    """One line a comparison that the study names, of the deciding metric; equivalence within so
-    many points where it was asked for.
+    """One line a comparison that the study or the reader names, of the deciding metric;
+    equivalence within so many points where it was asked for.
     """
     lines = [["group", "metric", "arm", "against", *ANSWER, "within", "within_p_holm"]]
     for group in groups:

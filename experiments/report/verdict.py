@@ -16,7 +16,6 @@ from experiments.report.tables import (
     Row,
     comparison,
     contest_of,
-    contrasts,
     shortened_words,
 )
 
@@ -31,7 +30,6 @@ class Verdict(NamedTuple):
     kind: str
     finding: str
     uncertainty: str
-    title: str = ""  # "": the group's
 
 
 def question(groups: Sequence[Group], primary: Metric) -> str:
@@ -69,16 +67,6 @@ def verdict(group: Group, primary: Metric) -> Verdict:
     else:
         said = _against(group, best, rivals, primary)
     return said._replace(uncertainty=said.uncertainty + choice_words(found) + _shortened(best))
-
-
-def contrast_verdicts(group: Group, primary: Metric) -> list[Verdict]:
-    """The study's own comparisons in words."""
-    found = []
-    for arm, against, answer in contrasts(group, primary):
-        words = told(answer, against.short, arm.short, primary.name)
-        kind = KINDS.get(answer.verdict, "open")
-        found.append(Verdict(group, kind, *words, title=f"{group.title}: contrast"))
-    return found
 
 
 def choice_words(found: Contest) -> str:
@@ -152,15 +140,16 @@ def pairing_of(group: Group, primary: Metric) -> str:
 def warnings(groups: Sequence[Group], primary: Metric) -> list[str]:
     """Everything in the records that weakens a comparison, the gravest first."""
     found: list[str] = []
+    alone = sum(len(arm.runs) for group in groups for arm in group.arms) == 1
     for group in groups:
-        found += _seed_warnings(group)
+        found += [] if alone else _seed_warnings(group)
         found += _budget_warnings(group)
         found += _leak_warnings(group)
         found += _shortened_warnings(group)
         found += _data_warnings(group)
         found += _version_warnings(group)
         found += _setting_warnings(group, contest_of(group, primary))
-        if group.baseline is None:
+        if group.baseline is None and not alone:
             found.append(
                 f"{group.title}: no finished cross-entropy or γ = 0 arm, so nothing is a baseline."
             )

@@ -17,7 +17,7 @@ from experiments.evaluation.tables import EvaluationError
 from experiments.record.origin import file_hash
 from experiments.record.record import RecordError, RunRecord, changed_files, load_record
 from experiments.report import ReportError, write_report
-from experiments.report.diagnoses import STORE
+from experiments.report.evidence.diagnoses import STORE
 from experiments.report.render import MANIFEST
 
 LATER = "more."  # metrics that a record of before may lack

@@ -164,7 +164,7 @@ def test_soft_gamma_starts_where_cross_entropy_is_good_and_ends_as_the_fixed_arm
 
 def test_an_arm_is_named_for_what_it_is() -> None:
     soft = load_config(CHECKOUT / "configs/glyphs/retinanet_soft_gamma.yaml")
-    assert arm_of(soft) == "retinanet focal alpha of the paper soft-gamma 0→2, linear to 50 %"
+    assert arm_of(soft) == "retinanet focal α of the paper soft 0→2, linear to 50 %"
     plain = load_config(CHECKOUT / "configs/glyphs/yolov2_cross_entropy.yaml")
     assert arm_of(plain) == "yolov2 cross-entropy"
     assert arm_of(load_config(CHECKOUT / "configs/glyphs/yolov2_focal.yaml", ["arm=mine"])) == (

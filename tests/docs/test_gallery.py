@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from experiments.report import write_report
-from experiments.report.diagnoses import STORE
+from experiments.report.evidence.diagnoses import STORE
 from experiments.report.render import TEMPLATES
 from experiments.report.verify import verify
 

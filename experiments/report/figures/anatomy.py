@@ -39,16 +39,16 @@ def anatomy_info(anatomy: Anatomy) -> AnatomyInfo:
 
 def draw(info: AnatomyInfo) -> Figure:
     """The figure: the further a line stays below, the fewer answers hold the loss."""
-    figure = Figure(figsize=(5.2, 2.9), layout="constrained")
+    figure = style.empty_figure(height=2.4)
     for place, kind in enumerate(KINDS):
         axes = figure.add_subplot(1, 2, place + 1)
         for index, line in enumerate(info.lines[kind]):
             axes.plot(
                 info.answers,
                 line.share,
-                color=style.LIGHT[style.HUES[index % len(style.HUES)]],
+                color=style.LIGHT["ink" if index % 2 == 0 else "soft"],  # gammas, not arms
                 linestyle=style.DASHES[index % len(style.DASHES)],
-                linewidth=1.5,
+                linewidth=0.8 + 0.4 * index,
                 label=f"γ {line.gamma:g}" if place == 0 else "_",
             )
         axes.set_xlim(0, 100)
@@ -56,5 +56,5 @@ def draw(info: AnatomyInfo) -> Figure:
         axes.set_title(f"{kind.capitalize()} ({info.counts[kind]:,})", fontsize=9)
         axes.set_xlabel("answers, easiest first (%)")
     figure.axes[0].set_ylabel("cumulative loss (%)")
-    style.legend_below(figure.axes[0], figure, columns=6)
+    style.legend_below(figure.axes[0], figure)
     return figure

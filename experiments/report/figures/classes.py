@@ -1,5 +1,6 @@
 """Per-class difference of the best arm to the baseline, the most frequent classes first."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from matplotlib.figure import Figure
@@ -8,6 +9,8 @@ from experiments.evaluation.verdict import signed
 from experiments.report.arms import Arm, Group
 from experiments.report.figures import style
 from experiments.report.tables import Metric, objects_of
+
+MOST_CLASSES = 20  # bars; the table has every class
 
 
 class ClassDifference(NamedTuple):
@@ -28,6 +31,16 @@ class ClassesInfo(NamedTuple):
     arm: Arm
     baseline: Arm
     classes: tuple[ClassDifference, ...]
+    left_out: int = 0  # classes of middling frequency that did not fit
+
+
+def chosen(labels: Sequence[str], most: int) -> list[str]:
+    """The most frequent and the rarest of `labels`, which come by falling frequency: `most` in all,
+    of an odd number the one more from the frequent.
+    """
+    if len(labels) <= most:
+        return list(labels)
+    return [*labels[: most - most // 2], *labels[len(labels) - most // 2 :]]
 
 
 def classes_info(group: Group, arm: Arm, metric: Metric) -> ClassesInfo | None:
@@ -47,14 +60,17 @@ def classes_info(group: Group, arm: Arm, metric: Metric) -> ClassesInfo | None:
                 label, objects_of(group, label), one - two, _by_seed(arm, base, label, metric)
             )
         )
-    return ClassesInfo(metric, arm, base, tuple(rows)) if rows else None
+    kept = chosen([row.label for row in rows], MOST_CLASSES)
+    left_out = len(rows) - len(kept)
+    rows = [row for row in rows if row.label in kept]
+    return ClassesInfo(metric, arm, base, tuple(rows), left_out) if rows else None
 
 
-def draw(info: ClassesInfo) -> Figure:
+def draw(info: ClassesInfo, names: dict[str, str]) -> Figure:
     """The figure of an info: a bar for the means, a dot for each seed that both arms ran."""
-    figure, axes = style.new_figure(height=1.2 + 0.24 * len(info.classes))
+    figure, axes = style.new_figure(height=0.9 + 0.19 * len(info.classes))
+    colour = style.LIGHT[names[info.arm.title]]
     for place, row in enumerate(info.classes):
-        colour = style.LIGHT["c1" if row.points >= 0 else "c2"]
         axes.barh(place, row.points, height=0.62, color=colour, alpha=0.45, linewidth=0)
         if len(row.seeds) > 1:
             axes.plot(row.seeds, [place] * len(row.seeds), ".", color=colour, markersize=5)
@@ -67,14 +83,14 @@ def draw(info: ClassesInfo) -> Figure:
             textcoords="offset points",
             ha=align,
             va="center",
-            fontsize=7.5,
+            fontsize=style.SMALL,
         )
         note.set_in_layout(False)  # inside the axes: need not be measured
     axes.axvline(0, color=style.LIGHT["base"], linewidth=1.2)
-    names = [f"{row.label[: style.LONGEST_LABEL]} ({row.objects:,})" for row in info.classes]
-    axes.set_yticks(range(len(names)), names, color=style.LIGHT["ink"])
-    axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.margins(x=0.14)
+    labels = [f"{row.label[: style.LONGEST_LABEL]} ({row.objects:,})" for row in info.classes]
+    axes.set_yticks(range(len(labels)), labels, color=style.LIGHT["ink"])
+    axes.set_ylim(len(labels) - 0.4, -0.6)
+    axes.margins(x=0.18)
     axes.grid(False, axis="y")
     axes.set_title("By class (test objects)")
     axes.set_xlabel(f"points of {info.metric.name.replace('mAP', 'AP')}")

@@ -39,7 +39,7 @@ def differences_info(rows: list[Row], metric: Metric) -> DifferencesInfo | None:
 
 def draw(info: DifferencesInfo, names: dict[str, str]) -> Figure:
     """The figure of an info; a hollow mark has no interval because seeds are too few."""
-    figure, axes = style.new_figure(height=1.3 + 0.32 * len(info.arms))
+    figure, axes = style.new_figure(height=0.9 + 0.3 * len(info.arms))
     marks = style.marks(names)
     axes.axvline(0, color=style.LIGHT["base"], linewidth=1.4)
     for place, (arm, difference) in enumerate(info.arms):
@@ -56,7 +56,7 @@ def draw(info: DifferencesInfo, names: dict[str, str]) -> Figure:
             (0, 6),
             textcoords="offset points",
             ha="center",
-            fontsize=7.5,
+            fontsize=style.SMALL,
             color=style.LIGHT["soft"],
         )
         note.set_in_layout(False)  # inside the axes: need not be measured
@@ -65,6 +65,6 @@ def draw(info: DifferencesInfo, names: dict[str, str]) -> Figure:
     )
     axes.set_ylim(len(info.arms) - 0.4, -0.8)
     axes.grid(False, axis="y")
-    axes.set_title(f"Difference to {style.label(info.baseline)}")
+    axes.set_title("Difference to the baseline", loc="right")  # there is room for it
     axes.set_xlabel(f"points of {info.metric.name}")
     return figure

@@ -41,28 +41,24 @@ def error_row(arm: Arm, runs: Sequence[Diagnosis]) -> ErrorRow:
 
 
 def draw(rows: Sequence[ErrorRow], names: dict[str, str]) -> Figure:
-    """The figure: kinds from top to bottom, a bar an arm, one SD over seeds as a whisker."""
-    figure, axes = style.new_figure(height=1.2 + len(KINDS) * (0.16 + 0.16 * len(rows)))
-    thick = 0.8 / len(rows)
+    """The figure: kinds from top to bottom, a mark an arm, one SD over seeds as a whisker."""
+    figure, axes = style.new_figure(height=0.8 + len(KINDS) * 0.3)
+    thick, marks = 0.64 / len(rows), style.marks(names)
     for index, row in enumerate(rows):
-        places = [place - 0.4 + thick * (index + 0.5) for place in range(len(KINDS))]
-        means = [row.gains[kind].mean or 0.0 for kind in KINDS]
-        spread = [row.gains[kind].sd or 0.0 for kind in KINDS]
-        axes.barh(
+        places = [place - 0.32 + thick * (index + 0.5) for place in range(len(KINDS))]
+        axes.errorbar(
+            [row.gains[kind].mean or 0.0 for kind in KINDS],
             places,
-            means,
-            height=thick * 0.86,
-            xerr=spread if any(spread) else None,
-            error_kw={"ecolor": style.LIGHT["soft"], "elinewidth": 1.0, "capsize": 2},
+            xerr=[row.gains[kind].sd or 0.0 for kind in KINDS],
+            fmt=marks[row.arm.title],
+            markersize=5,
+            elinewidth=1.4,
             color=style.LIGHT[names[row.arm.title]],
-            alpha=0.75,
-            linewidth=0,
             label=style.label(row.arm),
         )
     axes.set_yticks(range(len(KINDS)), KINDS, color=style.LIGHT["ink"])
     axes.set_ylim(len(KINDS) - 0.5, -0.5)
     axes.set_xlim(left=0)
-    axes.grid(False, axis="y")
     axes.set_title("Kinds of errors")
     axes.set_xlabel("points of AP50 gained were it mended")
     style.legend_below(axes, figure)

@@ -2,7 +2,7 @@
 at the right.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -52,48 +52,43 @@ def gamma_info(group: Group, metric: Metric) -> GammaInfo:
 
 
 def draw(info: GammaInfo) -> Figure:
-    """The figure of an info."""
+    """The figure of an info. Its lines are values of alpha, not arms: they have no arm's colour."""
     figure, axes = style.new_figure()
     count = len(info.series)
     for index, (alpha, points) in enumerate(info.series):
-        hue = style.HUES[index % len(style.HUES)] if count > 1 else "c1"
-        colour, mark = style.LIGHT[hue], style.MARKS[index % len(style.MARKS)]
+        colour = style.LIGHT["ink" if index % 2 == 0 else "soft"]
+        mark, dash = style.MARKS[index % len(style.MARKS)], style.DASHES[index % len(style.DASHES)]
         shift = (index - (count - 1) / 2) * min(0.14, 0.6 / count)
         for point in points:
             beside = np.full(len(point.values), point.place + shift + 0.055)
-            axes.plot(
-                beside, point.values, "o", color=colour, alpha=0.45, markersize=3, markeredgewidth=0
-            )
-        places = [point.place + shift for point in points]
-        means = [point.summary.mean or 0.0 for point in points]
-        errors = [point.summary.sd or 0.0 for point in points]
-        label = f"α {alpha}" if alpha != "–" else "no α"
+            few: Any = {"alpha": 0.45, "markersize": 3, "markeredgewidth": 0}
+            axes.plot(beside, point.values, "o", color=colour, **few)
         axes.errorbar(
-            places,
-            means,
-            errors,
+            [point.place + shift for point in points],
+            [point.summary.mean or 0.0 for point in points],
+            [point.summary.sd or 0.0 for point in points],
             fmt=mark,
             color=colour,
             capsize=3,
             markersize=5,
-            label=label,
+            markerfacecolor=colour if index % 2 == 0 else style.LIGHT["paper"],
+            label=f"α {alpha}" if alpha != "–" else "no α",
             linewidth=1.2,
         )
         line = [
-            (place, mean)
-            for point, place, mean in zip(points, places, means, strict=True)
+            (point.place + shift, point.summary.mean or 0.0)
+            for point in points
             if point.place < info.fixed
         ]
-        axes.plot(
-            [x for x, _ in line], [y for _, y in line], color=colour, linewidth=1.0, alpha=0.7
-        )
-    labels = [place.replace(" in ", "\n") for place in info.places]
+        if line:
+            axes.plot(*zip(*line, strict=True), color=colour, linewidth=1, linestyle=dash)
+    labels = [place.replace(", ", "\n", 1) for place in info.places]
     axes.set_xticks(range(len(labels)), labels)
     if 0 < info.fixed < len(labels):
         axes.axvline(info.fixed - 0.5, color=style.LIGHT["rule"], linestyle=(0, (3, 3)))
     axes.set_xlim(-0.6, len(labels) - 0.4)
     axes.set_title(f"{info.metric.name} against γ")
-    axes.set_xlabel("γ (equally spaced)" + (", then schedules" if info.fixed < len(labels) else ""))
+    axes.set_xlabel("γ (equally spaced)" + (", then soft" if info.fixed < len(labels) else ""))
     axes.set_ylabel(f"{info.metric.name} (%)")
-    style.legend_below(axes, figure, columns=4)
+    style.legend_below(axes, figure)
     return figure

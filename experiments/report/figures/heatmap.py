@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from experiments.evaluation.significance import Summary
 from experiments.evaluation.verdict import mean_sd
@@ -19,6 +18,7 @@ class HeatmapInfo(NamedTuple):
     alphas: tuple[str, ...]
     gammas: tuple[str, ...]
     cells: dict[tuple[str, str], Summary]
+    left_out: int = 0  # arms without a cell of their own
 
     @property
     def spans(self) -> bool:
@@ -38,12 +38,14 @@ def heatmap_info(group: Group, metric: Metric) -> HeatmapInfo:
         if key not in chosen or (chosen[key].mean or 0.0) < (summary.mean or 0.0):
             chosen[key] = summary
     gammas = sorted({arm.gamma for arm in arms if isinstance(arm.gamma, float)})
-    return HeatmapInfo(metric, _alphas(arms), tuple(setting(gamma) for gamma in gammas), chosen)
+    names = tuple(setting(gamma) for gamma in gammas)
+    measured = sum(bool(arm.values(metric.key)) for arm in group.arms)
+    return HeatmapInfo(metric, _alphas(arms), names, chosen, measured - len(chosen))
 
 
 def draw(info: HeatmapInfo) -> Figure:
     """The figure of an info: deeper is higher, and every cell says its number."""
-    figure, axes = style.new_figure(height=1.5 + 0.46 * len(info.alphas))
+    figure, axes = style.new_figure(height=1.2 + 0.4 * len(info.alphas))
     means = [summary.mean or 0.0 for summary in info.cells.values()]
     low, span = min(means), max(max(means) - min(means), 1e-9)
     best = max(means)
@@ -51,28 +53,9 @@ def draw(info: HeatmapInfo) -> Figure:
         column, row = info.gammas.index(gamma), info.alphas.index(alpha)
         mean = summary.mean or 0.0
         weight = 0.06 + 0.44 * (mean - low) / span  # at most half: dark text stays readable on it
-        axes.add_patch(
-            Rectangle(
-                (column - 0.48, row - 0.46),
-                0.96,
-                0.92,
-                facecolor=style.LIGHT["c1"],
-                alpha=weight,
-                linewidth=0,
-            )
-        )
+        axes.add_patch(style.cell(column, row, facecolor=style.LIGHT["base"], alpha=weight))
         strong = "bold" if mean == best else "normal"
-        words = mean_sd(summary)
-        number = axes.text(
-            column,
-            row,
-            words,
-            ha="center",
-            va="center",
-            fontsize=8.5,
-            fontweight=strong,
-            color=style.LIGHT["ink"],
-        )
+        number = axes.text(column, row, mean_sd(summary), fontweight=strong, **style.IN_CELL)
         number.set_in_layout(False)
     axes.set_xticks(range(len(info.gammas)), info.gammas)
     axes.set_yticks(
@@ -82,7 +65,7 @@ def draw(info: HeatmapInfo) -> Figure:
     axes.set_ylim(-0.5, len(info.alphas) - 0.5)
     axes.grid(False)
     axes.spines[:].set_visible(False)
-    axes.set_title(f"{info.metric.name} over α and γ (fixed settings)")
+    axes.set_title(f"{info.metric.name} over α and γ")
     axes.set_xlabel("γ")
     axes.set_ylabel("α")
     return figure

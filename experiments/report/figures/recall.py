@@ -14,7 +14,7 @@ from experiments.evaluation.voc import RECALLS
 from experiments.report.arms import Arm
 from experiments.report.figures import style
 
-MOST_CLASSES = 9  # panels of the figure by class; the most frequent ones
+MOST_CLASSES = 9  # panels of the figure by class: the most frequent ones and the rarest
 COLUMNS = 3
 
 
@@ -53,7 +53,7 @@ def draw(info: RecallInfo, names: dict[str, str]) -> Figure:
     """The figure of all classes; a band spans an arm's seeds."""
     figure, axes = style.new_figure()
     _lines(axes, info, names, label=True)
-    axes.set_title("Precision against recall (IoU .5)")
+    axes.set_title("Precision against recall")
     axes.set_xlabel("recall (%)")
     axes.set_ylabel("precision (%), mean over classes")
     style.legend_below(axes, figure)
@@ -64,18 +64,18 @@ def draw_classes(infos: Sequence[RecallInfo], names: dict[str, str]) -> Figure:
     """A panel a class."""
     columns = min(COLUMNS, len(infos))
     rows = math.ceil(len(infos) / columns)
-    figure = Figure(figsize=(5.2, 0.9 + 1.45 * rows), layout="constrained")
+    figure = style.empty_figure(height=0.5 + 1.15 * rows)
     for place, info in enumerate(infos):
         axes = figure.add_subplot(rows, columns, place + 1)
         _lines(axes, info, names, label=place == 0)
-        axes.set_title(info.label[:16], fontsize=8, fontweight="normal")
+        axes.set_title(info.label[:16], fontsize=style.SMALL, fontweight="normal")
         axes.set_xticks([0, 50, 100], ["0", "50", "100"] if place >= len(infos) - columns else [])
         axes.set_yticks([0, 50, 100], ["0", "50", "100"] if place % columns == 0 else [])
-        axes.tick_params(labelsize=7)
+        axes.tick_params(labelsize=style.SMALL)
         if place >= len(infos) - columns:
-            axes.set_xlabel("recall (%)", fontsize=8)
+            axes.set_xlabel("recall (%)", fontsize=style.SMALL)
         if place % columns == 0:
-            axes.set_ylabel("precision (%)", fontsize=8)
+            axes.set_ylabel("precision (%)", fontsize=style.SMALL)
     style.legend_below(figure.axes[0], figure)
     return figure
 

@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from experiments.report.arms import SYMBOLS, Arm, Group
+from experiments.config.words import NAMED
+from experiments.report.arms import Arm, Group
 from experiments.report.figures import style
 
 
@@ -47,7 +48,7 @@ def schedule_info(group: Group, parameter: str) -> ScheduleInfo:
 def draw(info: ScheduleInfo, names: dict[str, str]) -> Figure:
     """The figure of an info; changing parameters are drawn strong, fixed ones thin."""
     figure, axes = style.new_figure()
-    symbol = SYMBOLS.get(info.parameter, info.parameter)
+    symbol = NAMED.get(info.parameter, info.parameter)
     for line in info.lines:
         name = names[line.arm.title]
         fixed = np.ptp(line.values) <= 1e-9

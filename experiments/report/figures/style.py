@@ -12,8 +12,13 @@ from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import TightLayoutEngine
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from experiments.report.arms import Arm, Group
 
@@ -35,7 +40,12 @@ PALETTE: dict[str, tuple[str, str]] = {
 }
 LIGHT = {name: pair[0] for name, pair in PALETTE.items()}
 HUES = ("c1", "c2", "c3", "c4", "c5", "c6", "c7")
-LONGEST_LABEL = 34  # letters: longer names would leave no room for the axes they name
+LONGEST_LABEL = 40  # letters: longer names would leave no room for the axes they name
+WIDTH, HEIGHT = 4.3, 2.5  # inches; three beside each other on a desktop, one on a phone
+# The least size of letters: on a phone 4.3 inches become some 335 px, and these 9 px.
+SMALL = 8.5
+PAD = 0.45  # around the axes, in letters
+PNG_DPI = 160
 MARKS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES: tuple[Any, ...] = ("solid", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
 
@@ -67,29 +77,69 @@ _SETTINGS: Any = {  # matplotlib names 300 keys one by one in its type
     "xtick.major.size": 0,
     "ytick.major.size": 0,
     "legend.frameon": False,
-    "legend.fontsize": 8,
+    "legend.fontsize": SMALL,
     "lines.linewidth": 1.8,
     "lines.solid_capstyle": "round",
 }
 
 
-def new_figure(width: float = 5.2, height: float = 3.3) -> tuple[Figure, Axes]:
+def new_figure(width: float = WIDTH, height: float = HEIGHT) -> tuple[Figure, Axes]:
     """An empty figure with one axes; width and height in inches of 72 points."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.add_subplot()
+    figure = empty_figure(width, height)
+    axes = figure.add_subplot()
+    # Few round ticks: more letters after parts are placed would be cut off.
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    return figure, axes
+
+
+def empty_figure(width: float = WIDTH, height: float = HEIGHT) -> Figure:
+    """A figure for several axes."""
+    return Figure(figsize=(width, height), layout=TightLayoutEngine(pad=PAD))
+
+
+def drawn(make: Callable[[], Figure], formats: Sequence[str]) -> dict[str, bytes]:
+    """The figure that `make` gives in each of `formats`, without date or tool: equal numbers give
+    equal bytes. Its parts are placed once, which is half of the work.
+    """
+    found: dict[str, bytes] = {}
+    with matplotlib.rc_context(_SETTINGS):
+        figure = make()
+        for name in formats:
+            out = io.BytesIO()
+            _WRITERS[name](figure, out)  # savefig would draw it twice
+            found[name] = out.getvalue()
+            figure.set_layout_engine("none")  # keeps what the first drawing placed
+    return found
 
 
 def svg_of(draw: Callable[..., Figure], *arguments: object) -> str:
-    """What `draw` draws, as SVG text without date or tool: equal numbers give equal bytes."""
-    out = io.StringIO()
+    """What `draw` draws, as SVG text."""
+    return drawn(lambda: draw(*arguments), ("svg",))["svg"].decode("utf-8")
+
+
+def _write_svg(figure: Figure, out: io.BytesIO) -> None:
+    text = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    with matplotlib.rc_context(_SETTINGS):
-        canvas: Any = FigureCanvasSVG(draw(*arguments))
-        canvas.print_svg(out, metadata=nothing)  # savefig would draw it twice
-    return _FONT.sub(
-        r"font: \1 system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif",
-        out.getvalue(),
-    )
+    canvas: Any = FigureCanvasSVG(figure)
+    canvas.print_svg(text, metadata=nothing)
+    fonts = r"font: \1 system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
+    out.write(_FONT.sub(fonts, text.getvalue()).encode("utf-8"))
+
+
+def _write_pdf(figure: Figure, out: io.BytesIO) -> None:
+    canvas: Any = FigureCanvasPdf(figure)
+    canvas.print_pdf(out, metadata=dict.fromkeys(("CreationDate", "Creator", "Producer")))
+
+
+def _write_png(figure: Figure, out: io.BytesIO) -> None:
+    figure.set_dpi(PNG_DPI)
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.print_png(out, metadata={"Software": None})
+
+
+_WRITERS = {"svg": _write_svg, "pdf": _write_pdf, "png": _write_png}
+FORMATS = tuple(_WRITERS)
 
 
 def inline(svg: str, key: str, description: str) -> str:
@@ -112,26 +162,44 @@ def inline(svg: str, key: str, description: str) -> str:
     return body.replace("<svg", head, 1).strip()
 
 
-def colours(group: Group, best: Sequence[Arm]) -> dict[str, str]:
-    """Arm title -> palette name: the baseline grey, the first seven others a hue each, the rest
-    faint.
-
-    Where there are more than seven, `best` (highest first) get the hues.
+def colours(groups: Sequence[Group], ranked: Sequence[Sequence[Arm]]) -> list[dict[str, str]]:
+    """For each group: arm title -> palette name. The baseline is grey, seven others have a hue each
+    (of more, the highest by `ranked`), the rest are faint. Arms of one name have one hue in every
+    group.
     """
-    others = [arm for arm in group.others()]
-    shown = (
-        others if len(others) <= len(HUES) else [arm for arm in best if arm in others][: len(HUES)]
-    )
-    hues = {arm.title: hue for arm, hue in zip(shown, HUES, strict=False)}
-    names = {arm.title: hues.get(arm.title, "rest") for arm in others}
-    if group.baseline is not None:
-        names[group.baseline.title] = "base"
-    return names
+    known: dict[str, str] = {}
+    found = []
+    for group, best in zip(groups, ranked, strict=True):
+        others = list(group.others())
+        shown = others
+        if len(others) > len(HUES):
+            shown = [arm for arm in best if arm in others][: len(HUES)]
+        names = {arm.title: "rest" for arm in others}
+        for arm in sorted(shown, key=lambda arm: arm.short not in known):
+            taken = set(names.values())
+            free = [hue for hue in HUES if hue not in taken]
+            unused = [hue for hue in free if hue not in known.values()]
+            hue = known.get(arm.short, "")
+            names[arm.title] = hue if hue in free else (unused or free)[0]
+            known.setdefault(arm.short, names[arm.title])
+        if group.baseline is not None:
+            names[group.baseline.title] = "base"
+        found.append(names)
+    return found
+
+
+def unnamed(names: dict[str, str]) -> str:
+    """What a caption says of arms that have no colour of their own; "" where all have one."""
+    count = sum(name == "rest" for name in names.values())
+    if not count:
+        return ""
+    return f" {count} lower arm{'' if count == 1 else 's'} faint and not named."
 
 
 def marks(names: dict[str, str]) -> dict[str, str]:
     """Arm title -> marker, so that colour is never the only thing that tells arms apart."""
-    return {title: MARKS[HUES.index(hue)] if hue in HUES else "." for title, hue in names.items()}
+    known = {hue: MARKS[place] for place, hue in enumerate(HUES)} | {"base": "o"}
+    return {title: known.get(hue, ".") for title, hue in names.items()}
 
 
 def dashes(names: dict[str, str]) -> dict[str, Any]:
@@ -142,16 +210,33 @@ def dashes(names: dict[str, str]) -> dict[str, Any]:
     }
 
 
+def cell(column: float, row: float, **look: Any) -> Rectangle:
+    """A cell of a table of colours, its middle at (column, row)."""
+    return Rectangle((column - 0.48, row - 0.46), 0.96, 0.92, linewidth=0, **look)
+
+
+IN_CELL: Any = {"ha": "center", "va": "center", "fontsize": SMALL, "color": LIGHT["ink"]}
+
+
 def label(arm: Arm) -> str:
     """The arm's name as a figure has room for it; the tables have the whole one."""
     return arm.short if len(arm.short) <= LONGEST_LABEL else arm.short[: LONGEST_LABEL - 1] + "…"
 
 
-def legend_below(axes: Axes, figure: Figure, columns: int = 2) -> None:
-    """The legend under the axes, where it hides no data."""
+def legend_below(axes: Axes, figure: Figure) -> None:
+    """The legend under the axes, where it hides no data; the figure grows by its rows."""
     handles, labels = axes.get_legend_handles_labels()
-    if handles:
-        figure.legend(handles, labels, loc="outside lower left", ncols=columns)
+    if not handles:
+        return
+    columns = 1 if max(map(len, labels)) > 22 else 2 if max(map(len, labels)) > 12 else 4
+    columns = min(columns, len(labels))
+    taken = 0.04 + 0.165 * -(-len(labels) // columns)
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + taken)
+    options = {"labelspacing": 0.25, "borderaxespad": 0.1, "borderpad": 0.2, "handlelength": 1.8}
+    figure.legend(handles, labels, loc="lower left", ncols=columns, **options)
+    bottom = taken / (height + taken)
+    figure.set_layout_engine(TightLayoutEngine(pad=PAD, rect=(0, bottom, 1, 1)))
 
 
 _FONT = re.compile(r"font: ((?:\w+ )?[\d.]+px) [^;\"]*")

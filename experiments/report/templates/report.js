@@ -83,12 +83,31 @@
     cut(table);
   }
   const reveal = () => {
-    const row = document.getElementById(decodeURIComponent(location.hash.slice(1)))?.closest("tr.beyond");
-    if (!row) return;
-    whole.add(row.closest("table"));
-    cut(row.closest("table"));
-    row.scrollIntoView();
+    const place = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (!place) return;
+    for (let fold = place.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
+    const row = place.closest("tr.beyond");
+    if (row) { whole.add(row.closest("table")); cut(row.closest("table")); }
+    if (place.closest("details")) (row || place.closest("tr") || place).scrollIntoView();
+    place.querySelector(":scope .close")?.focus();
   };
   addEventListener("hashchange", reveal);
   reveal();
+  // An opened image closes with Escape or a click beside it; arrows lead to its neighbours.
+  const opened = () => document.querySelector(".opened:target");
+  const close = () => { const top = scrollY; location.hash = "images"; scrollTo(0, top); };
+  addEventListener("keydown", (event) => {
+    const now = opened();
+    if (!now) return;
+    const all = [...document.querySelectorAll(".opened")], step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (event.key === "Escape") close();
+    else if (step) location.hash = all[(all.indexOf(now) + step + all.length) % all.length].id;
+  });
+  addEventListener("click", (event) => {
+    if (event.target.classList.contains("opened")) close();
+  });
+  // On paper every fold is open.
+  let folded = [];
+  addEventListener("beforeprint", () => { folded = [...document.querySelectorAll("details:not([open])")]; for (const fold of folded) fold.open = true; });
+  addEventListener("afterprint", () => { for (const fold of folded) fold.open = false; });
 })();

@@ -89,7 +89,7 @@ def test_a_name_is_what_the_configuration_is_called_now(
         make_run(tmp_path / str(seed), make_setting("yolov2", name, FOCAL, 50.0), seed, arm=None)
     groups = make_groups(load_runs([tmp_path]), baseline="yolov2 focal of old")
     (arm,) = groups[0].arms
-    assert (arm.name, len(arm.finished)) == ("yolov2 focal alpha 0.25 gamma 2", 2)
+    assert (arm.name, len(arm.finished)) == ("yolov2 focal α 0.25 γ 2", 2)
     assert groups[0].baseline is arm
     make_run(tmp_path / "own", make_setting("yolov2", "mine", FOCAL, 50.0), 3, arm="mine")
     assert len(make_groups(load_runs([tmp_path]))[0].arms) == 2  # a name that was given splits

@@ -21,8 +21,8 @@ from experiments.evaluation.dump import read_dump
 from experiments.evaluation.mistakes import calibration, error_shares
 from experiments.evaluation.tables import check
 from experiments.record.record import load_record
-from experiments.report import diagnoses as diagnoses_module
 from experiments.report import write_report
+from experiments.report.evidence import diagnoses as diagnoses_module
 from experiments.report.verify import verify
 
 

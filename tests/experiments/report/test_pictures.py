@@ -12,8 +12,7 @@ from PIL import Image
 from experiments.evaluation import TruthCollector
 from experiments.evaluation.dump import write_table
 from experiments.report.arms import make_groups
-from experiments.report.load import load_runs
-from experiments.report.pictures import (
+from experiments.report.evidence.pictures import (
     Boxes,
     _images,
     best_threshold,
@@ -22,6 +21,7 @@ from experiments.report.pictures import (
     match,
     overlaps,
 )
+from experiments.report.load import load_runs
 
 
 def boxes(rows: list[list[float]], labels: list[int], value: list[float]) -> Boxes:

@@ -136,7 +136,7 @@ def test_a_sweep_s_run_is_online_and_so_is_the_same_point_of_a_second_sweep(benc
         assert {"record.json", "detections.parquet", "truth.parquet"} <= run.files.keys()
         kinds = {name.split("/")[1] for name in run.files if name.startswith("media/")}
         assert kinds == {"table", "images", "metadata"}
-        assert run.display == f"{run.group}, seed 0" and "gamma 1.5" in run.group
+        assert run.display == f"{run.group}, seed 0" and "γ 1.5" in run.group
         assert (run.job_type, run.tags) == ("train", ["retinanet", "glyphs", "focal"])
     pulled = bench.run("experiments", "sweep", "pull", "tester/p/sweep001", "--out", "back")
     assert "1 runs pulled" in pulled

@@ -4,17 +4,20 @@ Only arms that figures name are diagnosed, every seed of them. `diagnosis.json` 
 the hashes of the files they came from; `verify` makes them again.
 """
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from experiments.evaluation.bootstrap import PairedDifference
 from experiments.evaluation.diagnosis import FORMAT, Diagnosis, diagnose_run, from_json
 from experiments.evaluation.dump import FILES
 from experiments.evaluation.tables import EvaluationError
 from experiments.record.origin import file_hash
 from experiments.report.arms import Arm
+from experiments.report.compare import over_images
 from experiments.report.load import Run
 
 STORE = "diagnosis.json"
@@ -28,10 +31,33 @@ class Diagnoses:
     used: dict[str, Diagnosis] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
     by_folder: dict[Path, Diagnosis | None] = field(default_factory=dict)
+    known_pairs: dict[str, PairedDifference] = field(default_factory=dict)  # by both keys
+    used_pairs: dict[str, PairedDifference] = field(default_factory=dict)
 
     def of(self, arm: Arm) -> list[Diagnosis]:
         """The diagnoses of an arm's finished runs, in the order of seeds; computed where needed."""
         return [found for run in arm.finished if (found := self._of_run(run)) is not None]
+
+    def of_two_runs(self, a: Arm, b: Arm) -> PairedDifference | None:
+        """How two arms of one run each differ over their images; None of others, or where a dump
+        cannot be used.
+        """
+        if len(a.finished) != 1 or len(b.finished) != 1:
+            return None
+        runs = (a.finished[0], b.finished[0])
+        if any(self._of_run(run) is None for run in runs):
+            return None
+        key = " ".join(map(key_of, runs))
+        if key not in self.known_pairs:
+            try:
+                found = over_images(a, b)
+            except EvaluationError as error:
+                self.lost.append(f"{a.title} and {b.title}: not compared over images: {error}.")
+                return None
+            assert found is not None
+            self.known_pairs[key] = found
+        self.used_pairs[key] = self.known_pairs[key]
+        return self.used_pairs[key]
 
     def _of_run(self, run: Run) -> Diagnosis | None:
         if run.folder not in self.by_folder:
@@ -60,7 +86,9 @@ class Diagnoses:
     def text(self) -> str:
         """What was used, as the text of STORE; equal diagnoses give equal bytes."""
         runs = {key: self.used[key].to_json() for key in sorted(self.used)}
-        return json.dumps({"format": FORMAT, "runs": runs}, ensure_ascii=False) + "\n"
+        pairs = {key: dataclasses.asdict(self.used_pairs[key]) for key in sorted(self.used_pairs)}
+        stored = {"format": FORMAT, "runs": runs, "pairs": pairs}
+        return json.dumps(stored, ensure_ascii=False) + "\n"
 
 
 def read_store(folder: Path) -> Diagnoses:
@@ -69,7 +97,9 @@ def read_store(folder: Path) -> Diagnoses:
         values = json.loads((folder / STORE).read_text(encoding="utf-8"))
         if values["format"] != FORMAT:
             return Diagnoses()
-        return Diagnoses({key: from_json(one) for key, one in values["runs"].items()})
+        pairs = {key: PairedDifference(**one) for key, one in values["pairs"].items()}
+        runs = {key: from_json(one) for key, one in values["runs"].items()}
+        return Diagnoses(runs, known_pairs=pairs)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return Diagnoses()
 

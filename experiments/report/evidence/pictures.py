@@ -1,4 +1,4 @@
-"""Test images where best arm and baseline differ most: truth beside both runs' detections.
+"""Test images where baseline and nearest rival differ most: truth beside both runs' detections.
 
 Detections against truth for the pictures: found, missed, false. N truths and D detections of
 one image.
@@ -208,26 +208,27 @@ class Grid(NamedTuple):
     """The pictures of one group; where there are none, `note` says why."""
 
     group: Group
-    runs: tuple[Run, ...]  # baseline, best
+    runs: tuple[tuple[Arm, Run], ...]  # of baseline and rival
     thresholds: tuple[float, ...]
     pictures: tuple[Picture, ...]
     note: str
 
 
-def choose(group: Group, best: Arm | None, count: int) -> Grid:
-    """The `count` images on which the two runs' errors (missed + false) differ most; ties by
-    image id.
+def choose(group: Group, rival: Arm | None, count: int) -> Grid:
+    """The `count` images on which the errors (missed + false) of baseline and `rival` differ most;
+    ties by image id.
 
-    The two runs share a seed where they can. Without a rival the one run is shown alone.
+    The two runs share a seed where they can. Without a rival, or a baseline, one is shown alone.
     """
-    runs = _pair(group, best)
-    if not runs:
+    pair = _pair(group, rival)
+    if not pair:
         return Grid(group, (), (), (), "No finished run has detections to show.")
+    runs = [run for _, run in pair]
     dumps = [(run.file("truth"), run.file("detections"), run.file("images")) for run in runs]
     if any(path is None for dump in dumps for path in dump):
         return Grid(
             group,
-            runs,
+            pair,
             (),
             (),
             "The detections, truth or image list is not beside the record any more.",
@@ -242,7 +243,7 @@ def choose(group: Group, best: Arm | None, count: int) -> Grid:
     chosen = _most_different(matched, thresholds)[:count]
     classes = runs[0].classes
     pictures = tuple(
-        _picture(image, images[image], runs, [one[image] for one in matched], thresholds, classes)
+        _picture(image, images[image], pair, [one[image] for one in matched], thresholds, classes)
         for image in chosen
     )
     gone = sum(not picture.jpeg for picture in pictures)
@@ -251,20 +252,19 @@ def choose(group: Group, best: Arm | None, count: int) -> Grid:
         if gone
         else ""
     )
-    return Grid(group, runs, thresholds, pictures, note)
+    return Grid(group, pair, thresholds, pictures, note)
 
 
-def _pair(group: Group, best: Arm | None) -> tuple[Run, ...]:
-    """Baseline run and best run, of the lowest seed that both ran."""
-    arms = [arm for arm in (group.baseline, best) if arm is not None and arm.finished]
+def _pair(group: Group, rival: Arm | None) -> tuple[tuple[Arm, Run], ...]:
+    """Baseline's run and the rival's, of the lowest seed that both ran."""
+    arms = [arm for arm in (group.baseline, rival) if arm is not None and arm.finished]
     if len(arms) == 2 and arms[0] is arms[1]:
         arms = arms[:1]
     seeds = [{run.seed for run in arm.finished} for arm in arms]
     shared = set.intersection(*seeds) if seeds else set()
+    seed = min(shared, default=None)
     return tuple(
-        next(
-            (run for run in arm.finished if run.seed == min(shared, default=None)), arm.finished[0]
-        )
+        (arm, next((run for run in arm.finished if run.seed == seed), arm.finished[0]))
         for arm in arms
     )
 
@@ -305,15 +305,14 @@ def _most_different(
 def _picture(
     image: str,
     file: ImageFile,
-    runs: Sequence[Run],
+    runs: Sequence[tuple[Arm, Run]],
     matched: Sequence[Matched],
     thresholds: Sequence[float],
     classes: Sequence[str],
 ) -> Picture:
     panels = [_truth_panel(matched[0], classes)]
-    names = ["baseline", "best"] if len(runs) > 1 else ["run"]
-    for name, run, one, threshold in zip(names, runs, matched, thresholds, strict=True):
-        panels.append(_run_panel(f"{name}: {run.arm}", one, threshold, classes))
+    for (arm, _), one, threshold in zip(runs, matched, thresholds, strict=True):
+        panels.append(_run_panel(arm.short, one, threshold, classes))
     named = [
         panel._replace(marks=_with_plates(panel.marks, (file.width, file.height), place == 0))
         for place, panel in enumerate(panels)

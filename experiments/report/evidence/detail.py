@@ -11,15 +11,16 @@ from typing import NamedTuple
 from experiments.evaluation.anatomy import ANATOMY_FILE, KINDS, Anatomy, read_anatomy
 from experiments.evaluation.diagnosis import Diagnosis
 from experiments.evaluation.tables import EvaluationError
-from experiments.evaluation.verdict import fixed, mean_sd
+from experiments.evaluation.verdict import fixed, listed, mean_sd
 from experiments.report.arms import Arm, Group
-from experiments.report.diagnoses import Diagnoses, foremost, named
-from experiments.report.evidence import FigureItem, item
-from experiments.report.figures import anatomy, calibration, recall, style
+from experiments.report.evidence.diagnoses import Diagnoses, foremost, named
+from experiments.report.evidence.item import FigureItem, item
+from experiments.report.figures import anatomy, calibration, confusion, recall
 from experiments.report.figures import errors as kinds
+from experiments.report.figures.classes import chosen
 from experiments.report.figures.errors import KINDS as ERROR_KINDS
 from experiments.report.load import Run
-from experiments.report.tables import Metric, cell, csv_text, escape_markdown
+from experiments.report.tables import cell, csv_text, escape_markdown
 
 MOST_SHOWN = 2
 
@@ -95,14 +96,12 @@ class Detail:
 
 
 def make_detail(
-    group: Group, ranked: Sequence[Arm], primary: Metric, diagnoses: Diagnoses | None
+    group: Group, ranked: Sequence[Arm], names: dict[str, str], diagnoses: Diagnoses | None
 ) -> Detail:
-    """Everything that the files beside the group's records give; `ranked` is highest first.
-
-    `diagnoses` None leaves out what is computed from detections.
+    """Everything that the files beside the group's records give; `ranked` is highest first, `names`
+    the arms' palette names. `diagnoses` None leaves out what is computed from detections.
     """
     detail = Detail(group)
-    names = style.colours(group, ranked)
     if diagnoses is not None:
         known = [(arm, diagnoses.of(arm)) for arm in named(group.arms, names)]
         known = [(arm, runs) for arm, runs in known if runs]
@@ -122,13 +121,23 @@ def _figures(
         return []
     few = foremost([arm for arm, _ in known], ranked, group.baseline)
     shown = [(arm, runs) for chosen in few for arm, runs in known if arm is chosen]
-    made = (
+    made = [
         _recall_figure(group, known, names),
         _class_figure(group, shown[:2], names),
         _error_figure(group, shown, names),
         _calibration_figure(group, shown, names),
-    )
+    ]
+    made += [_confusion_figure(group, one, place) for place, one in enumerate(shown[:2])]
     return [figure for figure in made if figure is not None]
+
+
+def _drawn_of(group: Group, shown: int) -> str:
+    """What a figure of few arms says of the others."""
+    measured = sum(bool(arm.finished) for arm in group.arms)
+    if measured == shown:
+        return ""
+    which = "the highest" if group.baseline is None else "the baseline and the highest others"
+    return f" {shown} of {measured} arms: {which}."
 
 
 def _recall_figure(group: Group, known: Diagnosed, names: dict[str, str]) -> FigureItem | None:
@@ -136,24 +145,25 @@ def _recall_figure(group: Group, known: Diagnosed, names: dict[str, str]) -> Fig
     if not info.lines:
         return None
     caption = (
-        "The best precision at each recall or more, mean over classes and seeds."
-        " A band spans an arm's seeds."
+        "At an IoU of .5: the best precision at each recall or more, mean over classes and seeds."
+        " A band spans an arm’s seeds." + _drawn_of(group, len(info.lines))
     )
-    svg = style.svg_of(recall.draw, info, names)
-    return item(group, "recall", "Precision against recall", caption, svg)
+    title = "Precision against recall"
+    return item(group, "recall", title, caption, lambda: recall.draw(info, names))
 
 
 def _class_figure(group: Group, shown: Diagnosed, names: dict[str, str]) -> FigureItem | None:
-    labels = group.classes[: recall.MOST_CLASSES]
+    labels = chosen(group.classes, recall.MOST_CLASSES)
     infos = [recall.recall_info(shown, label) for label in labels]
     infos = [info for info in infos if info.lines]
     if not infos:
         return None
-    caption = "The same by class, the most frequent first."
+    caption = "The same by class, the most frequent first." + _drawn_of(group, len(shown))
     if len(group.classes) > len(infos):
-        caption += f" {len(group.classes) - len(infos)} rarer classes are not drawn."
-    svg = style.svg_of(recall.draw_classes, infos, names)
-    return item(group, "recall-classes", "Precision against recall by class", caption, svg)
+        left_out = len(group.classes) - len(infos)
+        caption += f" {left_out} classes between the frequent and the rare are not drawn."
+    title = "Precision against recall by class"
+    return item(group, "recall-classes", title, caption, lambda: recall.draw_classes(infos, names))
 
 
 def _error_figure(group: Group, shown: Diagnosed, names: dict[str, str]) -> FigureItem | None:
@@ -161,10 +171,10 @@ def _error_figure(group: Group, shown: Diagnosed, names: dict[str, str]) -> Figu
     if not any(summary.mean for row in rows for summary in row.gains.values()):
         return None
     caption = (
-        "Each bar: AP50 if errors of this kind alone were mended (TIDE); they don't add up."
-        " Whiskers: one SD over seeds."
+        "AP50 gained if errors of this kind alone were mended (TIDE); they don’t add up. Whiskers:"
+        " one SD over seeds." + _drawn_of(group, len(rows))
     )
-    return item(group, "errors", "Kinds of errors", caption, style.svg_of(kinds.draw, rows, names))
+    return item(group, "errors", "Kinds of errors", caption, lambda: kinds.draw(rows, names))
 
 
 def _calibration_figure(group: Group, shown: Diagnosed, names: dict[str, str]) -> FigureItem | None:
@@ -172,11 +182,29 @@ def _calibration_figure(group: Group, shown: Diagnosed, names: dict[str, str]) -
     if not any(len(line.score) for line in lines):
         return None
     caption = (
-        "Below the diagonal scores promise too much, above it too little. A larger γ lowers scores,"
-        " so one fixed cut is not fair to all arms. “Off”: expected calibration error."
+        "Below the diagonal scores promise too much. A larger γ lowers scores, so one fixed cut is"
+        " not fair to all arms. “Off”: expected calibration error." + _drawn_of(group, len(lines))
     )
-    svg = style.svg_of(calibration.draw, lines, names)
-    return item(group, "calibration", "Calibration", caption, svg)
+    title = "Calibration"
+    return item(group, "calibration", title, caption, lambda: calibration.draw(lines, names))
+
+
+def _confusion_figure(
+    group: Group, one: tuple[Arm, Sequence[Diagnosis]], place: int
+) -> FigureItem | None:
+    arm, runs = one
+    if len(runs[0].classes) < 2:
+        return None  # one class is confused with nothing but background
+    info = confusion.confusion_info(arm, runs, group.classes)
+    cuts = sorted({f"{run.cut:.2f}" for run in runs})
+    caption = (
+        "Percent of a class’s objects by what was found there (IoU .5), seeds summed, at the score"
+        f" where F1 is highest ({listed(cuts)})."
+    )
+    if info.left_out:
+        caption += f" {info.left_out} classes between the frequent and the rare are not drawn."
+    title = f"Confusion of {arm.short}"
+    return item(group, f"confusion-{place + 1}", title, caption, lambda: confusion.draw(info))
 
 
 def _loss_part(group: Group, found: Found, place: int) -> LossPart:
@@ -203,8 +231,8 @@ def _loss_part(group: Group, found: Found, place: int) -> LossPart:
         f" At γ {last.gamma:g} half of the background's loss lies on"
         f" {fixed(last.half_background, 3)} % of it."
     )
-    svg = style.svg_of(anatomy.draw, anatomy.anatomy_info(one))
-    figure = item(group, f"anatomy-{place + 1}", "Where the loss is", caption, svg)
+    info, title = anatomy.anatomy_info(one), "Where the loss is"
+    figure = item(group, f"anatomy-{place + 1}", title, caption, lambda: anatomy.draw(info))
     return LossPart(found, figure, rows)
 
 
