@@ -19,8 +19,8 @@ from experiments.report.choice import LOSS, contest, val_seeds
 from experiments.report.evidence.item import FigureItem
 from experiments.report.figures import effects
 from experiments.report.settings import comparable, loss_of
-from experiments.report.tables import Contrast, Metric, contrasts_of
-from experiments.report.verdict import KINDS, verdict
+from experiments.report.tables import Contrast, Metric, contest_of, contrasts_of
+from experiments.report.verdict import KINDS, choice_words, ended_early, verdict
 
 FOCAL, SOFT, ALPHA = (
     "Does focal loss beat cross-entropy?",
@@ -123,7 +123,7 @@ def cards(
 def _one_run(group: Group, primary: Metric) -> Card:
     """What one run says: its number, and no more."""
     score = group.arms[0].summary(primary.key).mean
-    words = "It was not measured."
+    words = "No run has finished."
     if score is not None:
         words = f"{fixed(score)} {primary.name} on the test split, from one run."
     unsure = "" if score is None else "Another seed would give another number."
@@ -142,6 +142,7 @@ def _add(
 ) -> None:
     answer = one.judgement
     finding, uncertainty = told(answer, one.against.short, one.arm.short, primary.name)
+    uncertainty += choice_words(contest_of(group, primary)) + ended_early(one.arm, one.against)
     images = two_runs(one.against, one.arm)
     weights = of_two_runs(images, one.against.short, one.arm.short) if images else ""
     weights = weights.removesuffix(f" {ONE_RUN_EACH}")  # the figure's caption says it once

@@ -15,6 +15,7 @@ from experiments.report.choice import settled
 from experiments.report.figures.answer import AnswerLine, draw
 from experiments.report.figures.style import svg_of
 from experiments.report.load import Run, load_runs
+from experiments.report.questions import asked_by_reader
 from experiments.report.render import choose_metric
 from experiments.report.tables import Metric, comparison, contrasts, escape_markdown
 
@@ -119,11 +120,12 @@ def _groups(runs: Sequence[Run], options: Mapping[str, Any]) -> tuple[list[Group
     asked = Asked(roles[0], roles[1], pairs, options.get("equivalence"))
     groups = make_groups(runs, baseline=options.get("baseline"), asked=asked)
     primary = choose_metric(options.get("metric"), groups)
-    return [settled(group, primary.key) for group in groups], primary
+    groups = [settled(group, primary.key) for group in groups]
+    return [asked_by_reader(group, primary.key) for group in groups], primary
 
 
 def _asked(group: Group, primary: Metric) -> list[Answer]:
-    """The comparisons that the study names, or else the best arm beside the baseline."""
+    """The comparisons that study and reader name, or else the best arm beside the baseline."""
     named = contrasts(group, primary)
     found = [_answer(group, one.arm, one.against, one.judgement) for one in named]
     if found:

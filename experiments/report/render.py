@@ -32,6 +32,7 @@ from experiments.report.figures import style
 from experiments.report.figures.errors import KINDS as ERROR_KINDS
 from experiments.report.literature import published_table
 from experiments.report.load import ReportError, Run, load_runs
+from experiments.report.paper import write_paper
 from experiments.report.questions import asked_by_reader, cards
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -68,6 +69,7 @@ def write_report(
     equivalence: float | None = None,
     questions: bool = True,
     formats: Sequence[str] = style.FORMATS,
+    paper: Path | None = None,
 ) -> Path:
     """Make the report of all records at or below `directories` in `out`; gives the page's path.
 
@@ -81,7 +83,7 @@ def write_report(
     roles of knobs, `contrasts` pairs of arms to compare (arm, against), and `equivalence` the
     points of the deciding metric below which a difference does not matter. `questions` False asks
     only what the study does, as earlier versions did. `formats` are the figures' files; without
-    any, none is drawn.
+    any, none is drawn. `paper` is a folder for the same as TeX.
 
     Raises:
         ReportError: no record that can be read, an unknown arm, metric, knob or study.
@@ -106,8 +108,11 @@ def write_report(
     for figure in _figures(context):
         figure.draw(formats)
         files |= figure.files
+    if paper is not None:
+        write_paper(paper, groups, primary, _figures(context), context["question"])
     context["files"] = _named_files(files)
     files |= {"report.md": render_markdown(context).encode(), PAGE: render_page(context).encode()}
+    _remove_old_figures(out, files)
     for name, data in files.items():
         with whole_file(out / name) as temporary:
             temporary.write_bytes(data)
@@ -118,6 +123,18 @@ def write_report(
     options |= {"questions": questions, "formats": list(formats)}
     write_text(out / MANIFEST, _manifest(directories, out, runs, files, options))
     return out / PAGE
+
+
+def _remove_old_figures(out: Path, files: Mapping[str, bytes]) -> None:
+    """Figures that an earlier report left in the folder and this one does not have."""
+    try:
+        earlier = json.loads((out / MANIFEST).read_text(encoding="utf-8"))["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    for name in earlier:
+        parts = Path(name).parts
+        if len(parts) == 2 and parts[0] == "figures" and name not in files:
+            (out / name).unlink(missing_ok=True)
 
 
 def _figures(context: Mapping[str, Any]) -> list[FigureItem]:
@@ -261,7 +278,7 @@ def _context(
         "cards": cards(groups, primary, names, two_runs),
         "single": len(runs) == 1,
         "primary": primary,
-        "others": [metric for metric in tables.METRICS if metric is not primary],
+        "others": [metric for metric in tables.metrics_of(groups) if metric is not primary],
         "blocks": blocks,
         "details": details,
         "diagnoses": diagnoses,

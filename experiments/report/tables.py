@@ -387,8 +387,15 @@ def escape_latex(words: str) -> str:
         "–": "--",
         "·": r"$\cdot$",
     }
-    table |= {"γ": r"$\gamma$", "α": r"$\alpha$", "±": r"$\pm$"} | {s: "\\" + s for s in "&%$#_{}"}
-    return "".join(table.get(letter, letter) for letter in " ".join(words.split()))
+    table |= {"γ": r"$\gamma$", "α": r"$\alpha$", "±": r"$\pm$", "Δ": r"$\Delta$", "×": r"$\times$"}
+    table |= {"≥": r"$\geq$", "≤": r"$\leq$", "−": "$-$", "…": r"\ldots{}", "’": "'"}
+    table |= {"“": "``", "”": "''"} | {s: "\\" + s for s in "&%$#_{}"}
+    return "".join(table.get(letter) or _for_tex(letter) for letter in " ".join(words.split()))
+
+
+def _for_tex(letter: str) -> str:
+    """Letters that a Latin font has as they are, of others their number: no engine stops at it."""
+    return letter if ord(letter) < 0x180 else f"[U+{ord(letter):04X}]"
 
 
 def fixed_sign(points: float | None) -> str:

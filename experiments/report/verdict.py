@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from experiments.evaluation.verdict import capital, listed, mean_sd, pairing, told
-from experiments.report.arms import Group, display
+from experiments.report.arms import Arm, Group, display
 from experiments.report.choice import LOSS, Contest, is_below
 from experiments.report.load import Run
 from experiments.report.settings import comparable, differing, late_keys
@@ -66,7 +66,8 @@ def verdict(group: Group, primary: Metric) -> Verdict:
         said = _at_equal_settings(group, found, answers, primary)
     else:
         said = _against(group, best, rivals, primary)
-    return said._replace(uncertainty=said.uncertainty + choice_words(found) + _shortened(best))
+    more = choice_words(found) + ended_early(best.arm, best.against)
+    return said._replace(uncertainty=said.uncertainty + more)
 
 
 def choice_words(found: Contest) -> str:
@@ -117,11 +118,11 @@ def _at_equal_settings(
     return Verdict(group, kind, f"{words} {of}.", clear)
 
 
-def _shortened(best: Row) -> str:
+def ended_early(*arms: Arm | None) -> str:
     """A word on arms that are not what their schedule says."""
     found = [
         f" Not the whole schedule: of {arm.short}, {shortened_words(arm)}."
-        for arm in (best.arm, best.against)
+        for arm in arms
         if arm is not None and arm.shortened
     ]
     return "".join(found)

@@ -108,14 +108,16 @@ def _changed_metrics(folder: Path, record: RunRecord) -> list[str]:
 def _changed_tables(report: Path, manifest: dict[str, Any], *, diagnose: bool) -> Iterator[str]:
     """Tables made again from the records; `diagnose`: also those made from detections."""
     directories = [report / name for name in manifest["directories"]]
-    options = manifest["options"] | ({} if diagnose else {"diagnose": False})
+    # A report of before questions were asked has none of them; figures are not compared.
+    options = {"questions": False} | manifest["options"] | {"images": 0, "formats": ()}
+    options |= {} if diagnose else {"diagnose": False}
     tables = [
         name for name in manifest["files"] if name.endswith((".csv", ".tex")) or name == STORE
     ]
     with tempfile.TemporaryDirectory() as scratch:
         again = Path(scratch)
         try:
-            write_report(directories, again, **{**options, "images": 0})
+            write_report(directories, again, **options)
         except ReportError as error:
             yield f"the tables cannot be made again: {error}"
             return

@@ -17,6 +17,7 @@ nothing is run again.
   python -m experiments report runs/a runs/b --out study --baseline "yolov2 cross-entropy"
   python -m experiments report results --readme      also fills README.md's block and picture
   python -m experiments report runs/demo --gallery docs/gallery    one to commit: records inside
+  python -m experiments report runs/demo --paper paper      also main.tex, with tables and figures
 
 Arms are compared within one detector and one test set. The baseline is the cross-entropy (or
 gamma 0) arm of the same detector unless --baseline names another. A mean needs finished runs;
@@ -24,7 +25,7 @@ failed and stopped ones are listed. With one seed an arm the report says so and 
 better: give each arm three seeds or more.
 
 Written: report.html (one page, opens from disk), report.md, table.csv, per_class.csv, errors.csv,
-anatomy.csv, runs.csv, table.tex and figures/*.svg.
+anatomy.csv, runs.csv, table.tex and figures/ as SVG, PDF and PNG.
 """
 
 
@@ -120,6 +121,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a sweep file whose x-question, x-baseline, x-published, x-contrasts, x-equivalence "
         "and roles of parameters stand for options that are not given (default: DIR's sweep.yaml)",
     )
+    parser.add_argument(
+        "--paper",
+        metavar="FOLDER",
+        type=Path,
+        help="also write FOLDER/main.tex: booktabs tables with intervals and marks of significance,"
+        " figures as PDF at column width, hyperparameters by role, a reproducibility checklist, a"
+        " model card, BibTeX",
+    )
     parser.add_argument("--open", action="store_true", help="open the page in a browser")
 
 
@@ -154,6 +163,8 @@ def run(arguments: argparse.Namespace) -> int:
     for line in lost:
         print(f"note: {line}", file=sys.stderr)
     print(f"report: {page}")
+    if arguments.paper is not None:
+        print(f"paper: {arguments.paper / 'main.tex'}")
     if arguments.open:
         webbrowser.open(page.resolve().as_uri())
     return 0
@@ -174,5 +185,6 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
         "metric": arguments.metric,
         "question": arguments.question or told.get("question"),
         "images": arguments.images,
+        "paper": arguments.paper,
         "published": arguments.published or told.get("published", []),
     }

@@ -38,7 +38,9 @@ class FigureItem:
 
     @property
     def inline(self) -> Markup:
-        """The element in the page."""
+        """The element in the page; nothing where it was not drawn."""
+        if self.file not in self.files:
+            return Markup("")
         svg = self.files[self.file].decode("utf-8")
         return Markup(style.inline(svg, self.key, str(escape(self.described))))
 

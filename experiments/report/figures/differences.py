@@ -66,5 +66,5 @@ def draw(info: DifferencesInfo, names: dict[str, str]) -> Figure:
     axes.set_ylim(len(info.arms) - 0.4, -0.8)
     axes.grid(False, axis="y")
     axes.set_title("Difference to the baseline", loc="right")  # there is room for it
-    axes.set_xlabel(f"points of {info.metric.name}")
+    axes.set_xlabel(f"points of {info.metric.name}", loc="right")
     return figure

@@ -5,6 +5,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 import jinja2
 from markupsafe import Markup
@@ -40,8 +41,21 @@ def render_table(watch: Watch, report: str) -> str:
     return (
         _environment()
         .get_template("table.html.j2")
-        .render(runs=runs, counts=counts(runs), report=report, version=watch.version)
+        .render(
+            runs=runs,
+            counts=counts(runs),
+            report=report,
+            version=watch.version,
+            best=watch.best() if len(runs) > 1 else None,
+        )
     )
+
+
+def render_folder(run: WatchedRun, names: Sequence[str]) -> str:
+    """The files of one run's folder that can be looked at."""
+    style = palette_css() + (TEMPLATES / "live.css").read_text(encoding="utf-8")
+    template = _environment().get_template("folder.html.j2")
+    return template.render(run=run, names=names, style=Markup(style))
 
 
 def counts(runs: Sequence[WatchedRun]) -> str:
@@ -87,5 +101,5 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(fixed=fixed, curve=curve, duration=duration)
+    environment.globals.update(fixed=fixed, curve=curve, duration=duration, quote=quote)
     return environment

@@ -8,17 +8,24 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import unquote
 
 from experiments.errors import UsageError
-from experiments.record.record import RECORD_FILE
+from experiments.record.record import CURVES_FILE, RECORD_FILE
 from experiments.report import ReportError, write_report
-from experiments.report.live.page import render_shell, render_table
-from experiments.report.live.state import Watch
+from experiments.report.live.page import render_folder, render_shell, render_table
+from experiments.report.live.state import Watch, WatchedRun
 
+LOG = "trial.log"  # what a sweep's executor keeps of a trial's words
 HOST = "127.0.0.1"
 FOLDER = "live"  # of the report, below the served folder, so that its links to records hold
 LOOK_SECONDS = 1.0
+SHOWN = (RECORD_FILE, CURVES_FILE, LOG, "anatomy.json")  # of a run's folder, where they are there
 TYPES = {
+    ".log": "text/plain; charset=utf-8",
+    ".jsonl": "text/plain; charset=utf-8",
+    ".pdf": "application/pdf",
+    ".png": "image/png",
     ".html": "text/html; charset=utf-8",
     ".svg": "image/svg+xml",
     ".md": "text/plain; charset=utf-8",
@@ -94,6 +101,20 @@ class LiveServer(ThreadingHTTPServer):
             found[f"/{relative}/{RECORD_FILE}".replace("/./", "/")] = run.folder / RECORD_FILE
         return found
 
+    def file_at(self, path: str) -> Path | None:
+        """The file at an address: of the report, or one of SHOWN right in a run's folder."""
+        if path in self.routes:
+            return self.routes[path]
+        place, _, name = unquote(path).rpartition("/")
+        run = self.run_at(place + "/")
+        shown = run is not None and name in SHOWN and (run.folder / name).is_file()
+        return run.folder / name if run is not None and shown else None
+
+    def run_at(self, path: str) -> WatchedRun | None:
+        """The run whose folder has this address, which ends with a slash."""
+        with self.lock:
+            return next((run for run in self.watch.ordered() if run.address == path), None)
+
     def _keep_looking(self) -> None:
         while not self._ended.wait(LOOK_SECONDS):
             self.look()
@@ -130,8 +151,11 @@ class Handler(BaseHTTPRequestHandler):
             self._send(HTTPStatus.OK, text.encode(), TYPES[".html"], body=body)
         elif path == "/state":
             self._state(server, body=body)
+        elif path.endswith("/") and (run := server.run_at(unquote(path))) is not None:
+            text = render_folder(run, [name for name in SHOWN if (run.folder / name).is_file()])
+            self._send(HTTPStatus.OK, text.encode(), TYPES[".html"], body=body)
         else:
-            self._file(server.routes.get(path), body=body)
+            self._file(server.file_at(path), body=body)
 
     def _state(self, server: LiveServer, *, body: bool) -> None:
         with server.lock:

@@ -23,6 +23,7 @@ class WatchedRun:
     final: float | None = None  # the test's metric
     error: str = ""
     curves: Progress = field(init=False)
+    address: str = "/"  # of its folder, below the served one
     _record_stamp: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
@@ -91,7 +92,10 @@ class Watch:
     def update(self) -> bool:
         """Look for new runs and new bytes; True where there are any."""
         for folder in find_records(self.directory):
-            self.runs.setdefault(folder, WatchedRun(folder))
+            if folder not in self.runs:
+                place = folder.relative_to(self.directory).as_posix()
+                address = "/" if place == "." else f"/{place}/"
+                self.runs[folder] = WatchedRun(folder, address=address)
         changed = [run.update() for run in self.runs.values()]
         self.version += any(changed)
         return any(changed)
@@ -101,6 +105,11 @@ class Watch:
         return sorted(
             self.runs.values(), key=lambda run: (run.status != "running", run.arm, run.seed)
         )
+
+    def best(self) -> WatchedRun | None:
+        """The finished run with the highest metric."""
+        known = [run for run in self.runs.values() if run.final is not None]
+        return max(known, key=lambda run: run.final or 0.0, default=None)
 
     def settled(self) -> tuple[tuple[str, str], ...]:
         """Who has which status: when this changes, a report of the runs is another one."""

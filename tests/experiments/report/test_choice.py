@@ -9,9 +9,11 @@ import pytest
 
 from experiments.report.arms import Asked, Group, make_groups
 from experiments.report.choice import require_known, settled
+from experiments.report.figures import style
 from experiments.report.load import ReportError, load_runs
+from experiments.report.questions import cards
 from experiments.report.tables import METRICS, comparison, contrasts, contrasts_csv, markdown_table
-from experiments.report.verdict import contrast_verdicts, verdict, warnings
+from experiments.report.verdict import verdict, warnings
 from tests.calling import call, refused
 
 CROSS = {"name": "cross_entropy"}
@@ -125,8 +127,11 @@ def test_contrasts_are_of_one_family_with_the_baseline_s_comparisons(study: Stud
     (one,) = contrasts(group, METRICS[0])
     assert (one.arm.short, one.against.short) == ("soft", "focal")
     assert one.judgement.family == 3 and one.judgement.verdict == "equivalent"
-    (said,) = contrast_verdicts(group, METRICS[0])
-    assert said.title == "YOLOv2: contrast" and "less than 2 points apart" in said.finding
+    names = style.colours([group], [group.arms])
+    card, _ = cards([group], METRICS[0], names, lambda a, b: None)
+    assert card.title == "What the study asks"
+    (said,) = card.answers
+    assert said.group == "YOLOv2" and "less than 2 points apart" in said.finding
     head, line = contrasts_csv([group], METRICS[0]).splitlines()
     assert head.startswith("group,metric,arm,against,diff")
     assert line.startswith("YOLOv2,voc07_map,yolov2 soft,yolov2 focal,") and ",equivalent," in line
@@ -193,7 +198,8 @@ def test_a_sweep_s_file_tells_roles_contrasts_and_equivalence(
     assert call("report", tmp_path / "runs", "--images", "0") == 0
     page = (tmp_path / "runs/report/report.md").read_text()
     assert "the best of its 2 settings of optimizer.lr on val" in page
-    assert "**YOLOv2: contrast** " in page and "two one-sided tests" in page
+    assert "**Does a rising γ beat a fixed one at the same α?**" in page
+    assert "two one-sided tests" in page
     assert call("verify", tmp_path / "runs/report", "--quick") == 0
     capsys.readouterr()
     (tmp_path / "runs/sweep.yaml").write_text("\n".join([*lines[:-1], "x-equivalence: small"]))

@@ -84,5 +84,5 @@ def test_inside_the_page_colours_are_variables_and_ids_unique(group: Group) -> N
     svg = style.inline(
         style.svg_of(gamma.draw, gamma.gamma_info(group, METRICS[0])), "key", "words"
     )
-    assert "var(--c1)" in svg and style.LIGHT["c1"] not in svg
+    assert "var(--ink)" in svg and style.LIGHT["ink"] not in svg
     assert 'id="key-figure_1"' in svg and "url(#key-" in svg and "url(#p" not in svg

@@ -12,6 +12,7 @@ from experiments.report import write_report
 from tests.calling import call
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytestmark = pytest.mark.slow  # four reports and a browser: half a minute
 PATIENCE = 240_000  # ms: a busy machine is slow, not wrong
 RAMP = {"schedule": "linear", "start": 0.0, "end": 2.0, "ramp": [0.0, 0.5]}
 SOFT = "focal α 0.25 soft 0→2, linear to 50 %"
@@ -20,7 +21,8 @@ CLASSES = tuple(f"class {place:02}" for place in range(24))
 SMALLEST = """
 () => Math.min(...[...document.querySelectorAll("figure > svg")].flatMap((svg) => {
   const scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
-  return [...svg.querySelectorAll("text")].map((t) => parseFloat(getComputedStyle(t).fontSize) * scale);
+  const letters = (text) => parseFloat(getComputedStyle(text).fontSize);
+  return [...svg.querySelectorAll("text")].map((text) => letters(text) * scale);
 }))
 """
 CUT = """
@@ -147,9 +149,7 @@ def test_nothing_is_cut_and_letters_of_figures_can_be_read(
         assert page.evaluate(SMALLEST) >= 9, name
 
 
-def test_gamma_and_alpha_stay_on_a_phone(
-    visit: Callable[..., Any], pages: dict[str, Path]
-) -> None:
+def test_gamma_and_alpha_stay_on_a_phone(visit: Callable[..., Any], pages: dict[str, Path]) -> None:
     page = visit(pages["seeds"], 390)
     row = page.locator("table.cards tbody tr").nth(2)
     cells = row.locator("td[data-label='γ'], td[data-label='α']")

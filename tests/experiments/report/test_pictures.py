@@ -58,7 +58,7 @@ def test_the_images_that_differ_most_come_first(small_study: Path) -> None:
     group = make_groups(load_runs([small_study]))[1]
     grid = choose(group, group.best("voc07_map"), 3)
     assert len(grid.pictures) == 3 and grid.note == ""
-    assert {run.seed for run in grid.runs} == {0}
+    assert {run.seed for _, run in grid.runs} == {0}
     gaps = []
     for picture in choose(group, group.best("voc07_map"), 99).pictures:
         counts = [

@@ -73,7 +73,8 @@ def test_the_page_needs_nothing_from_outside_and_ids_are_unique(small_report: Pa
 def test_equal_records_give_equal_bytes(
     small_study: Path, small_report: Path, tmp_path: Path
 ) -> None:
-    again = write_report([small_study], small_report.parent.parent / "again", images=2)
+    out = small_report.parent.parent / "again"
+    again = write_report([small_study], out, images=2, formats=("svg",))
     for path in small_report.parent.rglob("*.*"):
         if path.is_file():
             assert (
@@ -107,7 +108,7 @@ def test_hostile_names_are_inert(
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text and "{{ 7 * 7 }}" in text
     markdown = (tmp_path / "out/report.md").read_text(encoding="utf-8")
     assert "<script" not in markdown
-    for path in (tmp_path / "out/figures").iterdir():
+    for path in (tmp_path / "out/figures").glob("*.svg"):
         assert "<script" not in path.read_text(encoding="utf-8")
 
 
@@ -124,7 +125,7 @@ def test_one_arm_alone_and_no_finished_run_still_give_a_page(
     setting = make_setting("yolov2", "yolov2 focal", {"name": "focal", "gamma": 2.0}, 50.0)
     make_run(tmp_path / "one/a", setting, 0)
     make_run(tmp_path / "none/a", setting, 0, status="interrupted")
-    assert "no cross-entropy or γ = 0 arm" in write_report(
+    assert "Another seed would give another number." in write_report(
         [tmp_path / "one"], tmp_path / "r1"
     ).read_text(encoding="utf-8")
     assert "No run has finished" in write_report([tmp_path / "none"], tmp_path / "r2").read_text(
