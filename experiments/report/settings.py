@@ -15,7 +15,7 @@ INCIDENTAL_PARTS = ("seed", "output", "tracking", "evaluate", "name", "arm")
 INCIDENTAL_KEYS = (
     *("root", "workers", "seed", "device", "resume", "cache_images"),
     *("log_every", "validate_every", "checkpoint_every", "keep_checkpoints", "keep_best"),
-    *("threads", "timeout", "nonfinite", "nonfinite_limit"),
+    *("threads", "timeout", "nonfinite", "nonfinite_limit", "tape"),
 )
 CHOICES = ("name", "schedule", "preset", "mode")  # keys that tell which row of a table was chosen
 
