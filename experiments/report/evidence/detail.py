@@ -193,7 +193,7 @@ def _confusion_figure(
     group: Group, one: tuple[Arm, Sequence[Diagnosis]], place: int
 ) -> FigureItem | None:
     arm, runs = one
-    if len(runs[0].classes) < 2:
+    if len(set(runs[0].classes) & set(group.classes)) < 2:
         return None  # one class is confused with nothing but background
     info = confusion.confusion_info(arm, runs, group.classes)
     cuts = sorted({f"{run.cut:.2f}" for run in runs})
