@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from datasets.coco import COCO as COCO
+    from datasets.dataset import DataSettings
     from datasets.voc import VOC as VOC
     from datasets.yolo import YOLO as YOLO
 
-    DATASETS: dict[str, type[VOC] | type[COCO] | type[YOLO]]
+    DATASETS: dict[str, type[DataSettings]]
 
 
 def __getattr__(name: str) -> Any:

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar, Literal, Self
 
 from datasets import index
 from datasets.dataset import Dataset, Split
@@ -18,6 +19,7 @@ from datasets.formats import coco_columns
 from datasets.formats.coco_images import find_images
 from datasets.formats.coco_json import read_document
 from datasets.formats.findings import Findings
+from datasets.formats.split_names import coco_split, coco_splits
 from datasets.index import Columns, texts
 from datasets.parts import Val, labels_of, parted
 from datasets.policy import BadLabel, Mark, Policy
@@ -49,6 +51,26 @@ class COCO:
         check_settings(self.classes, self.min_box_px)
         if isinstance(self.images, Mapping) and set(self.images) - {"train", "val", "test"}:
             raise ValueError(f"images: a folder for train, val, test, found {list(self.images)}")
+
+    FORM: ClassVar[str] = "annotations/instances_*.json, train/_annotations.coco.json"
+
+    @staticmethod
+    def is_at(root: Path) -> bool:
+        """Whether a folder is in this layout."""
+        return bool(coco_splits(root))
+
+    @staticmethod
+    def splits_in(root: Path) -> list[str]:
+        """The splits of a folder in this layout, as `train` may name them."""
+        return coco_splits(root)
+
+    @classmethod
+    def of_split(
+        cls, root: Path, split: str, *, images: str | None, first_pixel: Literal[0, 1]
+    ) -> Self:
+        """Settings of which every split is `split`: a file, its folder, or a word in its name."""
+        name = coco_split(root, split)
+        return cls(str(root), name, name, name, images=images)
 
     def open(self, split: Split) -> Dataset:
         """Read one split's labels (or their cached index).

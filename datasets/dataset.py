@@ -5,7 +5,7 @@ Shapes: N boxes of one image, I images.
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 import torch
@@ -14,6 +14,10 @@ from datasets.decoding import OTHER_DECODER, decode_told
 from datasets.errors import Finding
 from datasets.index import Array, Columns, digest, text_at
 from datasets.sample import Annotation, Batch, Sample
+
+if TYPE_CHECKING:
+    from datasets.policy import Policy
+    from datasets.written import Written
 
 Split = Literal["train", "val", "test"]
 
@@ -141,6 +145,24 @@ class DataSettings(Protocol):
     """A row of `datasets.DATASETS`: frozen settings that open a split."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
+    FORM: ClassVar[str]  # what a folder of this layout is told by, in words
+
+    @staticmethod
+    def is_at(root: Path) -> bool:
+        """Whether a folder is in this layout."""
+        ...
+
+    @staticmethod
+    def splits_in(root: Path) -> list[str]:
+        """The splits of a folder in this layout, as `train` may name them."""
+        ...
+
+    @classmethod
+    def of_split(
+        cls, root: Path, split: str, *, images: str | None, first_pixel: Literal[0, 1]
+    ) -> Self:
+        """Settings of which every split is `split`; the options may mean nothing to a layout."""
+        ...
 
     @property
     def root(self) -> str: ...  # noqa: D102
@@ -150,6 +172,12 @@ class DataSettings(Protocol):
     def test(self) -> str: ...  # noqa: D102
     @property
     def classes(self) -> tuple[str, ...] | None: ...  # noqa: D102
+    @property
+    def policy(self) -> "Policy": ...  # noqa: D102
+
+    def written(self, split: Split) -> "Written":
+        """Labels of one split as written; DataError where the split itself isn't there."""
+        ...
 
     def open(self, split: Split) -> Dataset:
         """The split's labels; DataError says what is missing or wrong, and where."""

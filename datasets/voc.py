@@ -11,10 +11,11 @@ A list may also be a file below the root ("lists/train.txt"), each line an image
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal, Self
 
 from datasets.dataset import Dataset, Split
 from datasets.formats.findings import Findings
+from datasets.formats.split_names import voc_splits
 from datasets.formats.voc_columns import read_labels
 from datasets.formats.voc_lists import find_images, read_split
 from datasets.index import texts
@@ -45,6 +46,25 @@ class VOC:
     def __post_init__(self) -> None:
         """Refuse impossible values; ValueError begins with the field's name."""
         check_settings(self.classes, self.min_box_px)
+
+    FORM: ClassVar[str] = "ImageSets/Main/*.txt, or VOC2007/..."
+
+    @staticmethod
+    def is_at(root: Path) -> bool:
+        """Whether a folder is in this layout."""
+        return any(root.glob("ImageSets")) or any(root.glob("*/ImageSets"))
+
+    @staticmethod
+    def splits_in(root: Path) -> list[str]:
+        """The splits of a folder in this layout, as `train` may name them."""
+        return voc_splits(root)
+
+    @classmethod
+    def of_split(
+        cls, root: Path, split: str, *, images: str | None, first_pixel: Literal[0, 1]
+    ) -> Self:
+        """Settings of which every split is `split`."""
+        return cls(str(root), split, split, split, first_pixel=first_pixel)
 
     def open(self, split: Split) -> Dataset:
         """Read one split's labels (or their cached index).

@@ -6,11 +6,12 @@ Darknet                 root/obj.data, obj.names, train.txt; labels beside image
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar, Literal, Self
 
 from datasets.dataset import Dataset, Split
 from datasets.formats.yolo_columns import read_labels
-from datasets.formats.yolo_layout import read_layout
-from datasets.formats.yolo_lists import entries, without_image
+from datasets.formats.yolo_layout import described_by, read_layout
+from datasets.formats.yolo_lists import entries, splits, without_image
 from datasets.parts import Val, labels_of, parted
 from datasets.policy import BadLabel, Policy
 from datasets.written import Written, check_settings, chosen
@@ -37,6 +38,25 @@ class YOLO:
     def __post_init__(self) -> None:
         """Refuse impossible values; ValueError begins with the field's name."""
         check_settings(self.classes, self.min_box_px)
+
+    FORM: ClassVar[str] = "data.yaml, obj.data, images/train"
+
+    @staticmethod
+    def is_at(root: Path) -> bool:
+        """Whether a folder is in this layout."""
+        return described_by(root) is not None or bool(splits(read_layout(root)))
+
+    @staticmethod
+    def splits_in(root: Path) -> list[str]:
+        """The splits of a folder in this layout, as `train` may name them."""
+        return splits(read_layout(root))
+
+    @classmethod
+    def of_split(
+        cls, root: Path, split: str, *, images: str | None, first_pixel: Literal[0, 1]
+    ) -> Self:
+        """Settings of which every split is `split`."""
+        return cls(str(root), split, split, split)
 
     def open(self, split: Split) -> Dataset:
         """Read one split's labels (or their cached index).

@@ -16,7 +16,7 @@ from datasets.doctor.joined import Joined, join
 from datasets.errors import Finding, nearest
 from datasets.headers import remarks, undecided
 from datasets.index import Array, Columns, source_of
-from datasets.layouts import Layout, layout_of, settings_of, written_all
+from datasets.layouts import layout_of, settings_of, written_all
 from datasets.policy import Judged, judge, other_size
 from datasets.written import Written
 
@@ -36,7 +36,7 @@ class Examination:
     """What was looked at, what was found, and what the repair needs to know."""
 
     root: Path
-    layout: Layout
+    layout: str
     written: Mapping[str, Written]
     joined: Joined
     judged: Judged
@@ -149,7 +149,7 @@ def _classes(raw: Columns, image_N: Array, wanted: Sequence[str]) -> Iterable[Fi
             yield Finding(source, thing, "unknown_class", what + nearest(name, wanted))
 
 
-def _base(root: Path, raw: Columns, layout: Layout) -> Iterable[Finding]:
+def _base(root: Path, raw: Columns, layout: str) -> Iterable[Finding]:
     """Whether boxes touch one edge beyond the image and never the other: a sign of another base."""
     boxes_N4 = raw["boxes"]
     sizes_N2 = np.repeat(raw["size_hw"], np.diff(raw["first"]), axis=0)

@@ -63,6 +63,8 @@ def repair(
         raise DataError(f"{out}: the copy must lie outside {seen.root}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out}: holds files already; name a new folder for the copy")
+    if seen.layout not in _WRITERS:
+        raise DataError(f"{out}: not written: nothing writes labels in {seen.layout} layout yet")
     fates = decide(seen)
     loss = too_much(seen, fates)
     if loss is not None and not allow_loss:

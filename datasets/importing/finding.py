@@ -3,12 +3,14 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from datasets import DATASETS
 from datasets.coco import COCO
-from datasets.errors import DataError
+from datasets.errors import DataError, nearest
 from datasets.formats.coco_json import read_document
 from datasets.formats.finder import IMAGE_ENDINGS, files_below
 from datasets.formats.findings import Findings, unpacked
@@ -18,8 +20,7 @@ from datasets.formats.yolo_columns import read_labels as read_text
 from datasets.formats.yolo_layout import read_layout
 from datasets.formats.yolo_lists import Entry as TextEntry
 from datasets.formats.yolo_lists import label_of, texts_alone
-from datasets.index import Columns, texts
-from datasets.layouts import Layout
+from datasets.index import Columns, source_of, texts
 
 WITHOUT_IMAGE = "labels without an image"
 UNREADABLE = "label files that can't be read"
@@ -41,7 +42,7 @@ class Found:
     """What a folder holds; `left_out` counts what can't be used, `first` names one of each."""
 
     root: Path
-    layout: Layout
+    layout: str
     classes: tuple[str, ...]  # in the order in which they are learned
     items: list[Item] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
@@ -53,15 +54,17 @@ class Found:
         self.first.setdefault(why, what)
 
 
-def find(root: Path, layout: Layout | None = None, *, without: str = "") -> Found:
+def find(root: Path, layout: str | None = None, *, without: str = "") -> Found:
     """The labelled images below `root`, of the layout that labels most, or of `layout`.
 
     `without`: a folder that is passed over. DataError where there are no labels, or no images.
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
-    readers = {name: _READERS[name] for name in ([layout] if layout else _READERS)}
-    found = [reader(root, without) for reader in readers.values()]
+    if layout is not None and layout not in DATASETS:
+        raise DataError(f"--labels: no layout {layout!r}{nearest(layout, DATASETS)}")
+    rows = [layout] if layout else list(DATASETS)
+    found = [_READERS.get(name, partial(_of_row, name))(root, without) for name in rows]
     best = max(found, key=lambda one: len(one.items))
     if not best.items:
         told = "; ".join(
@@ -132,7 +135,21 @@ def _of_yolo(root: Path, without: str) -> Found:
     return found
 
 
-_READERS: dict[Layout, Callable[[Path, str], Found]] = {
+def _of_row(name: str, root: Path, without: str) -> Found:
+    """A layout of which only the row is known: the images of all splits that it finds."""
+    found = Found(root, name, ())
+    row = DATASETS[name]
+    classes: dict[str, None] = {}
+    for split in row.splits_in(root) if row.is_at(root) else ():
+        one = row.of_split(root, split, images=None, first_pixel=1).written("train")
+        classes |= dict.fromkeys(one.names)
+        sources = [source_of(one.raw, place) for place in range(len(one.files))]
+        _take(found, one.raw, one.files, sources, set(one.raw.meta.get("unread", ())))
+    found.classes = tuple(classes)
+    return found
+
+
+_READERS: dict[str, Callable[[Path, str], Found]] = {
     "voc": _of_voc,
     "coco": _of_coco,
     "yolo": _of_yolo,

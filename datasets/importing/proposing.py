@@ -14,7 +14,6 @@ from datasets.errors import DataError
 from datasets.importing.finding import Found, Item, find
 from datasets.importing.splitting import split_groups
 from datasets.importing.writing import FOLDER, refuse_foreign, write_splits
-from datasets.layouts import Layout
 from datasets.pixels.alike import alike
 from datasets.pixels.likeness import Likeness, likeness
 
@@ -41,7 +40,7 @@ def import_folder(
     val: float = 0.15,
     test: float = 0.15,
     seed: int = 0,
-    layout: Layout | None = None,
+    layout: str | None = None,
     out: Path | None = None,
     report: Report = lambda what, done, total: None,
 ) -> Imported:

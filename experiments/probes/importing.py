@@ -8,7 +8,6 @@ from typing import Any
 from datasets import DATASETS
 from datasets.importing.finding import Item
 from datasets.importing.proposing import Imported, Report, import_folder
-from datasets.layouts import Layout
 from experiments.probes.proposal import DetectorName, propose
 from experiments.record.files import write_text
 
@@ -22,7 +21,7 @@ def import_data(
     val: float,
     test: float,
     seed: int,
-    labels: Layout | None,
+    labels: str | None,
     out: Path | None,
     report: Report,
 ) -> str:
@@ -39,7 +38,8 @@ def import_data(
 def _opened(settings: dict[str, Any]) -> Any:
     known = {key: value for key, value in settings.items() if key not in ("name", "classes")}
     classes = tuple(settings["classes"])
-    return DATASETS[settings["name"]](**known, classes=classes).open("train")
+    row: Any = DATASETS[settings["name"]]
+    return row(**known, classes=classes).open("train")
 
 
 def _next(made: Imported, recipe: Path) -> list[str]:

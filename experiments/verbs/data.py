@@ -136,8 +136,8 @@ recipe whose input, anchors and length fit the boxes. Images and labels stay whe
     parser.add_argument("--seed", type=natural, default=0, help="of the splits")
     parser.add_argument(
         "--labels",
-        choices=("voc", "coco", "yolo"),
-        help="which labels count (default: those of most images)",
+        metavar="LAYOUT",
+        help="which labels count, voc, coco or yolo (default: those of most images)",
     )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="where to, below FOLDER (default: FOLDER/splits)"

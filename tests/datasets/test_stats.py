@@ -5,8 +5,9 @@ import pytest
 
 from datasets import VOC
 from datasets.errors import DataError
+from datasets.formats.split_names import coco_splits, voc_splits
 from datasets.labels import COCO_CLASSES, VOC_CLASSES, coco_category_id, coco_label
-from datasets.layouts import coco_splits, layout_of, open_all, voc_splits
+from datasets.layouts import layout_of, open_all
 from datasets.stats import describe
 
 Make = Callable[..., Path]
