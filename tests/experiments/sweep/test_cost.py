@@ -10,6 +10,7 @@ import pytest
 from experiments.record import origin
 from experiments.sweep.cost import Cost, Known, Pace, Trials, cost_of, makespan, told
 from experiments.sweep.paces import Machine, machine_here, runs_on_record
+from tests.calling import call
 
 CHECKOUT = Path(__file__).parents[3]
 HERE = machine_here()
@@ -220,3 +221,18 @@ def test_trials_at_a_time_are_timed_at_a_time(small_glyphs: Path) -> None:
     found = probe_pace(plain_config(config), 2)
     cores = origin.core_count()
     assert found.source.endswith("2 at a time") == (cores > 1) and found.iteration > 0
+
+
+@pytest.mark.slow
+def test_plan_dry_run_and_reproduce_tell_one_time(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(CHECKOUT)
+    words = ["sweep.yaml", "--no-probe", "--records", "results/demo", "--jobs", "2"]
+    told = set()
+    for verb in (["sweep", "plan"], ["sweep", "--dry-run"], ["reproduce", "--dry-run"]):
+        assert call(*verb, *words) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert any("5 runs on record" in line for line in lines)
+        told.add(next(line for line in lines if line.startswith("time: about")))
+    assert len(told) == 1
