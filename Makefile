@@ -28,8 +28,10 @@ demo: $(STAMP)
 test: $(STAMP) check
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -m "not slow" -n $(WORKERS) --dist worksteal
 
+# The numeric rooms again with the vectors of other machines and two threads.
 test-all: $(STAMP) check
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) --dist worksteal
+	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=default OMP_NUM_THREADS=2 $(RUN) -m pytest -m "not slow" tests/losses tests/detectors
 
 check: $(STAMP)
 	$(RUN) -m ruff check .

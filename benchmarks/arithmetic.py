@@ -6,8 +6,10 @@
     ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 python -m benchmarks.arithmetic ..
 
 The last is the same machine as if it were a lesser one. Forward, loss, backward and update of the
-recipe's own batches, written out; contenders run in turns on the same batches. Milliseconds are CPU
-time (of one thread, a busy machine tells the same), the figure is the median. The JSON goes to
+recipe's own batches, written out; contenders run in turns on the same batches, each round in
+another order. Milliseconds are CPU time, and the figure is the least of all rounds: what else runs
+on a machine only ever adds to it, by a tenth and more where caches are shared, so that medians of a
+busy one do not tell two layouts apart. The JSON goes to
 benchmarks/results/arithmetic_<instructions>_<date>.json, over what an earlier call filed there.
 """
 
@@ -47,7 +49,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("words", nargs="+", help="recipes, and key=value for all of them")
     parser.add_argument("--batches", type=int, default=2, help="that contenders run on (2)")
-    parser.add_argument("--rounds", type=int, default=3, help="of each contender (3)")
+    parser.add_argument("--rounds", type=int, default=5, help="of each contender (5)")
     parser.add_argument("--threads", type=int, default=core_count(), help="of torch (all cores)")
     parser.add_argument("--only", default="", help="contenders with this in their name (all)")
     parser.add_argument("--out", type=Path, help="the JSON (default: benchmarks/results/..)")
@@ -95,14 +97,17 @@ def steps(recipe: Path, words: list[str], options: argparse.Namespace) -> dict[s
         for name, more in CONTENDERS.items()
         if options.only in name
     }
-    times: dict[str, list[float]] = {name: [] for name in contenders}
+    least = {name: [math.inf] * len(batches) for name in contenders}
+    names = list(contenders)
     for turn in range(options.rounds + 1):
-        for name, step in contenders.items():
-            seconds = [busy(step, batch) for batch in batches]
-            times[name] += seconds if turn else []  # the first turn warms up
+        first = turn % len(names)
+        for name in names[first:] + names[:first]:
+            seconds = [busy(contenders[name], batch) for batch in batches]
+            if turn:  # the first turn warms up
+                least[name] = list(map(min, least[name], seconds))
     auto = choose(dataclasses.replace(base.train, **AUTO), network(base), device_here())
     chosen = auto.precision + (", channels last" if auto.channels_last else "")
-    found = {name: 1000 * statistics.median(each) for name, each in times.items()}
+    found = {name: 1000 * statistics.mean(each) for name, each in least.items()}
     return {"images": len(batches[0].image_ids), **found, "auto": chosen}
 
 

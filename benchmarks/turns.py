@@ -14,6 +14,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from datasets.sample import Batch, Placement
+from detectors.base import AnyDetector
+from experiments.config.train import Train
+from experiments.engine.arithmetic import choose, layout_of, placed
 from experiments.record.origin import core_count, cpu_name, versions
 
 RESULTS = Path(__file__).parent / "results"
@@ -113,6 +116,13 @@ def ceilings(rounds: int) -> dict[str, float]:
         seconds = statistics.median(timed(lambda: layer(maps), rounds))  # noqa: B023
         best = max(best, 2 * 9 * inputs * outputs * side * side / seconds)
     return {name: value / 1e9 for name, value in (found | {"convolution": best}).items()}
+
+
+def as_trained(detector: AnyDetector) -> tuple[AnyDetector, torch.memory_format]:
+    """The network in training mode and in the layout that recipes train it in here, in float32."""
+    device = torch.device("cpu")
+    arithmetic = choose(Train(precision="float32"), detector, device)
+    return placed(detector.train(), device, arithmetic), layout_of(arithmetic)
 
 
 def finish(

@@ -44,6 +44,8 @@ def section(result: Mapping[str, Any]) -> str:
     """One benchmark: where it ran, what it claims, what it measured."""
     packages = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     where = f"{result['cores']} cores of {result['cpu']}, load {float(result['load_before']):.1f}"
+    if "instructions" in result:
+        where += f", {result['instructions']}"
     lines = [f"\n## {result['what']}\n", f"{where}; {packages}.\n"]
     lines += ["| claim | holds |", "|---|---|"]
     lines += [f"| {claim} | {CLAIM[holds]} |" for claim, holds in result["claims"].items()]

@@ -26,7 +26,9 @@ def without(*names: str, placeholders: Mapping[str, ModuleType] | None = None) -
     """Let packages imported inside find the modules `names` not installed, and `placeholders`
     instead of others; modules already there stay, and all can be imported afterwards.
 
-    None in `sys.modules` stops an import: Python's reference, "The module cache" (5.3.1).
+    None in `sys.modules` stops an import: Python's reference, "The module cache" (5.3.1). It is for
+    imports that stand at the top of other packages' modules and that none of their settings stops:
+    timm's log opens wandb, a wandb run its launcher.
 
     >>> with without("zlib_ng"):
     ...     import zlib_ng

@@ -1,11 +1,8 @@
 """Softmax focal loss as an autograd function that keeps its inputs and three numbers a row.
 
-Shapes: R rows, K classes, D further positions (1 for plain rows); `_nKd` a piece.
-
-Softmax focal loss in closed form: its value and its gradient.
-
-Shapes: R rows, K classes, D further positions of a dense map (1 for plain rows). Of one row and
-position, with x the logits, m their maximum and t the label:
+Shapes: R rows, K classes, D further positions of a dense map (1 for plain rows); `_nKd` a piece.
+Value and gradient are in closed form. Of one row and position, with x the logits, m their maximum
+and t the label:
   e_j = exp(x_j - m)          s = sum of e_j over j != t
   p = e_t / (s + e_t)         q = 1 - p = s / (s + e_t)
   c = m - x_t + log(s + e_t), the cross-entropy
