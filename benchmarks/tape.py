@@ -101,7 +101,9 @@ def main() -> int:
         if part == "steps":
             found = steps(detector, root)
         else:
-            with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            runs = CHECKOUT / "runs"  # on a disk: /tmp may lie in memory
+            runs.mkdir(exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=runs) as folder:
                 found = sweeps(detector, root, Path(folder), arguments.iterations, arguments.jobs)
         parts.setdefault(part, {})[detector] = found
         print(part, detector, json.dumps(found, indent=1), flush=True)
