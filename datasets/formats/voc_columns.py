@@ -16,7 +16,7 @@ from datasets.formats.findings import Findings, packed
 from datasets.formats.voc_lists import Entry
 from datasets.index import Array, Columns, pack_text
 
-Contents = Sequence[bytes | DataError]  # of each file, or why there is none
+Contents = list[bytes | DataError]  # of each file, or why there is none
 
 
 def read_labels(
@@ -30,7 +30,7 @@ def read_labels(
     stamps = [_stamp(f"{root}/{entry.annotation}") for entry in entries]
     listed = "\n".join(f"{entry.image_id}\t{entry.annotation}" for entry in entries)
     noted = packed(findings.all())
-    contents: list[bytes | DataError] = []
+    contents: Contents = []
 
     def read() -> Contents:
         if not contents:
@@ -75,7 +75,8 @@ def _columns(
     findings: Findings,
 ) -> Columns:
     parsed, unread = [], []
-    for row, (entry, data) in enumerate(zip(entries, contents, strict=True)):
+    for row, entry in enumerate(entries):
+        data, contents[row] = contents[row], b""  # 60 MB of VOC, not held beside what they say
         raw = _parsed(root, entry.annotation, data, findings)
         parsed.append(raw or voc_xml.NOTHING)
         if raw is None:
