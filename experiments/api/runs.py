@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from experiments.report.arms import Group
     from experiments.report.load import Run as LoadedRun
+    from experiments.report.tables import Metric
 
 ANSWER = ("points", "low", "high", "p", "improvement")  # of the referee
 
@@ -61,7 +62,7 @@ class Runs(Sequence[Run]):
 
         rows: list[dict[str, Any]] = []
         known: set[str] = set()
-        groups = self._groups()
+        groups, _ = self._compared()
         metrics = metrics_of(groups)
         for group in groups:
             for arm in group.arms:
@@ -86,14 +87,11 @@ class Runs(Sequence[Run]):
         `metric`: a key of `Run.metrics`, by default VOC07 mAP where every run has it. `baseline`:
         an arm's name, by default plain cross-entropy or gamma 0.
         """
-        from experiments.report.choice import settled
-        from experiments.report.render import choose_metric
         from experiments.report.tables import comparison
 
-        groups = self._groups(baseline)
-        primary = choose_metric(metric, groups)
+        groups, primary = self._compared(baseline, metric)
         rows = []
-        for row in chain(*(comparison(settled(group, primary.key), primary) for group in groups)):
+        for row in chain(*(comparison(group, primary) for group in groups)):
             told: dict[str, Any] = {"group": row.group.title, "arm": row.arm.title}
             told |= {"against": row.against.title if row.against else None}
             summary, found = row.summaries[primary.key], row.differences.get(primary.key)
@@ -113,17 +111,19 @@ class Runs(Sequence[Run]):
         folders = [run.folder for run in self]
         return write_report(folders, Path(out), **{**self._asked(), **options})
 
-    def _groups(self, baseline: str | None = None) -> list["Group"]:
-        from experiments.report.arms import Asked, make_groups
+    def _compared(
+        self, baseline: str | None = None, metric: str | None = None
+    ) -> tuple[list["Group"], "Metric"]:
+        """The groups as their report compares them, and the deciding metric."""
+        from experiments.report.arms import Asked
+        from experiments.report.render import compared
 
         told = self._asked()
         pairs = tuple(tuple(pair) for pair in told.get("contrasts", ()))
         nuisance, scientific = (tuple(told.get(role, ())) for role in ("nuisance", "scientific"))
-        return make_groups(
-            [run._loaded for run in self],
-            baseline=baseline or told.get("baseline"),
-            asked=Asked(nuisance, scientific, pairs, told.get("equivalence")),
-        )
+        asked = Asked(nuisance, scientific, pairs, told.get("equivalence"))
+        baseline = baseline or told.get("baseline")
+        return compared([run._loaded for run in self], asked, baseline=baseline, metric=metric)
 
     def _asked(self) -> dict[str, Any]:
         from experiments.sweep.study import report_options

@@ -10,13 +10,11 @@ from experiments.evaluation.referee import Judgement
 from experiments.evaluation.verdict import interval, listed, signed
 from experiments.record.files import write_text
 from experiments.record.record import find_records
-from experiments.report.arms import Arm, Asked, Group, display, make_groups
-from experiments.report.choice import settled
+from experiments.report.arms import Arm, Asked, Group, display
 from experiments.report.figures.answer import AnswerLine, draw
 from experiments.report.figures.style import svg_of
 from experiments.report.load import Run, load_runs
-from experiments.report.questions import asked_by_reader
-from experiments.report.render import choose_metric
+from experiments.report.render import compared
 from experiments.report.tables import Metric, comparison, contrasts, escape_markdown
 
 BEGIN, END = "<!-- report: begin -->", "<!-- report: end -->"
@@ -118,10 +116,7 @@ def _groups(runs: Sequence[Run], options: Mapping[str, Any]) -> tuple[list[Group
     pairs = tuple((arm, against) for arm, against in options.get("contrasts", ()))
     roles = [tuple(options.get(role, ())) for role in ("nuisance", "scientific")]
     asked = Asked(roles[0], roles[1], pairs, options.get("equivalence"))
-    groups = make_groups(runs, baseline=options.get("baseline"), asked=asked)
-    primary = choose_metric(options.get("metric"), groups)
-    groups = [settled(group, primary.key) for group in groups]
-    return [asked_by_reader(group, primary.key) for group in groups], primary
+    return compared(runs, asked, baseline=options.get("baseline"), metric=options.get("metric"))
 
 
 def _asked(group: Group, primary: Metric) -> list[Answer]:

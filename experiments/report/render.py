@@ -92,12 +92,7 @@ def write_report(
     runs = load_runs(directories, lost)
     named = tuple((arm, against) for arm, against in contrasts)
     asked = Asked(tuple(nuisance), tuple(scientific), named, equivalence)
-    groups = make_groups(runs, baseline=baseline, asked=asked)
-    require_known(groups)
-    primary = choose_metric(metric, groups)
-    groups = [settled(group, primary.key) for group in groups]
-    if questions:
-        groups = [asked_by_reader(group, primary.key) for group in groups]
+    groups, primary = compared(runs, asked, baseline=baseline, metric=metric, questions=questions)
     diagnoses = read_store(out) if diagnose else None
     context = _context(groups, primary, out, question, images, diagnoses)
     lost += context["lost"]
@@ -201,6 +196,29 @@ def _published(
 ) -> list[published_values.Table]:
     studies = [published_table(given) for given in wanted]
     return [table for study in studies for table in published_values.beside(study, groups)]
+
+
+def compared(
+    runs: Sequence[Run],
+    asked: Asked,
+    *,
+    baseline: str | None = None,
+    metric: str | None = None,
+    questions: bool = True,
+) -> tuple[list[Group], tables.Metric]:
+    """The groups of runs as every report compares them, and the deciding metric; for the other
+    arguments see `write_report`.
+
+    Raises:
+        ReportError: an unknown arm, metric or knob.
+    """
+    groups = make_groups(runs, baseline=baseline, asked=asked)
+    require_known(groups)
+    primary = choose_metric(metric, groups)
+    groups = [settled(group, primary.key) for group in groups]
+    if questions:
+        groups = [asked_by_reader(group, primary.key) for group in groups]
+    return groups, primary
 
 
 def choose_metric(key: str | None, groups: Sequence[Group]) -> tables.Metric:
