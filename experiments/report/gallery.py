@@ -41,7 +41,6 @@ def make_gallery(
     find_folders(directories)  # names a folder that is missing or holds no record
     if not in_place:
         _copy_all(directories, kept)
-    options = {"formats": ("svg",)} | options  # each rebuilding stays in the history
     page = write_report(directories if in_place else [kept], folder, **options)
     head = HEAD.format(
         sources=" ".join(map(str, directories)),

@@ -68,7 +68,7 @@ def write_report(
     contrasts: Sequence[Sequence[str]] = (),
     equivalence: float | None = None,
     questions: bool = True,
-    formats: Sequence[str] = style.FORMATS,
+    formats: Sequence[str] = ("svg",),
     paper: Path | None = None,
 ) -> Path:
     """Make the report of all records at or below `directories` in `out`; gives the page's path.
@@ -82,8 +82,9 @@ def write_report(
     read is left out, listed in the report and added to `lost`. `nuisance` and `scientific` are the
     roles of knobs, `contrasts` pairs of arms to compare (arm, against), and `equivalence` the
     points of the deciding metric below which a difference does not matter. `questions` False asks
-    only what the study does, as earlier versions did. `formats` are the figures' files; without
-    any, none is drawn. `paper` is a folder for the same as TeX.
+    only what the study does, as earlier versions did. `formats` are the figures' files, of
+    style.FORMATS: PDF and PNG take as long again, and without any none is drawn. `paper` is a
+    folder for the same as TeX.
 
     Raises:
         ReportError: no record that can be read, an unknown arm, metric, knob or study.

@@ -9,6 +9,7 @@ from typing import Any
 from experiments.errors import UsageError
 from experiments.verbs.arguments import above_zero, natural
 
+FORMATS = ("svg", "pdf", "png")  # report.figures.style's, which needs matplotlib
 TEACH = """\
 Make a report of every run at or below DIR, from the records alone: no network, no GPU, and
 nothing is run again.
@@ -122,6 +123,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "and roles of parameters stand for options that are not given (default: DIR's sweep.yaml)",
     )
     parser.add_argument(
+        "--formats",
+        metavar="LIST",
+        type=_formats,
+        help="the figures' files, of svg, pdf and png (default: svg,pdf,png; of --gallery: svg)",
+    )
+    parser.add_argument(
         "--paper",
         metavar="FOLDER",
         type=Path,
@@ -130,6 +137,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " model card, BibTeX",
     )
     parser.add_argument("--open", action="store_true", help="open the page in a browser")
+
+
+def _formats(words: str) -> tuple[str, ...]:
+    found = tuple(dict.fromkeys(("svg", *words.split(","))))  # the page itself holds SVG
+    unknown = [name for name in found if name not in FORMATS]
+    if unknown:
+        known = ", ".join(FORMATS)
+        raise argparse.ArgumentTypeError(f"found {unknown[0]!r}; known: {known}")
+    return found
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -186,5 +202,6 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
         "question": arguments.question or told.get("question"),
         "images": arguments.images,
         "paper": arguments.paper,
+        "formats": arguments.formats or (("svg",) if arguments.gallery else FORMATS),
         "published": arguments.published or told.get("published", []),
     }

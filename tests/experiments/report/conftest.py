@@ -309,7 +309,7 @@ def small_report(small_study: Path, tmp_path_factory: pytest.TempPathFactory) ->
     """The page of a report on the small study."""
     from experiments.report import write_report
 
-    return write_report([small_study], tmp_path_factory.mktemp("out"), images=2, formats=("svg",))
+    return write_report([small_study], tmp_path_factory.mktemp("out"), images=2)
 
 
 @pytest.fixture(scope="session")
