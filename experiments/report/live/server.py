@@ -11,7 +11,7 @@ from typing import Any, cast
 from urllib.parse import unquote
 
 from experiments.errors import UsageError
-from experiments.record.record import CURVES_FILE, RECORD_FILE
+from experiments.record.record import RECORD_FILE
 from experiments.report import ReportError, write_report
 from experiments.report.live.page import render_folder, render_shell, render_table
 from experiments.report.live.state import Watch, WatchedRun
@@ -20,10 +20,9 @@ LOG = "trial.log"  # what a sweep's executor keeps of a trial's words
 HOST = "127.0.0.1"
 FOLDER = "live"  # of the report, below the served folder, so that its links to records hold
 LOOK_SECONDS = 1.0
-SHOWN = (RECORD_FILE, CURVES_FILE, LOG, "anatomy.json")  # of a run's folder, where they are there
+SHOWN = (RECORD_FILE, LOG, "anatomy.json")  # of a run's folder, where they are there
 TYPES = {
     ".log": "text/plain; charset=utf-8",
-    ".jsonl": "text/plain; charset=utf-8",
     ".pdf": "application/pdf",
     ".png": "image/png",
     ".html": "text/html; charset=utf-8",

@@ -186,3 +186,23 @@ def test_the_verb_serves_until_it_is_interrupted(tmp_path: Path) -> None:
         client.close()
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=200) == 0
+
+
+def test_rows_lead_to_the_run_s_folder_and_log_and_the_best_is_marked(server: LiveServer) -> None:
+    for place, (name, score) in enumerate((("a b", 40.0), ("c", 50.0))):
+        folder = begin(server.watch.directory / f"trials/{name}", f"arm {name}", place)
+        record = json.loads((folder / "record.json").read_text())
+        record |= {"status": "finished", "metrics": {"voc07_map": score}}
+        (folder / "record.json").write_text(json.dumps(record))
+        (folder / "trial.log").write_text(f"words of {name}")
+        (folder / "secret.txt").write_text("not shown")
+    server.watch.update()
+    _, table, _ = ask(server, "/state")
+    assert table.count("best") == 2  # a class and a tag, of one row
+    assert table.index("arm c") < table.index(">best<")
+    assert 'href="/trials/a%20b/"' in table and 'href="/trials/a%20b/trial.log"' in table
+    status, page, _ = ask(server, "/trials/a%20b/")
+    assert status == 200 and "record.json" in page and "secret.txt" not in page
+    assert ask(server, "/trials/a%20b/trial.log")[1] == "words of a b"
+    for path in ("/trials/a%20b/secret.txt", "/trials/", "/trials/../trials/c/trial.log"):
+        assert ask(server, path)[0] == 404
