@@ -152,13 +152,13 @@ def tiny(words: list[str]) -> list[str]:
         new = ["runs/new" if word == "runs/mine" else word for word in words]
         return [*new, *(f"{key}={_flow(value)}" for key, value in TINY.items())]
     if verb == "sweep" and rest[0].endswith(".yaml") and "--dry-run" not in rest:
-        return words if rest[0].startswith("kangaroo") else [*words, "--dry-run"]
+        return words if rest[0].startswith("kangaroo") else [verb, rest[0], "--dry-run"]
     if verb == "sweep" and rest[0] == "extend":
         return ["sweep", rest[1], "--dry-run"]
     if verb == "sweep" and rest[0] in ("status", "retry") and rest[1] == "runs/sweep":
         return ["sweep", "status", "runs/kangaroo"] if Path("runs/kangaroo").exists() else []
     if verb == "reproduce":
-        return [*words, "--dry-run", "--no-probe"]
+        return [*words[:2], "--dry-run", "--no-probe"]
     if words[:2] == ["data", "glyphs"]:
         return [*words, "--root", "data/more", "--train", "8", "--val", "4", "--test", "4"]
     return words
@@ -191,14 +191,8 @@ def done() -> set[str]:
     return set()
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        pytest.param(page, marks=() if page.name == "README.md" else pytest.mark.slow)
-        for page in PAGES
-    ],
-    ids=lambda page: page.relative_to(CHECKOUT).as_posix(),
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(CHECKOUT).as_posix())
 def test_the_commands_of_a_page_run(
     page: Path, place: Path, done: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,7 +31,7 @@ def draw(lines: Sequence[AnswerLine], metric: str) -> Figure:
             axes.plot([answer.low, answer.high], [place, place], color=colour, linewidth=3)
         face = colour if known else style.LIGHT["paper"]
         axes.plot([points], [place], "o", color=colour, markerfacecolor=face, markersize=7)
-        word = answer.verdict if answer.verdict in DECIDED else f"open: {answer.verdict}"
+        word = answer.verdict if answer.verdict in DECIDED else "open"
         axes.annotate(
             f"{signed(points)}  {word}",
             (points, place),
@@ -43,7 +43,8 @@ def draw(lines: Sequence[AnswerLine], metric: str) -> Figure:
         )
     axes.set_yticks(range(len(lines)), [line.label for line in lines], color=style.LIGHT["ink"])
     axes.set_ylim(len(lines) - 0.5, -0.8)
-    axes.margins(x=0.15)
+    axes.margins(x=0.2)
     axes.grid(False, axis="y")
-    axes.set_xlabel(f"points of {metric}, mean over seeds; line: 95 % interval; hollow: one seed")
+    told = "mean over seeds; line: 95 % interval; hollow: one seed an arm"
+    axes.set_xlabel(f"points of {metric}, {told}")
     return figure
