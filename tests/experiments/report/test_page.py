@@ -126,7 +126,7 @@ def test_questions_come_first_each_with_answers_and_an_effect_plot(
     ]
     assert cards.locator("figure > svg").count() == 3
     soft = cards.nth(1).locator(".said").inner_text()
-    assert SOFT in soft and "focal α 0.25 γ 2" in soft
+    assert SOFT[1:] in soft and "focal α 0.25 γ 2" in soft  # a sentence begins with a capital
     assert soft.count("RetinaNet") == soft.count("YOLOv2") == 1
     assert "val chose the best of 2 and of 1 arms" in cards.nth(0).inner_text().lower()
     order = page.evaluate("[...document.querySelectorAll('h2[id]')].map((one) => one.id)")
