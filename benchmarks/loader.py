@@ -76,6 +76,7 @@ def main() -> int:
         "what": "loader",
         "cpu": cpu_name(),
         "cores": core_count(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
         "load_before": load,
         "versions": versions(),
         "parts": {"whole pipelines": rows, "stages, milliseconds an image": stages},
