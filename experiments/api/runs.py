@@ -58,7 +58,8 @@ class Runs(Sequence[Run]):
         `optimizer.lr`. Raises UserError where no run has one.
         """
         from experiments.report.settings import flatten
-        from experiments.report.tables import metrics_of, run_facts
+        from experiments.report.tables import metrics_of
+        from experiments.report.written import run_facts
 
         rows: list[dict[str, Any]] = []
         known: set[str] = set()

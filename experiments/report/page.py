@@ -16,15 +16,9 @@ from experiments.report.evidence.item import FigureItem
 from experiments.report.evidence.pictures import Grid
 from experiments.report.identity import differing_settings
 from experiments.report.questions import TwoRuns
-from experiments.report.tables import (
-    ClassRow,
-    Metric,
-    Row,
-    comparison,
-    markdown_table,
-    per_class,
-)
+from experiments.report.tables import ClassRow, Metric, Row, comparison, per_class
 from experiments.report.verdict import pairing_of
+from experiments.report.written import markdown_table
 
 MOST_CLASS_ARMS = 6  # columns of a per-class table; per_class.csv has every arm
 

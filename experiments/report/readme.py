@@ -15,7 +15,8 @@ from experiments.report.figures.answer import AnswerLine, draw
 from experiments.report.figures.style import svg_of
 from experiments.report.load import Run, load_runs
 from experiments.report.render import compared
-from experiments.report.tables import Metric, comparison, contrasts, escape_markdown
+from experiments.report.tables import Metric, comparison, contrasts
+from experiments.report.written import escape_markdown
 
 BEGIN, END = "<!-- report: begin -->", "<!-- report: end -->"
 NOTHING = (

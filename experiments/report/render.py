@@ -19,7 +19,7 @@ from experiments.evaluation.verdict import fixed, interval, mean_sd, signed
 from experiments.record.files import whole_file, write_text
 from experiments.record.origin import file_hash
 from experiments.record.record import RECORD_FILE
-from experiments.report import identity, page, tables, verdict
+from experiments.report import identity, page, tables, verdict, written
 from experiments.report import published as published_values
 from experiments.report.arms import Asked, Group, make_groups
 from experiments.report.choice import require_known, settled
@@ -162,11 +162,11 @@ def _tables(
     )
     return stored | {
         "anatomy.csv": detail_tables.anatomy_csv(details),
-        "table.csv": tables.comparison_csv(rows),
-        "contrasts.csv": tables.contrasts_csv(groups, primary),
-        "per_class.csv": tables.per_class_csv(groups),
-        "runs.csv": tables.runs_csv(groups),
-        "table.tex": tables.latex_table(groups, primary),
+        "table.csv": written.comparison_csv(rows),
+        "contrasts.csv": written.contrasts_csv(groups, primary),
+        "per_class.csv": written.per_class_csv(groups),
+        "runs.csv": written.runs_csv(groups),
+        "table.tex": written.latex_table(groups, primary),
     }
 
 
@@ -253,7 +253,9 @@ def render_page(context: dict[str, Any]) -> str:
 def render_markdown(context: dict[str, Any]) -> str:
     """The Markdown report; names are escaped for Markdown, which covers HTML in it."""
     environment = _environment(autoescape=False)
-    return environment.get_template("report.md.j2").render(**context, escape=tables.escape_markdown)
+    return environment.get_template("report.md.j2").render(
+        **context, escape=written.escape_markdown
+    )
 
 
 def palette_css() -> str:

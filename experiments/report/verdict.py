@@ -11,13 +11,7 @@ from experiments.report.arms import Arm, Group, display
 from experiments.report.choice import LOSS, Contest, is_below
 from experiments.report.load import Run
 from experiments.report.settings import comparable, differing, late_keys
-from experiments.report.tables import (
-    Metric,
-    Row,
-    comparison,
-    contest_of,
-    shortened_words,
-)
+from experiments.report.tables import Metric, Row, comparison, contest_of, shortened_words
 
 KINDS = {"better": "better", "worse": "worse", "equivalent": "same", "not shown": "same"}
 UNEQUAL = 0.05  # relative difference of budgets that is worth a warning

@@ -20,7 +20,7 @@ from experiments.report.figures import errors as kinds
 from experiments.report.figures.classes import chosen
 from experiments.report.figures.errors import KINDS as ERROR_KINDS
 from experiments.report.load import Run
-from experiments.report.tables import cell, csv_text, escape_markdown
+from experiments.report.written import cell, csv_text, escape_markdown
 
 MOST_SHOWN = 2
 

@@ -11,7 +11,8 @@ from experiments.report.choice import LOSS, is_below
 from experiments.report.identity import hardware, versions
 from experiments.report.load import Run
 from experiments.report.settings import comparable, differing, plain
-from experiments.report.tables import Metric, escape_latex
+from experiments.report.tables import Metric
+from experiments.report.written import escape_latex
 
 ROLES = ("scientific", "nuisance", "fixed")
 UNKNOWN = "not on record"

@@ -8,15 +8,8 @@ from experiments.evaluation.referee import DECIDED, Judgement
 from experiments.evaluation.significance import ALPHA, Summary
 from experiments.evaluation.verdict import fixed, listed, signed
 from experiments.report.arms import Group
-from experiments.report.tables import (
-    MAIN,
-    Metric,
-    Row,
-    comparison,
-    escape_latex,
-    fixed_sign,
-    setting,
-)
+from experiments.report.tables import MAIN, Metric, Row, comparison, setting
+from experiments.report.written import escape_latex, fixed_sign
 
 MARKS = ((0.001, r"\ddagger"), (ALPHA, r"\dagger"))
 

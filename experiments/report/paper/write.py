@@ -12,7 +12,8 @@ from experiments.report.evidence.item import FigureItem
 from experiments.report.figures import style
 from experiments.report.paper.appendix import checklist, hyperparameters, model_card
 from experiments.report.paper.results import results_table
-from experiments.report.tables import Metric, escape_latex, escape_markdown
+from experiments.report.tables import Metric
+from experiments.report.written import escape_latex, escape_markdown
 
 TEMPLATES = Path(__file__).parent / "templates"
 COLUMN = 3.3  # inches: a column of two on a letter page

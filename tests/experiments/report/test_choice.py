@@ -12,8 +12,9 @@ from experiments.report.choice import require_known, settled
 from experiments.report.figures import style
 from experiments.report.load import ReportError, load_runs
 from experiments.report.questions import cards
-from experiments.report.tables import METRICS, comparison, contrasts, contrasts_csv, markdown_table
+from experiments.report.tables import METRICS, comparison, contrasts
 from experiments.report.verdict import verdict, warnings
+from experiments.report.written import contrasts_csv, markdown_table
 from tests.calling import call, refused
 
 CROSS = {"name": "cross_entropy"}

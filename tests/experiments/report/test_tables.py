@@ -12,9 +12,8 @@ import pytest
 
 from experiments.report.arms import make_groups
 from experiments.report.load import load_runs
-from experiments.report.tables import (
-    METRICS,
-    comparison,
+from experiments.report.tables import METRICS, comparison, signed
+from experiments.report.written import (
     comparison_csv,
     csv_text,
     escape_latex,
@@ -22,7 +21,6 @@ from experiments.report.tables import (
     latex_table,
     markdown_table,
     per_class_csv,
-    signed,
 )
 
 
