@@ -39,6 +39,8 @@ def main_effects(
     """
     from scipy import special
 
+    if not rows:
+        return [], []
     kept: list[str] = []
     left_out: list[str] = []
     for knob in levels:

@@ -13,6 +13,7 @@ from experiments.run.assembly import _order, build_detector, open_splits
 
 CONFIGS = Path(__file__).parents[3] / "configs/glyphs"
 SMALL = [
+    "data.val=val",
     "detector.backbone={name: torchvision, arch: resnet18}",
     "input.fit={mode: stretch, height: 64, width: 96}",
     "train.workers=0",

@@ -20,6 +20,7 @@ from losses.gradient_matching import ScaledLoss, gradient_norm
 PLAIN = Arithmetic("float32", channels_last=False)
 CONFIGS = Path(__file__).parents[3] / "configs/glyphs"
 SMALL = [
+    "data.val=val",
     "detector.backbone={name: torchvision, arch: resnet18}",
     "input.fit={mode: stretch, height: 64, width: 64}",
     "train.batch_size=2",

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from experiments.report.pictures import encode
+from experiments.report.evidence.pictures import encode
 from PIL import Image, ImageDraw
 
 from experiments.__main__ import main

@@ -41,7 +41,7 @@ def test_two_commands_from_a_folder_to_map(
         "20 images with VOC labels, 1 classes" in told
         and "images        14       3       3" in told
     )
-    command = next(line.split() for line in told.splitlines() if " train " in line)
+    command = next(line.split() for line in told.splitlines() if "experiments train " in line)
     recipe = command[command.index("train") + 1]
     run = tmp_path / "run"
     short = ["train.iterations=2", "train.batch_size=2", "learning_rate.warmup_iterations=0"]

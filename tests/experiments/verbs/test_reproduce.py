@@ -28,12 +28,12 @@ def test_tiny_is_one_seed_and_few_iterations_of_every_arm(tmp_path: Path) -> Non
     assert study_file(study, "full", tmp_path) == study
     path = study_file(study, "tiny", tmp_path / "out")
     sweep = read_sweep(path)
-    assert sweep.name == "demo-tiny" and sweep.size() == 12
+    assert sweep.name == "demo-tiny" and sweep.size() == 6
     assert out_folder(study, "tiny", None) == Path("runs/demo-tiny")
     judge = Judge(sweep)
     configs = [judge.plain(point) for point in grid_points(sweep)]
     assert {(one["seed"], one["train"]["iterations"]) for one in configs} == {(3, 20)}
-    assert len({json.dumps([one["detector"], one["loss"]]) for one in configs}) == 12
+    assert len({json.dumps([one["detector"], one["loss"]]) for one in configs}) == 6
     words = {"published": ["focal-1a", "focal-1b"], "question": "Why?"}
     assert report_options(study) == report_options(path) == words
 
@@ -45,7 +45,7 @@ def test_the_cost_is_told_and_nothing_runs_unasked(
     words = ["sweep.yaml", "--no-probe", "--records", str(tmp_path), "--out", str(tmp_path / "out")]
     assert call("reproduce", *words, "--dry-run") == 0
     told_lines = capsys.readouterr().out.splitlines()
-    assert told_lines[1] == "12 trials" and told_lines[-1].startswith("time: unknown")
+    assert told_lines[1] == "18 trials" and told_lines[-1].startswith("time: unknown")
     monkeypatch.setattr("sys.stdin", io.StringIO())
     refused("give --yes", "reproduce", *words)
     assert not list(tmp_path.rglob("record.json"))
