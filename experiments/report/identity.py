@@ -46,6 +46,7 @@ class Cost(NamedTuple):
     memory: float | None
     worker: float | None
     gpu: float | None
+    replayed: int  # runs that replayed a tape, and so did not compute their backbone
 
 
 def run_lines(groups: Sequence[Group], primary: Metric, out: Path) -> list[RunLine]:
@@ -100,6 +101,7 @@ def costs(groups: Sequence[Group]) -> list[Cost]:
             memory=_most(arm, "process_mib"),
             worker=_most(arm, "worker_mib"),
             gpu=_most(arm, "gpu_mib"),
+            replayed=sum(run.replayed for run in arm.finished),
         )
         for group in groups
         for arm in group.arms

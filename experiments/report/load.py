@@ -72,6 +72,7 @@ class Run:
     recorded_arm: str = ""  # as it was named when it ran
     ranks: int = 1
     arithmetic: Arithmetic | None = None  # None: as the configuration says
+    replayed: bool = False  # batches of its training from a tape: its time leaves the backbone out
 
     @property
     def precision(self) -> str | None:
@@ -271,7 +272,13 @@ def from_record(folder: Path, record: RunRecord) -> Run:
         last=_last_row(record.curves),
         ranks=record.ranks,
         arithmetic=record.arithmetic,
+        replayed=_replayed(record),
     )
+
+
+def _replayed(record: RunRecord) -> bool:
+    played = record.tape.played.get("train") if record.tape is not None else None
+    return played is not None and played.replayed > 0
 
 
 def _last_row(points: Sequence[Point]) -> dict[str, float]:

@@ -149,7 +149,7 @@ def _cost_figure(group: Group, primary: Metric, names: dict[str, str]) -> Figure
         return None
     caption = "Higher is better, left is cheaper; compare on equal, equally loaded hardware."
     caption += style.unnamed(names)
-    caption += f" {_arms(info.left_out)} without a time." if info.left_out else ""
+    caption += f" {_arms(info.left_out)} without a time of their own." if info.left_out else ""
     title = f"{primary.name} against cost"
     return item(group, "cost", title, caption, lambda: cost.draw(info, names))
 

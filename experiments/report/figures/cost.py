@@ -20,7 +20,9 @@ class CostPoint(NamedTuple):
 
 
 class CostInfo(NamedTuple):
-    """The arms whose runs tell their time; `left_out` do not."""
+    """The arms whose runs tell their time; `left_out` do not, or all replayed a tape, and so did
+    not compute their backbone.
+    """
 
     metric: Metric
     points: tuple[CostPoint, ...]
@@ -32,7 +34,8 @@ def cost_info(group: Group, metric: Metric) -> CostInfo:
     measured = [arm for arm in group.arms if arm.values(metric.key)]
     points = []
     for arm in measured:
-        seconds = [run.seconds.train for run in arm.finished if run.seconds.train]
+        whole = [run for run in arm.finished if not run.replayed]
+        seconds = [run.seconds.train for run in whole if run.seconds.train]
         if seconds:
             minutes = statistics.fmean(seconds) / 60
             points.append(CostPoint(arm, minutes, arm.summary(metric.key)))

@@ -27,7 +27,11 @@ def test_readme_block_is_filled_and_the_rest_kept(tiny_study: Path, tmp_path: Pa
     out = tmp_path / "out"
     call("report", tiny_study, "--out", out, "--images", "0", "--readme", readme)
     text = readme.read_text(encoding="utf-8")
-    assert "\nold\n" not in text and "| question (VOC07 mAP) |" in text and text.endswith("\n\nthe end\n")
+    assert (
+        "\nold\n" not in text
+        and "| question (VOC07 mAP) |" in text
+        and text.endswith("\n\nthe end\n")
+    )
     once = text
     readme_block.write_block([tiny_study], readme, {})
     assert readme.read_text(encoding="utf-8") == once

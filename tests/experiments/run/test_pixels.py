@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from experiments.report.evidence.pictures import encode
 from PIL import Image, ImageDraw
 
 from experiments.__main__ import main
 from experiments.config.run import load_config
+from experiments.report.evidence.pictures import encode
 from experiments.run.assembly import batches_from, batches_in_order, build_detector, open_splits
 
 UPRIGHT = (72, 96)  # width, height as labels and people see it; the file's pixels lie on their side
