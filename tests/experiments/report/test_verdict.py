@@ -71,7 +71,7 @@ def test_one_question_has_one_answer_whoever_asks(
     for words in (said.finding, said.uncertainty):
         metric = words.replace("VOC07 mAP", "voc07_map")
         assert words in page and metric in compared
-    assert "| 3 | +0.1 |" in readme.read_text() and "| no verdict |" in readme.read_text()
+    assert "| 3 | +0.1 |" in readme.read_text() and "| no spread |" in readme.read_text()
 
 
 def test_three_clear_seeds_can_be_worse(pair: Callable[..., list[Any]]) -> None:
