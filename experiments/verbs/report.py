@@ -39,61 +39,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="a run, or a folder of runs at any depth",
     )
-    parser.add_argument(
-        "--out",
-        metavar="FOLDER",
-        type=Path,
-        help="where to write (default: DIR/report of the first DIR)",
+    _add_question(parser.add_argument_group("what is asked"))
+    _add_places(parser.add_argument_group("where it goes"))
+
+
+def _add_question(group: argparse._ArgumentGroup) -> None:
+    """What the runs are asked, and by what."""
+    group.add_argument(
+        "--question",
+        metavar="TEXT",
+        help="what was asked, as the page's title (default: read from the runs)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--baseline", metavar="ARM", help="the arm to compare with, by its name in the report"
     )
-    parser.add_argument(
+    group.add_argument(
         "--metric",
         metavar="KEY",
         help="the deciding metric: voc07_map, voc_area_map, coco_ap, coco_ap50 ... "
         "(default: voc07_map where every run has it)",
     )
-    parser.add_argument(
-        "--question",
-        metavar="TEXT",
-        help="what was asked, as the page's title (default: read from the runs)",
-    )
-    parser.add_argument(
-        "--images",
-        metavar="N",
-        type=natural,
-        default=8,
-        help="test images a detector; 0: none",
-    )
-    parser.add_argument(
-        "--readme",
-        metavar="FILE",
-        type=Path,
-        nargs="?",
-        const=Path("README.md"),
-        help="fill FILE's marked block (README.md if none is named)",
-    )
-    parser.add_argument(
-        "--gallery",
-        metavar="FOLDER",
-        type=Path,
-        help="write to FOLDER with the records and dumps inside, to be committed",
-    )
-    parser.add_argument(
-        "--in-place",
-        action="store_true",
-        help="with --gallery: leave the records where they are, committed themselves",
-    )
-    parser.add_argument(
-        "--published",
-        metavar="STUDY",
-        action="append",
-        default=[],
-        help="published values to stand beside ours, by the name of an x-published table in "
-        "configs/studies (docs/reports.md lists them), repeatable",
-    )
-    parser.add_argument(
+    group.add_argument(
         "--nuisance",
         metavar="KEY",
         action="append",
@@ -101,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a setting that was tried in several values for each arm (optimizer.lr), repeatable: "
         "val chooses one for each",
     )
-    parser.add_argument(
+    group.add_argument(
         "--contrast",
         metavar=("ARM", "AGAINST"),
         nargs=2,
@@ -109,26 +75,70 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="two arms to compare besides each with the baseline, repeatable",
     )
-    parser.add_argument(
+    group.add_argument(
         "--equivalence",
         metavar="POINTS",
         type=above_zero,
         help="ask also whether differences are smaller than so many points",
     )
-    parser.add_argument(
+    group.add_argument(
+        "--published",
+        metavar="STUDY",
+        action="append",
+        default=[],
+        help="published values to stand beside ours, by the name of an x-published table in "
+        "configs/studies (docs/reports.md lists them), repeatable",
+    )
+    group.add_argument(
         "--study",
         metavar="FILE",
         type=Path,
         help="a sweep file whose x-question, x-baseline, x-published, x-contrasts, x-equivalence "
         "and roles of parameters stand for options that are not given (default: DIR's sweep.yaml)",
     )
-    parser.add_argument(
+
+
+def _add_places(group: argparse._ArgumentGroup) -> None:
+    """Where the report goes, and in which forms."""
+    group.add_argument(
+        "--out",
+        metavar="FOLDER",
+        type=Path,
+        help="where to write (default: DIR/report of the first DIR)",
+    )
+    group.add_argument(
+        "--images",
+        metavar="N",
+        type=natural,
+        default=8,
+        help="test images a detector; 0: none (default: 8)",
+    )
+    group.add_argument(
         "--formats",
         metavar="LIST",
         type=_formats,
         help="the figures' files, of svg, pdf and png (default: svg,pdf,png; of --gallery: svg)",
     )
-    parser.add_argument(
+    group.add_argument(
+        "--readme",
+        metavar="FILE",
+        type=Path,
+        nargs="?",
+        const=Path("README.md"),
+        help="fill FILE's marked block (README.md if none is named)",
+    )
+    group.add_argument(
+        "--gallery",
+        metavar="FOLDER",
+        type=Path,
+        help="write to FOLDER with the records and dumps inside, to be committed",
+    )
+    group.add_argument(
+        "--in-place",
+        action="store_true",
+        help="with --gallery: leave the records where they are, committed themselves",
+    )
+    group.add_argument(
         "--paper",
         metavar="FOLDER",
         type=Path,
@@ -136,7 +146,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " figures as PDF at column width, hyperparameters by role, a reproducibility checklist, a"
         " model card, BibTeX",
     )
-    parser.add_argument("--open", action="store_true", help="open the page in a browser")
+    group.add_argument("--open", action="store_true", help="open the page in a browser")
 
 
 def _formats(words: str) -> tuple[str, ...]:
