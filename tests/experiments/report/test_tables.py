@@ -10,9 +10,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from experiments.evaluation.verdict import signed
 from experiments.report.arms import make_groups
 from experiments.report.load import load_runs
-from experiments.report.tables import METRICS, comparison, signed
+from experiments.report.tables import METRICS, comparison
 from experiments.report.written import (
     comparison_csv,
     csv_text,
