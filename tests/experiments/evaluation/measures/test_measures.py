@@ -113,7 +113,7 @@ def test_a_number_that_the_detections_do_not_give_is_found(measured: Path, tmp_p
 
 
 def test_eval_tells_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert call("eval", "--detections", OLD, "--out", tmp_path) == 0
+    assert call("eval", "--detections", DEMO, "--out", tmp_path) == 0
     assert "COCO AR100" in capsys.readouterr().out
     assert "coco_ar100" in json.loads((tmp_path / "metrics.json").read_text())["more"]
 
@@ -126,7 +126,7 @@ def test_compare_and_sweeps_know_its_name(
     path.write_text(text.replace("name: voc07_map", "name: coco_ar10"))
     assert call("sweep", path, "--dry-run") == 2
     assert "did you mean 'coco_ar100'" in capsys.readouterr().err
-    assert call("compare", OLD, OLD, "--metric", "coco_ar10") == 2
+    assert call("compare", DEMO, DEMO, "--metric", "coco_ar10") == 2
     assert "did you mean 'coco_ar100'" in capsys.readouterr().err
 
 
@@ -137,7 +137,7 @@ def test_a_file_is_all_that_a_metric_takes(tmp_path: Path) -> None:
         shutil.copytree(CHECKOUT / room, tmp_path / room, ignore=kept)
     shutil.copy(CHECKOUT / "pyproject.toml", tmp_path)
     (tmp_path / "experiments/evaluation/measures/objects_each.py").write_text(MINE)
-    words = ["eval", "--detections", str(OLD), "--out", "measured"]
+    words = ["eval", "--detections", str(DEMO), "--out", "measured"]
     command = [sys.executable, "-m", "experiments", *words]
     told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert told.returncode == 0, told.stderr
