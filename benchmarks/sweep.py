@@ -34,7 +34,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.sweep_scale import scale
+from benchmarks.sweep_scale import SWEEP, scale
 from datasets.glyphs.write import write_glyphs
 from experiments.record.origin import core_count, cpu_name, versions
 from tests.stand_in.wandb_server import StandIn
@@ -55,16 +55,6 @@ loss: {{name: focal, alpha: 0.25, gamma: 2.0}}
 input: {{fit: {{mode: stretch, height: 64, width: 64}}}}
 optimizer: {{name: adamw, lr: 1.0e-3}}
 train: {{iterations: {iterations}, batch_size: 2, checkpoint_every: 1000, workers: 0}}
-"""
-SWEEP = """
-name: benchmark
-method: grid
-metric: {{name: voc07_map, goal: maximize}}
-command: ["${{env}}", "${{interpreter}}", -m, experiments, train, "${{args_no_hyphens}}"]
-parameters:
-  config: {{value: {recipe}}}
-  loss.gamma: {{values: [0.0, 1.0, 2.0, 5.0]}}
-  seed: {{values: {seeds}}}
 """
 # One of Optuna's workers: takes enqueued trials until none is left, each a command of its own.
 WORKER = """
@@ -163,7 +153,9 @@ def measure(root: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Median wall time of each contender over rounds taken in turns."""
     recipe = prepared(root, arguments.iterations)
     sweep = root / "sweep.yaml"
-    sweep.write_text(SWEEP.format(recipe=recipe, seeds=list(range(arguments.seeds))))
+    sweep.write_text(
+        SWEEP.format(name="benchmark", recipe=recipe, seeds=list(range(arguments.seeds)))
+    )
     contenders: dict[str, Callable[[Path], None]] = {
         "ours": lambda out: embedded(sweep, out),
         "ours, cold": lambda out: embedded(sweep, out, "--cold"),

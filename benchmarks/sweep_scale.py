@@ -15,7 +15,7 @@ from typing import Any
 HERE = Path(__file__).parent
 FEW = 20  # points of a sweep whose time is all start
 SWEEP = """
-name: scale
+name: {name}
 method: grid
 metric: {{name: voc07_map, goal: maximize}}
 command: ["${{env}}", "${{interpreter}}", -m, experiments, train, "${{args_no_hyphens}}"]
@@ -46,7 +46,7 @@ def scale(root: Path, recipe: Path, counts: tuple[int, ...], variables: dict[str
 
 def _sweep(root: Path, recipe: Path, count: int) -> Path:
     path = root / f"sweep-{count}.yaml"
-    path.write_text(SWEEP.format(recipe=recipe, seeds=list(range(count // 4))))
+    path.write_text(SWEEP.format(name="scale", recipe=recipe, seeds=list(range(count // 4))))
     return path
 
 

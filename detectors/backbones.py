@@ -262,7 +262,7 @@ def _timm_state(arch: str, weights: str) -> dict[str, Tensor]:
 
 def _modules_through(body: nn.Module, end: str) -> list[nn.Module]:
     """The parameter-owning modules that come, in definition order, up to and including submodule
-    `end`.
+    `end`; raises DetectorError where there is none of that name.
     """
     names = {end, end.replace(".", "_")}  # timm's list form flattens `stages.0` to `stages_0`
     found: list[nn.Module] = []
@@ -274,4 +274,6 @@ def _modules_through(body: nn.Module, end: str) -> list[nn.Module]:
         inside = inside or here
         if next(module.parameters(recurse=False), None) is not None:
             found.append(module)
+    if not inside:  # or all of it would be frozen without a word
+        raise DetectorError(f"frozen_stages: this network has no stage {end!r} to freeze up to")
     return found

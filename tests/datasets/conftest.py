@@ -14,7 +14,7 @@ SHARED = Path(__file__).parents[2].parent / "shared/data"
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Every test starts with an empty index cache."""
     folder = tmp_path_factory.mktemp("cache")
-    monkeypatch.setenv("SOFTGAMMA_CACHE", str(folder))
+    monkeypatch.setenv("SOFTGAMMA_CACHE", str(folder))  # the user's own is not a test's
     return folder
 
 

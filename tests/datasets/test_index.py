@@ -81,7 +81,7 @@ def test_without_a_writable_cache_labels_stay_in_memory(
     make_voc: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
-    monkeypatch.setenv("SOFTGAMMA_CACHE", str(tmp_path / "file/cache"))
+    monkeypatch.setenv("SOFTGAMMA_CACHE", str(tmp_path / "file/cache"))  # cannot be made
     data = opened(make_voc({"train": {"a": [CAT]}}))
     assert data.columns.path is None and len(data.annotation(0).boxes_N4) == 1
     again = pickle.loads(pickle.dumps(data))  # our own bytes, as they go to loader workers

@@ -129,3 +129,9 @@ def test_a_damaged_or_foreign_file_is_named(tmp_path: Path) -> None:
     ]:
         with pytest.raises(DetectorError, match=message):
             TorchvisionBackbone(arch="resnet18", weights=str(tmp_path / name)).build((32,))
+
+
+def test_a_stage_that_is_not_found_freezes_nothing_in_silence() -> None:
+    """timm calls its stages otherwise here; every module came before one that never comes."""
+    with pytest.raises(DetectorError, match="frozen_stages: this network has no stage"):
+        TimmBackbone(arch="hrnet_w18_small", frozen_stages=1, weights=None).build((8, 16, 32))

@@ -62,7 +62,7 @@ def draw(info: ConfusionInfo) -> Figure:
     axes.set_ylim(count - 0.5, -0.5)
     axes.grid(False)
     axes.spines[:].set_visible(False)
-    axes.set_title(f"Confusion: {style.label(info.arm)}")
+    axes.set_title(f"Confusion\n{style.label(info.arm)}")  # in one line long names are cut
     axes.set_xlabel("found as")
     axes.set_ylabel("objects of")
     return figure

@@ -18,6 +18,7 @@ NARROW, WIDE = nn.Conv2d(64, 64, 3), nn.Conv2d(1024, 1024, 3)
 
 
 def machine(monkeypatch: pytest.MonkeyPatch, able: dict[str, bool], kernels: str) -> None:
+    # Set where numeric tests run under narrower vectors; the made-up machine has neither.
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
     monkeypatch.delenv("DNNL_MAX_CPU_ISA", raising=False)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
@@ -57,7 +58,7 @@ def test_what_the_environment_keeps_onednn_from_is_not_counted_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     machine(monkeypatch, {"amx_bf16": True}, "AVX512")
-    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")  # oneDNN's own switch is what is tested
     assert choose(Train(), WIDE, CPU).precision == "float32"
     assert choose(Train(), WIDE, CPU).channels_last is False
 

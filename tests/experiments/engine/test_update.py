@@ -126,7 +126,7 @@ def test_threads_and_determinism_last_as_long_as_the_run(monkeypatch: pytest.Mon
         assert torch.are_deterministic_algorithms_enabled()
     assert torch.get_num_threads() == before
     assert not torch.are_deterministic_algorithms_enabled()
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # that the user's own number holds is what is tested
     with prepared(None, False):
         assert torch.get_num_threads() == before
 

@@ -2,8 +2,9 @@
 there.
 """
 
+import shutil
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -333,3 +334,18 @@ def make_run() -> Callable[..., Path]:
 @pytest.fixture
 def make_setting() -> Callable[..., Setting]:
     return Setting
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = next(filter(None, map(shutil.which, names)), None)
+    if found is None:
+        pytest.skip("no chromium is installed")
+    with sync_api.sync_playwright() as driver:
+        chromium = driver.chromium.launch(
+            executable_path=found, args=["--no-sandbox", "--disable-gpu"], timeout=240_000
+        )
+        yield chromium
+        chromium.close()

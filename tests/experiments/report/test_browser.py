@@ -1,6 +1,5 @@
 """The page in a real browser: it sorts, filters, switches its theme, and asks nothing of anyone."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,20 +13,6 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not 
 EVIL = "<script>alert(1)</script>"
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 PATIENCE = 120_000  # ms: a busy machine is slow, not wrong
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    found = next(filter(None, map(shutil.which, names)), None)
-    if found is None:
-        pytest.skip("no chromium is installed")
-    with sync_api.sync_playwright() as driver:
-        chromium = driver.chromium.launch(
-            executable_path=found, args=["--no-sandbox", "--disable-gpu"], timeout=PATIENCE
-        )
-        yield chromium
-        chromium.close()
 
 
 class Visit:

@@ -83,20 +83,6 @@ def pages(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
     }
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    found = next(filter(None, map(shutil.which, names)), None)
-    if found is None:
-        pytest.skip("no chromium is installed")
-    with sync_api.sync_playwright() as driver:
-        chromium = driver.chromium.launch(
-            executable_path=found, args=["--no-sandbox", "--disable-gpu"], timeout=PATIENCE
-        )
-        yield chromium
-        chromium.close()
-
-
 @pytest.fixture
 def visit(browser: Any) -> Iterator[Callable[..., Any]]:
     made: list[Any] = []

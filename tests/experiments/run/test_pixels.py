@@ -65,7 +65,7 @@ def write(root: Path, number: int, *, turned: bool = True, ending: str = "jpg") 
 
 @pytest.fixture
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("SOFTGAMMA_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("SOFTGAMMA_CACHE", str(tmp_path / "cache"))  # not the user's own
     root = tmp_path / "photos"
     for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
         (root / folder).mkdir(parents=True)

@@ -135,6 +135,6 @@ def test_where_a_tape_lies(
     for name in ("SOFTGAMMA_TAPE", "WANDB_SWEEP_ID"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
-        monkeypatch.setenv(name, value)
+        monkeypatch.setenv(name, value)  # as sweeps and W&B's agents tell their trials
     found = place_of(load_config(recipe, [f"train.tape={asked}"]), Path("runs/one"))
     assert found == (None if expected is None else Path(expected))

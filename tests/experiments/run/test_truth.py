@@ -25,7 +25,7 @@ SIZE = "<size><width>30</width><height>40</height></size>"
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SOFTGAMMA_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("SOFTGAMMA_CACHE", str(tmp_path / "cache"))  # not the user's own
 
 
 def write_json(folder: Path, values: Any) -> Path:
