@@ -28,10 +28,15 @@ LOSS = ("loss.", "detector.loss.")
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """An arm in all settings of its nuisance knobs; `chosen` stands for it, where val chose."""
+    """An arm in all settings of its nuisance knobs; `chosen` stands for it, where val chose.
+
+    `edges` names the knobs whose chosen value is the lowest or highest of three or more numbers
+    tried: "highest optimizer.lr". Beyond it may lie a better one that nobody tried.
+    """
 
     settings: tuple[Arm, ...]
     chosen: Arm | None
+    edges: tuple[str, ...] = ()
 
     @property
     def tried(self) -> int:
@@ -81,7 +86,9 @@ def contest(group: Group, metric: str) -> Contest:
     several = any(len([a for a in arms if a.finished]) > 1 for arms in by_settings.values())
     why = _why_not_val(by_settings.values(), metric, unnamed) if several else ""
     mode: Mode = "single" if not several else "equal" if why else "val"
-    candidates = tuple(_candidate(arms, metric, mode) for arms in by_settings.values())
+    candidates = tuple(
+        _with_edges(_candidate(arms, metric, mode), flats, keys) for arms in by_settings.values()
+    )
     found = Contest(group.arms, candidates, None, (), {}, mode, tuple(sorted(keys)), why)
     base = found.candidate(group.baseline) if group.baseline is not None else None
     rivals = [one for one in candidates if base is not None and one is not base]
@@ -180,6 +187,23 @@ def _candidate(arms: Sequence[Arm], metric: str, mode: Mode) -> Candidate:
         for arm, seeds in values.items()
     }
     return Candidate(tuple(arms), max(measured, key=lambda arm: means[arm] or 0.0))
+
+
+def _with_edges(
+    one: Candidate, flats: Mapping[Arm, Mapping[str, Any]], keys: set[str]
+) -> Candidate:
+    if one.chosen is None or one.tried < 2:
+        return one
+    edges = []
+    for key in sorted(keys):
+        tried = {flats[arm].get(key) for arm in one.settings if arm.finished}
+        numbers = {v for v in tried if isinstance(v, int | float) and not isinstance(v, bool)}
+        if len(numbers) < 3 or numbers != tried:
+            continue
+        value = flats[one.chosen][key]
+        if value in (min(numbers), max(numbers)):
+            edges.append(f"{'lowest' if value == min(numbers) else 'highest'} {key}")
+    return replace(one, edges=tuple(edges))
 
 
 def _pairs(

@@ -165,7 +165,8 @@ def _note(found: Contest, arm: Arm) -> str:
     one, notes = found.candidate(arm), []
     if one.tried > 1 and one.chosen is not None:
         chosen = "chosen" if one.chosen is arm else "not chosen"
-        notes.append(f"{chosen} on val from {one.tried} settings")
+        edges = f", the {listed(one.edges)}" if one.edges and one.chosen is arm else ""
+        notes.append(f"{chosen} on val from {one.tried} settings{edges}")
     return "; ".join([*notes, *([shortened_words(arm)] if arm.shortened else [])])
 
 

@@ -69,10 +69,21 @@ def choice_words(found: Contest) -> str:
     keys = listed(found.keys, 3)
     if found.mode == "val":
         most = max(one.tried for one in found.candidates)
-        return f" Each arm stands for the best of its {most} settings of {keys} on val."
+        said = f" Each arm stands for the best of its {most} settings of {keys} on val."
+        return said + _edge_words(found)
     if found.mode == "equal":
         return f" Arms are compared at equal {keys}, and val chose none: {found.why}."
     return ""
+
+
+def _edge_words(found: Contest) -> str:
+    """Arms whose best setting is the last that was tried: a better one may lie beyond."""
+    at = [one for one in found.candidates if one.edges]
+    if not at:
+        return ""
+    edges = listed(sorted({edge for one in at for edge in one.edges}))
+    who = listed([one.chosen.bare for one in at if one.chosen is not None], 3)
+    return f" Of {who} it is the {edges} tried: values beyond might do better."
 
 
 def _alone(group: Group, base: Sequence[Row], primary: Metric) -> Verdict:

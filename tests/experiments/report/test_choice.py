@@ -43,6 +43,17 @@ def study(tmp_path: Path, make_run: Callable[..., Path], make_setting: Any) -> S
     return make
 
 
+def test_a_choice_at_the_edge_of_what_was_tried_is_told(study: Study) -> None:
+    plain = {0.1: (40.0, 42.0), 0.2: (60.0, 62.0), 0.4: (50.0, 52.0)}
+    focal = {0.1: (40.0, 42.0), 0.2: (60.0, 62.0), 0.4: (70.0, 72.0)}
+    group = study({"plain": plain, "focal": focal}, LR)
+    notes = {row.arm.short: row.note for row in comparison(group, METRICS[0])}
+    assert notes["focal (lr 0.4)"] == "chosen on val from 3 settings, the highest optimizer.lr"
+    assert notes["plain (lr 0.2)"] == "chosen on val from 3 settings"
+    said = verdict(group, METRICS[0]).uncertainty
+    assert "Of focal it is the highest optimizer.lr tried: values beyond might do better." in said
+
+
 def test_val_chooses_the_setting_of_every_arm_alike(study: Study) -> None:
     plain = {0.1: (40.0, 42.0), 0.2: (60.0, 62.0)}
     focal = {0.1: (60.3, 61.0), 0.2: (80.0, 50.0)}  # the best on test is not the best on val
