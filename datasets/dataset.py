@@ -3,7 +3,7 @@
 Shapes: N boxes of one image, I images.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
@@ -12,7 +12,7 @@ import torch
 
 from datasets.decoding import OTHER_DECODER, decode_told
 from datasets.errors import Finding
-from datasets.index import Array, Columns, digest, text_at
+from datasets.index import Array, Columns, digest, text_at, texts
 from datasets.sample import Annotation, Batch, Sample
 
 if TYPE_CHECKING:
@@ -72,6 +72,15 @@ class Dataset:
             object_N=columns["object"][rows].copy(),
             turn=int(columns["turn"][index]),
         )
+
+    def files_of(self, image_ids: Sequence[str]) -> list[str]:
+        """The files of these images, for messages: found by looking through all ids. What is no id
+        of this split stands as it is.
+        """
+        ids = texts(self._columns, "image_id")
+        place = {image_id: index for index, image_id in enumerate(ids)}
+        files = texts(self._columns, "image")
+        return [str(self.root / files[place[one]]) if one in place else one for one in image_ids]
 
     @property
     def problems(self) -> list[Finding]:

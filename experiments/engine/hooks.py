@@ -71,10 +71,7 @@ class ScheduleHook(Hook):
         self.in_force = {"progress": progress, "lr": rate} | self._loss.values(progress)
 
 
-class RowSink(Protocol):
-    """Takes the rows of the curves, in order."""
-
-    def __call__(self, row: Row) -> None: ...  # noqa: D102
+RowSink = Callable[[Row], None]  # takes the rows of the curves, in order
 
 
 class RowHook(Hook):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.config.located import dotted
-from experiments.config.run import RunConfig, free_keys, plain_config, read_config
+from experiments.config.run import free_keys, plain_config, read_config
 from experiments.engine import distributed
 from experiments.errors import ConfigError, UsageError
 from experiments.record.files import HeldError, Lock
@@ -46,8 +46,9 @@ def only_process(folder: Path) -> Iterator[None]:
         yield
 
 
-def earlier_sitting(folder: Path, config: RunConfig) -> RunRecord | None:
-    """The record that an earlier sitting left in `folder`; what is different now is told.
+def earlier_sitting(folder: Path, config: Mapping[str, Any]) -> RunRecord | None:
+    """The record that an earlier sitting left in `folder`; what is different in `config`, the run's
+    plain form now, is told.
 
     None where it ended before its first iteration: there is nothing to go on with, and a mended
     command may begin.
@@ -59,7 +60,7 @@ def earlier_sitting(folder: Path, config: RunConfig) -> RunRecord | None:
     record = load_record(folder)
     if not _has_begun(folder, record):
         return None
-    old, new = dotted(_with_defaults(record.config)), dotted(plain_config(config))
+    old, new = dotted(_with_defaults(record.config)), dotted(config)
     apart = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
     refused = list(_refused(record, old, new, apart))
     if refused:

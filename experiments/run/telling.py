@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from datasets.errors import Finding
-from experiments.config.run import RunConfig
+from experiments.config.train import Train
 from experiments.engine import distributed
 from experiments.engine.arithmetic import described
 from experiments.engine.distributed import LostRankError
@@ -18,7 +18,7 @@ PROBLEMS_SHOWN = 5
 
 
 def tell_start(record: RunRecord) -> None:
-    """The first line of a run: what is not in its recipe, but was found out here."""
+    """The first lines of a run: what is not in its recipe, but was found out here."""
     ranks = f", {record.ranks} processes" if record.ranks > 1 else ""
     computed = described(record.arithmetic) if record.arithmetic else ""
     print(
@@ -26,9 +26,11 @@ def tell_start(record: RunRecord) -> None:
         f"update{ranks}",
         file=sys.stderr,
     )
+    if record.data is not None:
+        _tell_problems(record.data)
 
 
-def tell_problems(data: Data) -> None:
+def _tell_problems(data: Data) -> None:
     """The first flaws of the labels, and where the others are."""
     for problem in data.problems[:PROBLEMS_SHOWN]:
         print(f"label: {problem}", file=sys.stderr)
@@ -46,19 +48,19 @@ def tell_slow(findings: Sequence[Finding]) -> None:
         print(f"image: {finding}", file=sys.stderr)
 
 
-def told_as(error: Exception, config: RunConfig, folder: Path) -> Exception:
+def told_as(error: Exception, train: Train, folder: Path) -> Exception:
     """The error as the record and the user are told of it."""
     if distributed.is_lost_rank(error):
         return distributed.lost_rank(error, folder)
-    return explained(error, less_memory(config, distributed.world()), folder / RECORD_FILE)
+    sizes = less_memory(train, distributed.world())
+    return explained(error, sizes, folder / RECORD_FILE)
 
 
-def less_memory(config: RunConfig, ranks: int) -> str:
+def less_memory(train: Train, ranks: int) -> str:
     """What to do about too little memory: first what the run itself may go on with.
 
     A batch in more parts makes the same updates, as long as `ranks` can still share it out.
     """
-    train = config.train
     words = []
     size = train.batch_size // ranks
     parts = next((n for n in range(2, size + 1) if size % n == 0), None)

@@ -4,10 +4,10 @@ import contextlib
 import dataclasses
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from datasets.dataset import Dataset
 from datasets.sample import Batch
@@ -22,7 +22,7 @@ from experiments.engine.arithmetic import (
     device_here,
 )
 from experiments.engine.fit import Fit, Fitted
-from experiments.engine.hooks import Interrupted, Stop, raise_on_signals
+from experiments.engine.hooks import Interrupted, RowSink, Stop, raise_on_signals
 from experiments.engine.machine import peak_memory, prepared, product_gflops
 from experiments.errors import UsageError
 from experiments.record.origin import config_hash
@@ -61,15 +61,16 @@ from experiments.run.tape import Tapes
 from experiments.run.telling import (
     failure,
     tell_failure,
-    tell_problems,
     tell_slow,
     tell_start,
     told_as,
 )
-from experiments.run.validation import Validation, image_paths
 from experiments.tracking.owed import mirror_finished, send_owed
 from experiments.tracking.wandb import Tracker, open_tracker
 from losses.base import ScheduledLoss
+
+if TYPE_CHECKING:
+    from experiments.run.measuring import Measured
 
 _WHY = {
     Stop.PATIENCE: "no better validation for as long as train.patience allows; stopped",
@@ -99,19 +100,27 @@ def train_run(
     trains in) are raised after that.
     """
     with only_process(folder):
-        earlier = earlier_sitting(folder, config)
+        plain, arm = plain_config(config), arm_of(config)
+        earlier = earlier_sitting(folder, plain)
         if earlier is not None and earlier.status == "finished":
             print(f"{folder}: already finished; its record stands", file=sys.stderr)
             if distributed.is_first():
-                mirror_finished(folder, earlier, plain_config(config)["tracking"])
+                mirror_finished(folder, earlier, plain["tracking"])
             return earlier
-        return _sitting(config, folder, overrides, earlier, tape_gib)
+        record = start_record(
+            id=folder.name,
+            arm=arm,
+            config=plain,
+            seed=config.seed,
+            overrides={key: node.value for key, node in parse_words(overrides)},
+        )
+        return _sitting(config, folder, record, earlier, tape_gib)
 
 
 def _sitting(
     config: RunConfig,
     folder: Path,
-    overrides: Sequence[str],
+    record: RunRecord,
     earlier: RunRecord | None,
     tape_gib: float | None,
 ) -> RunRecord:
@@ -123,13 +132,6 @@ def _sitting(
         raise_on_signals(),
     ):
         distributed.share_of(train.batch_size)
-        record = start_record(
-            id=folder.name,
-            arm=arm_of(config),
-            config=plain_config(config),
-            seed=config.seed,
-            overrides={key: node.value for key, node in parse_words(overrides)},
-        )
         record = dataclasses.replace(
             record,
             ranks=distributed.world(),
@@ -155,7 +157,7 @@ def _recorded_run(
     except Interrupted:
         record = dataclasses.replace(record, status="interrupted")
     except Exception as error:
-        told = told_as(error, config, folder)
+        told = told_as(error, config.train, folder)
         record = dataclasses.replace(record, status="failed", error=failure(told, error))
         distributed.leave_trace(folder, told)
         if isinstance(told, ValueError):
@@ -196,19 +198,16 @@ def _train_and_measure(
     run = _Run(config, folder, arithmetic, splits, shared, detector, loss, tapes)
     record = dataclasses.replace(record, data=data, loss=facts, arithmetic=arithmetic)
     _write(folder, record)
-    if not distributed.is_first():
-        fitted = run.fit([], Validation(config, arithmetic, tapes=tapes))
-        return _measured(run, _ended(record, fitted), fitted)
-    tell_start(record)
-    tell_problems(data)
-    tracker = open_tracker(folder, record, record.config["tracking"])
-    mirrors.append(tracker)
     with contextlib.closing(tapes):
-        with CurveWriter(folder) as curves:
-            fitted = _followed(run, record, curves, tracker)
-        record = _measured(run, _with_curves(record, folder, fitted), fitted)
-    tell_slow([slow for dataset in _named(splits).values() for slow in dataset.slowly_decoded])
+        with _listening(run, record, mirrors) as (rows, validations):
+            fitted = run.fit(rows, validations)
+        record = _measured(run, _ended(record, folder, fitted), fitted)
+    if distributed.is_first():
+        tell_slow([slow for dataset in _named(splits).values() for slow in dataset.slowly_decoded])
     return dataclasses.replace(record, tape=tapes.facts(), data=_describe(splits, shared))
+
+
+ValidationSink = Callable[[int, Mapping[str, Any]], None]  # of an iteration and its numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,19 +223,40 @@ class _Run:
     loss: ScheduledLoss
     tapes: Tapes
 
-    def fit(self, sinks: list[Any], validation: Validation) -> Fitted:
-        """Train to the end, or until something stops it."""
-        config, train = self.config, self.splits.train
+    def fit(
+        self,
+        rows: list[RowSink],
+        validations: list[ValidationSink],
+    ) -> Fitted:
+        """Train to the end, or until something stops it, and tell who listens."""
+        train, splits = self.splits.train, self.splits
+
+        def validate(detector: AnyDetector, iteration: int) -> Mapping[str, Any]:
+            val = splits.measured if splits.val is None else splits.val
+            metrics = self.measure(detector, val, "val").metrics
+            for listener in validations:
+                listener(iteration, metrics)
+            return metrics
+
         fit = Fit(
             self.detector,
             lambda start: self.tapes.train(train, self.detector, start),
             self.folder,
-            fit_task(config, train.classes, self.loss, self.arithmetic),
-            sinks=sinks,
-            validate=validation,
-            file_names=lambda ids: image_paths(train, ids),
+            fit_task(self.config, train.classes, self.loss, self.arithmetic),
+            sinks=rows,
+            validate=validate,
+            file_names=train.files_of,
         )
         return fit.run()
+
+    def measure(self, detector: AnyDetector, dataset: Dataset, split: str) -> "Measured":
+        """All metrics of `detector` on a split, with its tables; of several ranks each takes part.
+
+        Brings pandas, which training does not need before its first validation.
+        """
+        from experiments.run.measuring import measure
+
+        return measure(self.config, self.arithmetic, detector, dataset, split, self.tapes)
 
 
 def _arithmetic(config: RunConfig, detector: AnyDetector, begun: Arithmetic | None) -> Arithmetic:
@@ -266,35 +286,40 @@ def _prepared(
     return prepare_loss(config, splits.train, detector, arithmetic, first)
 
 
-def _followed(run: _Run, record: RunRecord, curves: CurveWriter, tracker: Tracker) -> Fitted:
-    """Fit, with its numbers on disk, in the mirror and on the terminal."""
+@contextlib.contextmanager
+def _listening(
+    run: _Run, record: RunRecord, mirrors: list[Tracker]
+) -> Iterator[tuple[list[RowSink], list[ValidationSink]]]:
+    """Who hears of the rows and of the validations of a training: its file, the terminal and the
+    mirror, which joins `mirrors`; nobody but on the first rank.
+    """
+    if not distributed.is_first():
+        yield [], []
+        return
+    tell_start(record)
+    tracker = open_tracker(run.folder, record, record.config["tracking"])
+    mirrors.append(tracker)
 
-    def mirror(row: dict[str, float | None]) -> None:
+    def mirrored(row: dict[str, float | None]) -> None:
         tracker.log(row, int(row["iteration"] or 0))
 
     def tracked(iteration: int, metrics: Mapping[str, Any]) -> None:
         tracker.validated(metrics, iteration)
 
-    with TrainProgress(record.arm, run.config.train.iterations) as progress:
-        listeners = [curves.validation, progress.validated, tracked]
-        validation = Validation(run.config, run.arithmetic, listeners, run.tapes)
-        return run.fit([curves.point, progress, mirror], validation)
+    with (
+        CurveWriter(run.folder) as curves,
+        TrainProgress(record.arm, run.config.train.iterations) as progress,
+    ):
+        yield [curves.point, progress, mirrored], [curves.validation, progress.validated, tracked]
 
 
 def _measured(run: _Run, record: RunRecord, fitted: Fitted) -> RunRecord:
     if not fitted.finished:
         return record
-    from experiments.run.measuring import dump, measure  # with pandas, which training needs not
+    from experiments.run.measuring import dump
 
     splits = run.splits
-    measured = measure(
-        run.config,
-        run.arithmetic,
-        fitted.detector,
-        splits.measured,
-        splits.measured_name,
-        run.tapes,
-    )
+    measured = run.measure(fitted.detector, splits.measured, splits.measured_name)
     on_val = _on_val(run, record, fitted)
     if not distributed.is_first():
         return dataclasses.replace(record, status="finished")
@@ -322,8 +347,6 @@ def _on_val(run: _Run, record: RunRecord, fitted: Fitted) -> Metrics | None:
     """The measured weights on val, by which a sweep or a report may choose; None where val is not a
     split of its own. Every rank asks, the first one's answer counts.
     """
-    from experiments.run.measuring import measure
-
     val = run.splits.val
     if val is None or run.shared.get(f"val/{run.splits.measured_name}"):
         return None
@@ -333,28 +356,27 @@ def _on_val(run: _Run, record: RunRecord, fitted: Fitted) -> Metrics | None:
         known = last.metrics if run.config.train.measure == "last" else None
     if distributed.shared(known is not None):
         return known
-    found = measure(run.config, run.arithmetic, fitted.detector, val, "val", run.tapes).metrics
+    found = run.measure(fitted.detector, val, "val").metrics
     return read_metrics(found) if distributed.is_first() else None
 
 
-def _with_curves(record: RunRecord, folder: Path, fitted: Fitted) -> RunRecord:
-    """The record with what its curves file holds, rows of earlier sittings included."""
-    curves = read_curves(folder / CURVES_FILE)
-    for line in curves.file.damaged:
-        print(f"{folder}: {line}", file=sys.stderr)
-    return with_curves(_ended(record, fitted), curves)
-
-
-def _ended(record: RunRecord, fitted: Fitted) -> RunRecord:
+def _ended(record: RunRecord, folder: Path, fitted: Fitted) -> RunRecord:
+    """The record after training, with what its curves file holds, earlier sittings' rows too."""
     early = fitted.stop in (Stop.PATIENCE, Stop.SECONDS)
-    if early and distributed.is_first():
-        print(f"{record.arm}: {_WHY[fitted.stop]} at iteration {fitted.iteration}", file=sys.stderr)
-    return dataclasses.replace(
+    record = dataclasses.replace(
         record,
         status="interrupted",
         ended=fitted.stop.name.lower() if early else None,
         seconds=Seconds(train=fitted.seconds),
     )
+    if not distributed.is_first():
+        return record
+    if early:
+        print(f"{record.arm}: {_WHY[fitted.stop]} at iteration {fitted.iteration}", file=sys.stderr)
+    curves = read_curves(folder / CURVES_FILE)
+    for line in curves.file.damaged:
+        print(f"{folder}: {line}", file=sys.stderr)
+    return with_curves(record, curves)
 
 
 def _describe(splits: Splits, shared: dict[str, int]) -> Data:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from experiments.config.run import RunConfig, load_config
+from experiments.config.run import RunConfig, load_config, plain_config
 from experiments.engine.arithmetic import choose, device_here
 from experiments.engine.checkpoint import Best, best_good, load_checkpoint, newest_good
 from experiments.engine.fit import Fit
@@ -19,7 +19,6 @@ from experiments.engine.guards import NonFiniteError, non_finite
 from experiments.report.load import load_runs
 from experiments.run.assembly import batches_from, build_detector, fit_task, open_splits
 from experiments.run.earlier import earlier_sitting
-from experiments.run.validation import image_paths
 
 
 def fit(config: RunConfig, folder: Path, poisoned: set[int]) -> tuple[Fit, list[dict[str, Any]]]:
@@ -41,7 +40,7 @@ def fit(config: RunConfig, folder: Path, poisoned: set[int]) -> tuple[Fit, list[
         fit_task(config, splits.train.classes, config.loss, arithmetic),
         sinks=[rows.append],
         validate=lambda detector, iteration: {"voc07_map": 0.0},
-        file_names=lambda ids: image_paths(splits.train, ids),
+        file_names=splits.train.files_of,
     )
     return built, rows
 
@@ -142,7 +141,7 @@ def test_out_of_memory_says_what_to_lower(runs, tmp_path: Path) -> None:
     assert runs().record(tmp_path / "run")["error"]["type"] == "OutOfMemoryError"
     assert "add train.batch_size=2 train.accumulate=2 (the same updates)" in run.told
     followed = (*words[:2], "train.batch_size=2", "train.accumulate=2")
-    again = earlier_sitting(tmp_path / "run", load_config(runs().config, followed))
+    again = earlier_sitting(tmp_path / "run", plain_config(load_config(runs().config, followed)))
     assert again is None  # it ended before its first iteration: nothing to go on with, or to refuse
 
 
