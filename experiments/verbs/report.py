@@ -39,7 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="a run, or a folder of runs at any depth",
     )
-    _add_question(parser.add_argument_group("what is asked"))
+    asked = parser.add_argument_group("what is asked")
+    _add_question(asked)
+    _add_comparisons(asked)
     _add_places(parser.add_argument_group("where it goes"))
 
 
@@ -59,6 +61,25 @@ def _add_question(group: argparse._ArgumentGroup) -> None:
         help="the deciding metric: voc07_map, voc_area_map, coco_ap, coco_ap50 ... "
         "(default: voc07_map where every run has it)",
     )
+    group.add_argument(
+        "--published",
+        metavar="STUDY",
+        action="append",
+        default=[],
+        help="published values to stand beside ours, by the name of an x-published table in "
+        "configs/studies (docs/reports.md lists them), repeatable",
+    )
+    group.add_argument(
+        "--study",
+        metavar="FILE",
+        type=Path,
+        help="a sweep file whose x-question, x-baseline, x-published, x-contrasts, x-equivalence "
+        "and roles of parameters stand for options that are not given (default: DIR's sweep.yaml)",
+    )
+
+
+def _add_comparisons(group: argparse._ArgumentGroup) -> None:
+    """Which arms are compared, after which choices, and what difference matters."""
     group.add_argument(
         "--nuisance",
         metavar="KEY",
@@ -80,21 +101,6 @@ def _add_question(group: argparse._ArgumentGroup) -> None:
         metavar="POINTS",
         type=above_zero,
         help="ask also whether differences are smaller than so many points",
-    )
-    group.add_argument(
-        "--published",
-        metavar="STUDY",
-        action="append",
-        default=[],
-        help="published values to stand beside ours, by the name of an x-published table in "
-        "configs/studies (docs/reports.md lists them), repeatable",
-    )
-    group.add_argument(
-        "--study",
-        metavar="FILE",
-        type=Path,
-        help="a sweep file whose x-question, x-baseline, x-published, x-contrasts, x-equivalence "
-        "and roles of parameters stand for options that are not given (default: DIR's sweep.yaml)",
     )
 
 
