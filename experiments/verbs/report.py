@@ -137,7 +137,14 @@ def _add_places(group: argparse._ArgumentGroup) -> None:
         "--gallery",
         metavar="FOLDER",
         type=Path,
-        help="write to FOLDER with the records and dumps inside, to be committed",
+        help="write to FOLDER with the records inside, to be committed: small, but every metric"
+        " comes from them again (docs/reports.md)",
+    )
+    group.add_argument(
+        "--records",
+        metavar="FOLDER",
+        type=Path,
+        help="with --gallery: where the records are kept (default: inside it)",
     )
     group.add_argument(
         "--in-place",
@@ -175,6 +182,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("report: --gallery FOLDER is where it is written; leave out --out")
     if arguments.in_place and arguments.gallery is None:
         raise UsageError("report: --in-place goes with --gallery")
+    if arguments.records is not None and (arguments.gallery is None or arguments.in_place):
+        raise UsageError("report: --records goes with --gallery, and without --in-place")
     from experiments.report import write_report
     from experiments.report.gallery import make_gallery
     from experiments.report.readme import any_record, write_block
@@ -187,7 +196,11 @@ def run(arguments: argparse.Namespace) -> int:
     lost: list[str] = []
     options = {**_options(arguments), "lost": lost}
     if arguments.gallery is not None:
-        page = make_gallery(arguments.directories, out, in_place=arguments.in_place, **options)
+        told: list[str] = []
+        places = {"in_place": arguments.in_place, "records": arguments.records}
+        page = make_gallery(arguments.directories, out, told=told, **places, **options)
+        for line in told:
+            print(line)
     else:
         page = write_report(arguments.directories, out, **options)
     if arguments.readme is not None:
