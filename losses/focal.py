@@ -132,6 +132,10 @@ def softmax_focal_loss(
             power,
             fused,
         ).reshape(labels.shape)
+    return _reduced(loss, skip, reduction)
+
+
+def _reduced(loss: Tensor, skip: Tensor, reduction: Reduction) -> Tensor:
     if reduction == "none":
         return loss
     return loss.sum() if reduction == "sum" else loss.sum() / (~skip).sum().clamp(min=1)

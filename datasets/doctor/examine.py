@@ -78,7 +78,7 @@ def examine(
     duplicates = _twice(raw, joined.image_N)
     looked = look_at_images(root, joined, decoding=decode, report=report)
     counts = _counted(written, joined, judged)
-    findings = [
+    findings = (
         *(finding for one in written.values() for finding in one.findings),
         *judged.findings,
         *undecided(raw),
@@ -89,9 +89,6 @@ def examine(
         *(_finding_twice(raw, joined.image_N, row) for row in sorted(duplicates)),
         *looked.findings,
         *_without_objects(root, counts),
-    ]
-    findings = sorted(
-        dict.fromkeys(findings), key=lambda found: (found.file, found.object or 0, found.kind)
     )
     return Examination(
         root,
@@ -99,12 +96,18 @@ def examine(
         written,
         joined,
         judged,
-        findings,
+        _once_by_file(findings),
         counts,
         images,
         decode,
         frozenset(duplicates),
         looked.unusable,
+    )
+
+
+def _once_by_file(findings: Iterable[Finding]) -> list[Finding]:
+    return sorted(
+        dict.fromkeys(findings), key=lambda found: (found.file, found.object or 0, found.kind)
     )
 
 

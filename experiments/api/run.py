@@ -105,6 +105,9 @@ class Run:
     def detections(self) -> "pd.DataFrame":
         """One row a detection on the measured split: image_id, label (its place among `classes`),
         class, score (0..1), x1, y1, x2, y2 (pixels of the original image, x2 and y2 exclusive).
+
+        Of a compact record, those that it keeps; left_small, left_medium and left_large count the
+        false ones of its class that stood right before each by score and are left out.
         """
         return self._named("detections")
 
@@ -135,7 +138,7 @@ class Run:
     def _dump(self) -> dict[str, "pd.DataFrame"]:
         from experiments.evaluation.dump import FILES, read_dump
 
-        if not all((self.folder / name).is_file() for name in FILES.values()):
+        if any(self._loaded.file(kind) is None for kind in FILES):
             raise UserError(
                 f"{self.folder}: its detections are not here ({', '.join(FILES.values())}): a"
                 f" finished run has them; this one is {self.status}"

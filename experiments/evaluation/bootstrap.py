@@ -59,6 +59,8 @@ def paired_bootstrap(
     Raises EvaluationError where their truth differs, or holds no object that counts.
     """
     require_same_truth(a, b)
+    for dump in (a, b):
+        dump.require_whole("comparing two runs over their images")
     ranked_a, ranked_b = rank(a, rules), rank(b, rules)
     if not ranked_a.counted_N.any():
         raise EvaluationError("truth: there is no object that counts, so no mAP to compare")
@@ -94,6 +96,7 @@ def bootstrap_map(
     seed: int = 0,
 ) -> Floats:
     """mAP of one run in each resample of its images, at least one."""
+    dump.require_whole("resampling images")
     ranked = rank(dump, rules)
     draws = _draws(len(dump.image_ids), resamples, seed)
     return np.concatenate([resampled_map(dump, ranked, weights, form) for weights in draws])

@@ -6,6 +6,7 @@ so that what is stored and what is computed again are the same.
 """
 
 import dataclasses
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,9 +23,11 @@ from experiments.evaluation.mistakes import (
     error_shares,
     match_all,
 )
-from experiments.evaluation.tables import Dump, Floats, check
+from experiments.evaluation.tables import Dump, EvaluationError, Floats, check
 from experiments.evaluation.voc import precision_curves
+from experiments.record.files import write_text
 
+KEPT = "diagnosis.json"  # of a run whose detections are not all kept, beside its record
 FORMAT = 2  # of the stored form; a change of any number below is a new one
 DIGITS = 5
 Number = float | None  # None: undefined, as a gain is without objects
@@ -88,6 +91,25 @@ def diagnose_run(folder: Path) -> Diagnosis:
     """Diagnose the dump in a run's folder; raises EvaluationError where it cannot be read."""
     tables = read_dump(folder)
     return diagnose(check(tables.detections, tables.truth, tables.images, tables.classes))
+
+
+def write_diagnosis(folder: Path, found: Diagnosis) -> Path:
+    """Keep a diagnosis beside a record whose detections do not give it again."""
+    write_text(folder / KEPT, json.dumps({"format": FORMAT, **found.to_json()}) + "\n")
+    return folder / KEPT
+
+
+def kept_diagnosis(path: Path) -> Diagnosis:
+    """What `write_diagnosis` kept; raises EvaluationError for any other file."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if values["format"] != FORMAT:
+            raise EvaluationError(
+                f"{path}: of format {values['format']}, this version's is {FORMAT}"
+            )
+        return from_json(values)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise EvaluationError(f"{path}: no diagnosis of a run ({error})") from None
 
 
 def from_json(values: Mapping[str, Any]) -> Diagnosis:

@@ -1,5 +1,8 @@
 """The dump of an evaluation: three Parquet files from which every number can be computed again.
 
+A compact dump (`compact.py`) has detections alone, in fewer bits, and leads to the folder of the
+truth and images that it shares with others.
+
 Columns and their meaning are in `tables.py`; the class names travel in each file's metadata, so
 that a label can't be read with another data set's names.
 
@@ -10,7 +13,7 @@ Shapes: D detections, N objects of one image. Boxes are xyxy pixels of the origi
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +24,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, NDArray
 
+from experiments.evaluation import packing
 from experiments.evaluation.tables import (
     CORNERS,
     DETECTION_TYPES,
     IMAGE_TYPES,
+    OPTIONAL,
     TRUTH_TYPES,
-    TURN,
     EvaluationError,
     empty_table,
     require_columns,
@@ -177,33 +181,84 @@ def write_table(path: Path, table: pd.DataFrame, kind: str, classes: tuple[str, 
 
     The same table and classes always give the same bytes.
     """
-    types = _TYPES[kind]
-    require_columns(table, types, kind)
-    types = types | TURN if kind == "images" and "turn" in table.columns else types
+    require_columns(table, _TYPES[kind], kind)
+    types = _types_of(table, kind)
     arrow = pa.Table.from_pandas(table[list(types)].astype(types), preserve_index=False)
-    meta = json.dumps({"format": 1, "kind": kind, "classes": list(classes)})
-    arrow = arrow.replace_schema_metadata({_META: meta.encode()})
-    with whole_file(path) as temporary:
-        pq.write_table(arrow, temporary, compression="zstd")
+    _write(path, arrow, {"format": 1, "kind": kind, "classes": list(classes)})
     return path
 
 
+def write_compact(
+    folder: Path, detections: pd.DataFrame, classes: tuple[str, ...], step: float | None, truth: str
+) -> Path:
+    """Write compact detections; `truth`: the folder of truth and images, from this one."""
+    arrow, known = packing.pack(detections, step)
+    known |= {"kind": "detections", "classes": list(classes), "truth": truth}
+    known |= {key: detections.attrs[key] for key in ("complete_from", "of")}
+    path = folder / FILES["detections"]
+    _write(path, arrow, known, **packing.encodings(arrow))
+    return path
+
+
+def _write(path: Path, arrow: pa.Table, known: Mapping[str, Any], **form: Any) -> None:
+    arrow = arrow.replace_schema_metadata({_META: json.dumps(known).encode()})
+    with whole_file(path) as temporary:
+        pq.write_table(arrow, temporary, compression="zstd", **form)
+
+
+def _types_of(table: pd.DataFrame, kind: str) -> dict[str, str]:
+    """The columns of a kind of table, with optional ones where they are there."""
+    more = OPTIONAL.get(kind, {})
+    return _TYPES[kind] | more if set(more) <= set(table.columns) else _TYPES[kind]
+
+
+def is_compact(path: Path) -> bool:
+    """Whether this detections.parquet leaves out what it counts."""
+    return bool(_known(path).get("format") == packing.FORMAT)
+
+
+def truth_folder(folder: Path) -> Path:
+    """Where truth and images of the run in `folder` lie: beside its detections, or shared."""
+    path = folder / FILES["detections"]
+    if (folder / FILES["truth"]).is_file() or not path.is_file():
+        return folder
+    return folder / str(_known(path).get("truth", "."))
+
+
+def _known(path: Path) -> dict[str, Any]:
+    """What the file says of itself; raises EvaluationError where it is no Parquet file."""
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except (pa.ArrowInvalid, OSError) as error:
+        raise EvaluationError(f"{path}: not a Parquet file ({error})") from error
+    return dict(json.loads(metadata.get(_META, b"{}")))
+
+
 def read_table(path: Path, kind: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Read a table and its class names; raises EvaluationError for any other file."""
+    """Read a table and its class names; raises EvaluationError for any other file.
+
+    Compact detections have the columns LEFT_OUT, and in `attrs` the score from which all are here
+    (complete_from) and the hash of the whole file (of).
+    """
     if not path.is_file():
         raise EvaluationError(f"{path}: no such file")
+    meta = _known(path)
     try:
         arrow = pq.read_table(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise EvaluationError(f"{path}: not a Parquet file ({error})") from error
-    meta = json.loads((arrow.schema.metadata or {}).get(_META, b"{}"))
+    if meta.get("format", 1) not in (1, packing.FORMAT):
+        raise EvaluationError(f"{path}: of format {meta['format']!r}, which a later version reads")
     if meta.get("kind") != kind:
         raise EvaluationError(
             f"{path}: expected {kind}, found {meta.get('kind', 'a foreign table')}"
         )
-    table = arrow.to_pandas()
+    compact = meta["format"] == packing.FORMAT
+    table = packing.unpack(arrow, meta) if compact else arrow.to_pandas()
     require_columns(table, _TYPES[kind], str(path))
-    return table.astype(_TYPES[kind]), tuple(meta["classes"])
+    table = table.astype(_types_of(table, kind))
+    table.attrs = {key: meta[key] for key in ("complete_from", "of") if key in meta}
+    return table, tuple(meta["classes"])
 
 
 def write_dump(folder: Path, tables: Tables) -> dict[str, Path]:
@@ -216,7 +271,9 @@ def write_dump(folder: Path, tables: Tables) -> dict[str, Path]:
 
 def read_dump(folder: Path) -> Tables:
     """Read the three files of a run; raises EvaluationError where their classes differ."""
-    read = {kind: read_table(folder / name, kind) for kind, name in FILES.items()}
+    shared = truth_folder(folder)
+    places = {kind: folder if kind == "detections" else shared for kind in FILES}
+    read = {kind: read_table(places[kind] / name, kind) for kind, name in FILES.items()}
     classes = {kind: names for kind, (_, names) in read.items()}
     if len(set(classes.values())) > 1:
         raise EvaluationError(f"{folder}: the files hold different classes: {classes}")

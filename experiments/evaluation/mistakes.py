@@ -120,6 +120,7 @@ def calibration(dump: Dump, matched: Any = None, *, bins: int = 10) -> Calibrati
 
 def confusion(dump: Dump, *, least_score: float = 0.3) -> Confusion:
     """Match detections of at least `least_score` with objects of any class and count the pairs."""
+    dump.require_whole("the confusion of classes")
     found: dict[str, Any] = hotcoco_evaluator(dump).confusion_matrix(
         iou_thr=0.5, min_score=least_score
     )
@@ -130,6 +131,7 @@ def best_cut(dump: Dump, rules: VocRules = PROTOCOLS["devkit"]) -> float:
     """The score at which F1 over all classes is highest: each run at its own best working point,
     for a larger gamma lowers scores. 0.5 where there is nothing to find or nothing found.
     """
+    dump.require_whole("the best cut on scores")
     ranked = rank(dump, rules)
     shown_D = ~ranked.ignored_D
     score_D = dump.score_D[ranked.detection_D[shown_D]]
@@ -184,6 +186,7 @@ def _total(result: VocResult) -> int:
 
 def match_all(dump: Dump) -> Any:
     """hotcoco's evaluator with every detection matched, for those who ask it more than once."""
+    dump.require_whole("what each detection is worth")
     evaluator = hotcoco_evaluator(dump)
     evaluator.evaluate()
     return evaluator

@@ -8,6 +8,10 @@ float64.
     truth       image_id, label, x1, y1, x2, y2, difficult, crowd, area
     images      image_id, width, height, path; turn where a file's pixels are turned (EXIF's 2..8)
 
+Detections of a compact dump (`compact.py`) have LEFT_OUT besides: how many false ones of the same
+class, small, medium and large as COCO counts, stood right before each by score and are not here.
+
+
 What is allowed though it may look odd: no detections (AP 0 where there are objects), no objects (AP
 undefined), boxes without area (they overlap nothing), boxes that reach out of the image.
 """
@@ -36,6 +40,8 @@ TRUTH_TYPES = (
 )
 IMAGE_TYPES = {"image_id": "str", "width": "int32", "height": "int32", "path": "str"}
 TURN = {"turn": "uint8"}  # optional column of the images
+LEFT_OUT = dict.fromkeys(("left_small", "left_medium", "left_large"), "uint32")  # of detections
+OPTIONAL = {"images": TURN, "detections": LEFT_OUT}  # by kind of table: all of them or none
 
 
 class EvaluationError(UserError):
@@ -59,6 +65,15 @@ class Dump:
     difficult_N: Bools
     crowd_N: Bools
     area_N: Floats
+    left_D3: Ints | None = None  # of a compact dump: by rank, not by image
+
+    def require_whole(self, what: str) -> None:
+        """Raise EvaluationError where detections were left out that `what` takes."""
+        if self.left_D3 is not None:
+            raise EvaluationError(
+                f"{what}: needs every detection, and this compact dump counts"
+                f" {self.left_D3.sum():,} by their rank alone; use the run's own folder"
+            )
 
 
 def check(
@@ -93,7 +108,19 @@ def check(
         difficult_N=truth["difficult"].to_numpy(np.bool_),
         crowd_N=truth["crowd"].to_numpy(np.bool_),
         area_N=truth["area"].to_numpy(np.float64),
+        left_D3=_left_out(detections),
     )
+
+
+def _left_out(detections: pd.DataFrame) -> Ints | None:
+    """Counts beside detections that lie by class and falling score, None where all are here."""
+    if not set(LEFT_OUT) <= set(detections.columns):
+        return None
+    label_D, score_D = detections["label"].to_numpy(), detections["score"].to_numpy()
+    rising_D = (np.diff(label_D) == 0) & (np.diff(score_D) > 0)
+    _refuse(rising_D | (np.diff(label_D) < 0), "detections", "order", score_D, "by class and score")
+    left_D3: Ints = detections[list(LEFT_OUT)].to_numpy(np.int64)
+    return left_D3
 
 
 def require_columns(table: pd.DataFrame, wanted: dict[str, str], name: str) -> None:

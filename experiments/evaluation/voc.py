@@ -91,6 +91,7 @@ class Ranked:
     objects_K: Ints  # that count
     ignored_K: Ints  # objects that do not
     counted_N: Bools  # by row in the dump
+    before_D: Ints  # false detections of the class that stand before it and are not here
 
     def of_class(self, label: int) -> slice:
         """The rows of one class."""
@@ -145,6 +146,8 @@ def voc_at_overlaps(dump: Dump, ious: Sequence[float], rules: VocRules) -> list[
 
 def rank(dump: Dump, rules: VocRules) -> Ranked:
     """Order detections by class and score (equal scores keep the dump's order) and judge each."""
+    if rules != replace(PROTOCOLS["devkit"], difficult=rules.difficult, iou=max(0.5, rules.iou)):
+        dump.require_whole("other rules than VOC's devkit")
     score_D, box_D4 = _rounded(dump, rules)
     kept = _kept(dump, rules, score_D)
     there_N = ~dump.difficult_N if rules.difficult == "drop" else np.ones_like(dump.difficult_N)
@@ -165,7 +168,18 @@ def rank(dump: Dump, rules: VocRules) -> Ranked:
         objects_K=np.bincount(dump.label_N[there_N & ~ignored_N], minlength=classes),
         ignored_K=np.bincount(dump.label_N[there_N & ignored_N], minlength=classes),
         counted_N=there_N & ~ignored_N,
+        before_D=_left_before(dump, kept),
     )
+
+
+def _left_before(dump: Dump, ranked: Ints) -> Ints:
+    """How many false detections that are not here stand before each of `ranked`, in its class."""
+    if dump.left_D3 is None:
+        return np.zeros(len(ranked), np.int64)
+    total_D = np.cumsum(dump.left_D3.sum(axis=1))
+    first_D = np.searchsorted(dump.label_D, dump.label_D[ranked])  # of its class, rows by class
+    before_D: Ints = total_D[ranked] - np.r_[0, total_D][first_D]
+    return before_D
 
 
 def _nearest(
@@ -192,9 +206,11 @@ def summarise(ranked: Ranked) -> VocResult:
         recall_T, precision_T = _recall_precision(ranked, label)
         ap07_K[label] = eleven_point(recall_T, precision_T)
         ap_area_K[label] = area(recall_T, precision_T)
-    return VocResult(
-        ap07_K, ap_area_K, ranked.objects_K, ranked.ignored_K, np.diff(ranked.class_begins)
-    )
+    left_K = [
+        int(ranked.before_D[ranked.of_class(label)].max(initial=0)) for label in range(classes)
+    ]
+    found_K = np.diff(ranked.class_begins) + np.array(left_K, np.int64)
+    return VocResult(ap07_K, ap_area_K, ranked.objects_K, ranked.ignored_K, found_K)
 
 
 def curve(dump: Dump, ranked: Ranked, label: int) -> Curve:
@@ -235,11 +251,12 @@ def area(recall_T: Floats, precision_T: Floats) -> float:
 
 def _recall_precision(ranked: Ranked, label: int) -> tuple[Floats, Floats]:
     rows = ranked.of_class(label)
-    hit_T = ranked.hit_D[rows][~ranked.ignored_D[rows]]
+    shown_T = ~ranked.ignored_D[rows]
+    hit_T, before_T = ranked.hit_D[rows][shown_T], ranked.before_D[rows][shown_T]
     hits_T = np.cumsum(hit_T)
     count = ranked.objects_K[label]
     recall_T = hits_T / count if count else np.full(len(hit_T), np.nan)
-    return recall_T, hits_T / np.arange(1, len(hit_T) + 1)
+    return recall_T, hits_T / (np.arange(1, len(hit_T) + 1) + before_T)
 
 
 def _rounded(dump: Dump, rules: VocRules) -> tuple[Floats, Floats]:

@@ -5,6 +5,7 @@ with the first and the last row: real rows, no means of them. A run of up to MOS
 keeps all.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -87,6 +88,34 @@ def read_metrics(values: Mapping[str, Any]) -> Metrics:
 
 
 _NONE = msgspec.Raw()
+
+
+IN_FORCE = ("iteration", "progress", "seconds", "lr", "gamma", "alpha")
+DIGITS = 5  # that count, of a mean
+
+
+def averaged(
+    points: Sequence[Point], file: CurveFile | None, most: int
+) -> tuple[tuple[Point, ...], CurveFile]:
+    """At most `most` points, each the mean of equally many neighbours but for what was in force,
+    which is its last neighbour's; and what they are.
+    """
+    each = -(-len(points) // most) or 1
+    ends = sorted(range(len(points), 0, -each))  # the last stands for as many as any
+    means = tuple(_mean(points[max(0, end - each) : end]) for end in ends)
+    file = file or CurveFile(rows=len(points))
+    return means, dataclasses.replace(file, averaged=each * file.averaged)
+
+
+def _mean(points: Sequence[Point]) -> Point:
+    found: Point = {}
+    for name in dict.fromkeys(name for point in points for name in point):
+        values = [value for point in points if (value := point.get(name)) is not None]
+        if name in IN_FORCE:
+            found[name] = points[-1].get(name)
+        elif values:
+            found[name] = float(f"{sum(values) / len(values):.{DIGITS}g}")
+    return found
 
 
 class _Head(msgspec.Struct, gc=False):

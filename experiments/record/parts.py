@@ -165,17 +165,32 @@ class Validation:
 class CurveFile:
     """What of `curves.jsonl` the record's curves are: every `every`-th iteration, the first and the
     last. `rows` are the file's points, those trained again after a resume twice; `damaged` are
-    lines that could not be read.
+    lines that could not be read. In a compact record (`Compact`) each point is the mean of
+    `averaged` points of those.
     """
 
     rows: int
     every: int = 1
     damaged: tuple[str, ...] = ()
+    averaged: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Compact:
+    """What a record that was made small enough to be committed left out: `left_out` detections are
+    counted, not `kept`; corners are whole `step` pixels (None: as they were). `detections` is the
+    SHA-256 of the whole file.
+    """
+
+    kept: int
+    left_out: int
+    step: float | None
+    detections: str
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file beside the record, and the SHA-256 of its bytes."""
+    """A file beside the record, or one that records share, and the SHA-256 of its bytes."""
 
     path: str
     sha256: str

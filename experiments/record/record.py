@@ -31,6 +31,7 @@ from experiments.record.origin import config_hash, file_hash
 from experiments.record.parts import (
     Arithmetic,
     ClassMetrics,
+    Compact,
     CurveFile,
     Data,
     Failure,
@@ -50,6 +51,7 @@ from experiments.record.typed import RecordError
 __all__ = [
     "CURVES_FILE",
     "ClassMetrics",
+    "Compact",
     "CurveFile",
     "CurveWriter",
     "Curves",
@@ -120,6 +122,7 @@ class RunRecord:
     metrics: Metrics | None = None
     val_metrics: Metrics | None = None  # of the same weights on val, to choose by; None: no own val
     files: dict[str, File] = field(default_factory=dict)
+    compact: Compact | None = None  # None: all that the run left is here
     ended: str | None = None  # why training ended before its last iteration: patience or seconds
     error: Failure | None = None
     unknown: tuple[str, ...] = ()  # keys of a later version, which this one left out
@@ -191,13 +194,15 @@ def changed_files(folder: Path, record: RunRecord) -> list[str]:
 def write_record(folder: Path, record: RunRecord) -> Path:
     """Write `record.json` whole or not at all; returns its path.
 
-    Raises RecordError where a finished record would get another status, WriteError where the system
-    refuses.
+    A compact one is on one line. Raises RecordError where a finished record would get another
+    status, WriteError where the system refuses.
     """
     path = folder / RECORD_FILE
     if record.status != "finished" and is_finished(folder):
         raise RecordError(f"{path}: holds a finished run, which '{record.status}' does not replace")
-    write_bytes(path, msgspec.json.format(typed.encode(record), indent=1) + b"\n")
+    text = typed.encode(record)
+    text = msgspec.json.format(text, indent=1) if record.compact is None else text
+    write_bytes(path, text + b"\n")
     return path
 
 

@@ -129,6 +129,11 @@ def facts(groups: Sequence[Group]) -> list[tuple[str, str]]:
     data = sorted({_data_words(run) for run in runs if run.split("test")})
     if data:
         found.append(("Data", data[0] if len(data) == 1 else f"{len(data)} test sets"))
+    small = [run.compact for run in _finished(groups) if run.compact is not None]
+    if small:
+        left = sum(one.left_out for one in small)
+        words = f"{len(small)} compact ones, {left:,} detections of which are counted, not kept"
+        found.append(("Records", words))
     kinds = Counter(run.precision for run in _finished(groups) if run.precision)
     if len(kinds) > 1:  # `auto` chose otherwise on another machine: no arm of its own, but said
         words = ", ".join(f"{count} in {kind}" for kind, count in sorted(kinds.items()))

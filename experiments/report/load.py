@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from experiments.config.words import arm_name
 from experiments.errors import UserError, nearest
 from experiments.importing import uncollected
-from experiments.record.parts import Arithmetic
+from experiments.record.parts import Arithmetic, Compact
 from experiments.record.record import (
     Data,
     Failure,
@@ -72,6 +72,7 @@ class Run:
     recorded_arm: str = ""  # as it was named when it ran
     ranks: int = 1
     arithmetic: Arithmetic | None = None  # None: as the configuration says
+    compact: Compact | None = None  # what was left out when it was made small; None: nothing
     replayed: bool = False  # batches of its training from a tape: its time leaves the backbone out
 
     @property
@@ -272,6 +273,7 @@ def from_record(folder: Path, record: RunRecord) -> Run:
         last=_last_row(record.curves),
         ranks=record.ranks,
         arithmetic=record.arithmetic,
+        compact=record.compact,
         replayed=_replayed(record),
     )
 

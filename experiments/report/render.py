@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,73 +53,83 @@ FILES = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a report is asked and how it is told; its manifest keeps them, so that it can be made
+    again.
+    """
+
+    baseline: str | None = None  # arm to compare with: cross-entropy or gamma 0 of each detector
+    metric: str | None = None  # key of the deciding one: voc07_map where every run has it
+    question: str | None = None  # the title: read from the runs
+    images: int = 8  # test images a detector are shown
+    published: Sequence[str | Mapping[str, Any]] = ()  # tables of x-published, or their names
+    diagnose: bool = True  # False leaves out what is computed from detections
+    nuisance: Sequence[str] = ()  # knobs of which val chooses one value for each arm
+    scientific: Sequence[str] = ()  # knobs that tell arms apart
+    contrasts: Sequence[Sequence[str]] = ()  # pairs of arms to compare: arm, against
+    equivalence: float | None = None  # points of the metric below which nothing matters
+    questions: bool = True  # False asks only what the study does, as earlier versions did
+    formats: Sequence[str] = ("svg",)  # of style.FORMATS; without any no figure is drawn
+
+
 def write_report(
     directories: Sequence[Path],
     out: Path,
     *,
-    baseline: str | None = None,
-    metric: str | None = None,
-    question: str | None = None,
-    images: int = 8,
-    published: Sequence[str | Mapping[str, Any]] = (),
-    diagnose: bool = True,
     lost: list[str] | None = None,
-    nuisance: Sequence[str] = (),
-    scientific: Sequence[str] = (),
-    contrasts: Sequence[Sequence[str]] = (),
-    equivalence: float | None = None,
-    questions: bool = True,
-    formats: Sequence[str] = ("svg",),
     paper: Path | None = None,
+    **options: Any,
 ) -> Path:
     """Make the report of all records at or below `directories` in `out`; gives the page's path.
 
-    `baseline` names the arm to compare with (default: cross-entropy or gamma 0 of the same
-    detector), `metric` the deciding metric (a key of the record, default voc07_map where every
-    run has it), `question` the title, `images` how many test images a detector are shown,
-    `published` the tables of x-published, or their names in configs/studies, to stand beside ours,
-    `diagnose` False leaves out what
-    is computed from detections (precision and recall, kinds of errors, calibration). What cannot be
-    read is left out, listed in the report and added to `lost`. `nuisance` and `scientific` are the
-    roles of knobs, `contrasts` pairs of arms to compare (arm, against), and `equivalence` the
-    points of the deciding metric below which a difference does not matter. `questions` False asks
-    only what the study does, as earlier versions did. `formats` are the figures' files, of
-    style.FORMATS: PDF and PNG take as long again, and without any none is drawn. `paper` is a
-    folder for the same as TeX.
+    `options` are fields of `Options`. What cannot be read is left out, listed in the report and
+    added to `lost`. `paper` is a folder for the same as TeX.
 
     Raises:
         ReportError: no record that can be read, an unknown arm, metric, knob or study.
     """
+    told = Options(**options)
     lost = [] if lost is None else lost
     runs = load_runs(directories, lost)
-    named = tuple((arm, against) for arm, against in contrasts)
-    asked = Asked(tuple(nuisance), tuple(scientific), named, equivalence)
-    groups, primary = compared(runs, asked, baseline=baseline, metric=metric, questions=questions)
-    diagnoses = read_store(out) if diagnose else None
-    context = _context(groups, primary, out, question, images, diagnoses)
+    contrasts = tuple((arm, against) for arm, against in told.contrasts)
+    asked = Asked(tuple(told.nuisance), tuple(told.scientific), contrasts, told.equivalence)
+    groups, primary = compared(
+        runs, asked, baseline=told.baseline, metric=told.metric, questions=told.questions
+    )
+    diagnoses = read_store(out) if told.diagnose else None
+    context = _context(groups, primary, out, told.question, told.images, diagnoses)
     lost += context["lost"]
     context["warnings"] = [*lost, *verdict.warnings(groups, primary)]
-    context["published"] = _published(published, groups)
+    context["published"] = _published(told.published, groups)
     context["sections"] = _sections(context)
-    files = {name: text.encode() for name, text in _tables(groups, primary, context).items()}
-    for figure in _figures(context):
-        figure.draw(formats)
-        files |= figure.files
+    files = _files(groups, primary, context, told.formats)
     if paper is not None:
         write_paper(paper, groups, primary, _figures(context), context["question"])
-    context["files"] = _named_files(files)
-    files |= {"report.md": render_markdown(context).encode(), PAGE: render_page(context).encode()}
     _remove_old_figures(out, files)
     for name, data in files.items():
         with whole_file(out / name) as temporary:
             temporary.write_bytes(data)
-    options: dict[str, Any] = {"baseline": baseline, "metric": metric, "question": question}
-    options |= {"images": images, "published": list(published), "diagnose": diagnose}
-    options |= {"nuisance": list(nuisance), "scientific": list(scientific)}
-    options |= {"contrasts": [list(pair) for pair in named], "equivalence": equivalence}
-    options |= {"questions": questions, "formats": list(formats)}
-    write_text(out / MANIFEST, _manifest(directories, out, runs, files, options))
+    write_text(out / MANIFEST, _manifest(directories, out, runs, files, asdict(told)))
     return out / PAGE
+
+
+def _files(
+    groups: Sequence[Group],
+    primary: tables.Metric,
+    context: dict[str, Any],
+    formats: Sequence[str],
+) -> dict[str, bytes]:
+    """Every file of the report but its manifest, the page last."""
+    files = {name: text.encode() for name, text in _tables(groups, primary, context).items()}
+    for figure in _figures(context):
+        figure.draw(formats)
+        files |= figure.files
+    context["files"] = _named_files(files)
+    return files | {
+        "report.md": render_markdown(context).encode(),
+        PAGE: render_page(context).encode(),
+    }
 
 
 def _remove_old_figures(out: Path, files: Mapping[str, bytes]) -> None:
@@ -208,7 +219,7 @@ def compared(
     questions: bool = True,
 ) -> tuple[list[Group], tables.Metric]:
     """The groups of runs as every report compares them, and the deciding metric; for the other
-    arguments see `write_report`.
+    arguments see `Options`.
 
     Raises:
         ReportError: an unknown arm, metric or knob.

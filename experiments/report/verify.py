@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from experiments.evaluation.compact import unlike_as_printed
 from experiments.evaluation.dump import read_dump
 from experiments.evaluation.summary import evaluate
 from experiments.evaluation.tables import EvaluationError
@@ -97,7 +98,11 @@ def _changed_metrics(folder: Path, record: RunRecord) -> list[str]:
         )
     except EvaluationError as error:
         return [f"{folder}: cannot be measured again: {error}"]
-    ours = dict(_flat(record.to_json()["metrics"]))
+    recorded = record.to_json()["metrics"]
+    if record.compact is not None:  # fewer bits give the numbers to the printed digit
+        place = folder / "record.json"
+        return [f"{place}: metrics.{line}" for line in unlike_as_printed(recorded, again)]
+    ours = dict(_flat(recorded))
     return [
         f"{folder / 'record.json'}: metrics.{name}: recorded {ours.get(name)}, measured {value}"
         for name, value in _flat(again)

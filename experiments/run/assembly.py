@@ -17,7 +17,8 @@ from experiments.config.run import RunConfig, plain_config
 from experiments.engine import distributed
 from experiments.engine.fit import Task
 from experiments.engine.machine import loader_processes
-from experiments.record.parts import Arithmetic
+from experiments.record.parts import Arithmetic, Data
+from experiments.record.parts import Split as Described
 from losses.base import ScheduledLoss
 
 
@@ -31,6 +32,12 @@ class Splits:
     measured: Dataset
     measured_name: Split
     val: Dataset | None = None
+
+    @property
+    def named(self) -> dict[str, Dataset]:
+        """Those that there are, by name."""
+        found = {"train": self.train, "val": self.val, self.measured_name: self.measured}
+        return {name: dataset for name, dataset in found.items() if dataset is not None}
 
 
 def open_splits(config: RunConfig) -> Splits:
@@ -54,6 +61,23 @@ def require_objects(splits: Splits, root: str) -> None:
                 f"{root}: split {name}: not one usable object in {len(dataset)} images ({why})."
                 f" python -m experiments doctor {root} says more"
             )
+
+
+def describe(splits: Splits, shared: dict[str, int]) -> Data:
+    """The splits for the record; `shared`: how many images two of them have in common."""
+    told = [finding for dataset in splits.named.values() for finding in dataset.remarks]
+    told += [finding for dataset in splits.named.values() for finding in dataset.problems]
+    return Data(
+        classes=splits.train.classes,
+        problems=tuple(dict.fromkeys(map(str, told))),  # splits may share images
+        shared=shared,
+        **{name: _described(dataset) for name, dataset in splits.named.items()},
+    )
+
+
+def _described(dataset: Dataset) -> Described:
+    objects, ignored = dataset.counts
+    return Described(len(dataset), objects, ignored, dataset.content_hash())
 
 
 def build_detector(config: RunConfig, classes: tuple[str, ...]) -> AnyDetector:

@@ -42,11 +42,9 @@ def shared_by(splits: Splits) -> dict[str, int]:
     """How many images of one split have the bytes of an image of another: "val/test" -> images of
     val; pairs that share none are left out.
     """
-    named = {"train": splits.train, "val": splits.val, splits.measured_name: splits.measured}
-    there = {name: dataset for name, dataset in named.items() if dataset is not None}
     counts = {
-        f"{one}/{other}": shared_images(there[one], there[other])
-        for one, other in combinations(there, 2)
+        f"{one}/{other}": shared_images(splits.named[one], splits.named[other])
+        for one, other in combinations(splits.named, 2)
     }
     return {pair: count for pair, count in counts.items() if count}
 

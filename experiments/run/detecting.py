@@ -66,20 +66,16 @@ def detect_files(
     counts = dict.fromkeys(("found", "failed", "turned"), 0)
     collected = DetectionCollector()
     try:
-        for name, one in zip(
-            output_names(files.images),
-            shown(seen, "detecting", len(files.images)),
-            strict=True,
-        ):
+        progress = shown(seen, "detecting", len(files.images))
+        for name, one in zip(output_names(files.images), progress, strict=True):
             rows.append(_told(one, classes, least_score))
             counts["found"] += len(rows[-1]["detections"])
             counts["turned"] += one.turned
             counts["failed"] += bool(one.error)
-            if one.error:
-                if counts["failed"] <= FAILED_SHOWN:
-                    warn(f"{one.file}: {one.error}")
-                continue
-            _keep(one, name, drawable(classes), least_score, out, collected)
+            if not one.error:
+                _keep(one, name, drawable(classes), least_score, out, collected)
+            elif counts["failed"] <= FAILED_SHOWN:
+                warn(f"{one.file}: {one.error}")
     finally:
         write_text(out / "detections.json", json.dumps(rows, indent=1) + "\n")
     if voc:

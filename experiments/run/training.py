@@ -31,12 +31,10 @@ from experiments.record.record import (
     CURVES_FILE,
     RECORD_FILE,
     CurveWriter,
-    Data,
     LossFacts,
     Metrics,
     RunRecord,
     Seconds,
-    Split,
     read_curves,
     read_metrics,
     start_record,
@@ -48,6 +46,7 @@ from experiments.run.assembly import (
     Splits,
     TrainingBatches,
     build_detector,
+    describe,
     fit_task,
     loader_workers,
     open_splits,
@@ -187,7 +186,7 @@ def _train_and_measure(
     require_objects(splits, config.data.root)
     shared = distributed.shared(shared_by(splits) if distributed.is_first() else {})
     require_unseen(config, splits, shared)
-    data = _describe(splits, shared)
+    data = describe(splits, shared)
     if earlier is not None:
         require_same_data(folder, earlier, data)
     detector = build_detector(config, splits.train.classes)
@@ -203,8 +202,8 @@ def _train_and_measure(
             fitted = run.fit(rows, validations)
         record = _measured(run, _ended(record, folder, fitted), fitted)
     if distributed.is_first():
-        tell_slow([slow for dataset in _named(splits).values() for slow in dataset.slowly_decoded])
-    return dataclasses.replace(record, tape=tapes.facts(), data=_describe(splits, shared))
+        tell_slow([slow for dataset in splits.named.values() for slow in dataset.slowly_decoded])
+    return dataclasses.replace(record, tape=tapes.facts(), data=describe(splits, shared))
 
 
 ValidationSink = Callable[[int, Mapping[str, Any]], None]  # of an iteration and its numbers
@@ -377,28 +376,6 @@ def _ended(record: RunRecord, folder: Path, fitted: Fitted) -> RunRecord:
     for line in curves.file.damaged:
         print(f"{folder}: {line}", file=sys.stderr)
     return with_curves(record, curves)
-
-
-def _describe(splits: Splits, shared: dict[str, int]) -> Data:
-    described = _named(splits)
-    told = [finding for dataset in described.values() for finding in dataset.remarks]
-    told += [finding for dataset in described.values() for finding in dataset.problems]
-    return Data(
-        classes=splits.train.classes,
-        problems=tuple(dict.fromkeys(map(str, told))),  # splits may share images
-        shared=shared,
-        **{name: _split(dataset) for name, dataset in described.items()},
-    )
-
-
-def _named(splits: Splits) -> dict[str, Dataset]:
-    named = {"train": splits.train, "val": splits.val, splits.measured_name: splits.measured}
-    return {name: dataset for name, dataset in named.items() if dataset is not None}
-
-
-def _split(dataset: Dataset) -> Split:
-    objects, ignored = dataset.counts
-    return Split(images=len(dataset), objects=objects, ignored=ignored, hash=dataset.content_hash())
 
 
 def _write(folder: Path, record: RunRecord) -> None:

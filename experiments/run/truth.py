@@ -12,7 +12,7 @@ import numpy as np
 from datasets.coco import label_by_category
 from datasets.layouts import layout_of, open_truth
 from experiments.evaluation import Tables
-from experiments.evaluation.dump import FILES, read_table
+from experiments.evaluation.dump import FILES, is_compact, read_table, truth_folder
 from experiments.evaluation.interchange.names import Truth, narrowed
 from experiments.evaluation.interchange.reading import read_detections
 from experiments.evaluation.tables import EvaluationError
@@ -42,7 +42,7 @@ def load(
             raise EvaluationError(
                 f"{detections}: holds no dump, which would bring its truth; name that, too: --truth"
             )
-        truth = detections.parent
+        truth = truth_folder(detections.parent)
     known = read_truth(truth, split)
     if detections.suffix == ".parquet":
         return _of_dump(detections, known, classes)
@@ -53,7 +53,7 @@ def load(
 
 def read_truth(path: Path, split: str) -> Truth:
     """The truth of a run's dump, or of a split of a data set as training reads it."""
-    dump = path / FILES["truth"] if path.is_dir() else path
+    dump = truth_folder(path) / FILES["truth"] if path.is_dir() else path
     if dump.suffix == ".parquet" and (dump.is_file() or not path.is_dir()):
         objects, classes = read_table(dump, "truth")
         images, _ = read_table(dump.parent / FILES["images"], "images")
@@ -82,7 +82,10 @@ def _of_dump(detections: Path, truth: Truth, asked: Sequence[str]) -> Tables:
     place = {name: label for label, name in enumerate(truth.classes)}
     lookup = np.array([place.get(name, -1) for name in classes] or [-1], np.int16)
     label_D = lookup[table["label"].to_numpy()] if len(table) else np.zeros(0, np.int16)
-    kept = table.assign(label=label_D)[label_D >= 0].reset_index(drop=True)
+    kept = table.assign(label=label_D)[label_D >= 0]
+    if is_compact(detections):  # lies by class
+        kept = kept.sort_values("label", kind="stable")
+    kept = kept.reset_index(drop=True)
     if len(kept) < len(table):
         _tell([f"{len(table) - len(kept)} detections of other classes are left out"])
     return Tables(kept, truth.objects, truth.images, truth.classes)

@@ -39,7 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="a run, or a folder of runs at any depth",
     )
-    _add_question(parser.add_argument_group("what is asked"))
+    asked = parser.add_argument_group("what is asked")
+    _add_question(asked)
+    _add_comparisons(asked)
     _add_places(parser.add_argument_group("where it goes"))
 
 
@@ -59,6 +61,25 @@ def _add_question(group: argparse._ArgumentGroup) -> None:
         help="the deciding metric: voc07_map, voc_area_map, coco_ap, coco_ap50 ... "
         "(default: voc07_map where every run has it)",
     )
+    group.add_argument(
+        "--published",
+        metavar="STUDY",
+        action="append",
+        default=[],
+        help="published values to stand beside ours, by the name of an x-published table in "
+        "configs/studies (docs/reports.md lists them), repeatable",
+    )
+    group.add_argument(
+        "--study",
+        metavar="FILE",
+        type=Path,
+        help="a sweep file whose x-question, x-baseline, x-published, x-contrasts, x-equivalence "
+        "and roles of parameters stand for options that are not given (default: DIR's sweep.yaml)",
+    )
+
+
+def _add_comparisons(group: argparse._ArgumentGroup) -> None:
+    """Which arms are compared, after which choices, and what difference matters."""
     group.add_argument(
         "--nuisance",
         metavar="KEY",
@@ -80,21 +101,6 @@ def _add_question(group: argparse._ArgumentGroup) -> None:
         metavar="POINTS",
         type=above_zero,
         help="ask also whether differences are smaller than so many points",
-    )
-    group.add_argument(
-        "--published",
-        metavar="STUDY",
-        action="append",
-        default=[],
-        help="published values to stand beside ours, by the name of an x-published table in "
-        "configs/studies (docs/reports.md lists them), repeatable",
-    )
-    group.add_argument(
-        "--study",
-        metavar="FILE",
-        type=Path,
-        help="a sweep file whose x-question, x-baseline, x-published, x-contrasts, x-equivalence "
-        "and roles of parameters stand for options that are not given (default: DIR's sweep.yaml)",
     )
 
 
@@ -131,7 +137,14 @@ def _add_places(group: argparse._ArgumentGroup) -> None:
         "--gallery",
         metavar="FOLDER",
         type=Path,
-        help="write to FOLDER with the records and dumps inside, to be committed",
+        help="write to FOLDER with the records inside, to be committed: small, but every metric"
+        " comes from them again (docs/reports.md)",
+    )
+    group.add_argument(
+        "--records",
+        metavar="FOLDER",
+        type=Path,
+        help="with --gallery: where the records are kept (default: inside it)",
     )
     group.add_argument(
         "--in-place",
@@ -169,6 +182,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("report: --gallery FOLDER is where it is written; leave out --out")
     if arguments.in_place and arguments.gallery is None:
         raise UsageError("report: --in-place goes with --gallery")
+    if arguments.records is not None and (arguments.gallery is None or arguments.in_place):
+        raise UsageError("report: --records goes with --gallery, and without --in-place")
     from experiments.report import write_report
     from experiments.report.gallery import make_gallery
     from experiments.report.readme import any_record, write_block
@@ -181,7 +196,11 @@ def run(arguments: argparse.Namespace) -> int:
     lost: list[str] = []
     options = {**_options(arguments), "lost": lost}
     if arguments.gallery is not None:
-        page = make_gallery(arguments.directories, out, in_place=arguments.in_place, **options)
+        told: list[str] = []
+        places = {"in_place": arguments.in_place, "records": arguments.records}
+        page = make_gallery(arguments.directories, out, told=told, **places, **options)
+        for line in told:
+            print(line)
     else:
         page = write_report(arguments.directories, out, **options)
     if arguments.readme is not None:

@@ -12,7 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from experiments.evaluation.bootstrap import PairedDifference
-from experiments.evaluation.diagnosis import FORMAT, Diagnosis, diagnose_run, from_json
+from experiments.evaluation.diagnosis import (
+    FORMAT,
+    KEPT,
+    Diagnosis,
+    diagnose_run,
+    from_json,
+    kept_diagnosis,
+)
 from experiments.evaluation.dump import FILES
 from experiments.evaluation.tables import EvaluationError
 from experiments.record.origin import file_hash
@@ -45,6 +52,12 @@ class Diagnoses:
         if len(a.finished) != 1 or len(b.finished) != 1:
             return None
         runs = (a.finished[0], b.finished[0])
+        if any(run.compact is not None for run in runs):
+            self.lost.append(
+                f"{a.title} and {b.title}: not compared over images, which compact records"
+                " of single runs cannot be."
+            )
+            return None
         if any(self._of_run(run) is None for run in runs):
             return None
         key = " ".join(map(key_of, runs))
@@ -67,7 +80,8 @@ class Diagnoses:
     def _make(self, run: Run) -> Diagnosis | None:
         if not set(FILES) <= set(run.files) or any(run.file(kind) is None for kind in FILES):
             return None  # a record alone: nothing to diagnose, and the images' section says so
-        changed = [kind for kind in FILES if _altered(run, kind)]
+        kinds = [*FILES, *(("diagnosis",) if run.compact is not None else ())]
+        changed = [kind for kind in kinds if _altered(run, kind)]
         if changed:
             self.lost.append(
                 f"{run.arm} seed {run.seed}: {', '.join(changed)} beside the record changed"
@@ -76,7 +90,7 @@ class Diagnoses:
             return None
         key = key_of(run)
         try:
-            found = self.known.get(key) or diagnose_run(run.folder)
+            found = self.known.get(key) or _diagnosed(run)
         except EvaluationError as error:
             self.lost.append(f"{run.arm} seed {run.seed}: its detections cannot be used: {error}.")
             return None
@@ -89,6 +103,11 @@ class Diagnoses:
         pairs = {key: dataclasses.asdict(self.used_pairs[key]) for key in sorted(self.used_pairs)}
         stored = {"format": FORMAT, "runs": runs, "pairs": pairs}
         return json.dumps(stored, ensure_ascii=False) + "\n"
+
+
+def _diagnosed(run: Run) -> Diagnosis:
+    """Of a compact run what was found in its whole dump, which its detections do not give."""
+    return diagnose_run(run.folder) if run.compact is None else kept_diagnosis(run.folder / KEPT)
 
 
 def read_store(folder: Path) -> Diagnoses:

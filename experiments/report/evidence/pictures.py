@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from datasets.pixels.reading import read_pixels
+from experiments.evaluation.dump import read_table
 from experiments.evaluation.plates import Plate, place_plates, text_width
 from experiments.report.arms import Arm, Group
 from experiments.report.load import Run
@@ -65,21 +66,22 @@ class Matched(NamedTuple):
 def read_boxes(path: Path, images: Iterable[str] | None = None) -> dict[str, Boxes]:
     """A detections or truth dump as boxes by image id; only `images` where given.
 
-    Detections come by falling score, at most MOST_BOXES an image and none below LEAST_SCORE.
+    Detections come by falling score, at most MOST_BOXES an image and none below LEAST_SCORE, nor
+    below the score from which compact ones are all there.
     """
-    wanted = None if images is None else [("image_id", "in", sorted(images))]
-    table = parquet.read_table(path, filters=wanted)
-    columns = {
-        name: table.column(name).to_numpy() for name in table.column_names if name != "image_id"
-    }
-    ids = table.column("image_id").to_pylist()
+    table, _ = read_table(path, "detections" if path.stem == "detections" else "truth")
+    least = max(LEAST_SCORE, table.attrs.get("complete_from", 0.0))
+    if images is not None:
+        table = table[table["image_id"].isin(set(images))]
+    columns = {name: table[name].to_numpy() for name in table.columns if name != "image_id"}
+    ids = table["image_id"].tolist()
     boxes = np.stack([columns[name] for name in ("x1", "y1", "x2", "y2")], axis=1).astype(
         np.float64
     )
     if "score" in columns:
         value = columns["score"].astype(np.float64)
         order = np.argsort(-value, kind="stable")
-        order = order[value[order] >= LEAST_SCORE]
+        order = order[value[order] >= least]
     else:
         value = (columns["difficult"].astype(bool) | columns["crowd"].astype(bool)).astype(
             np.float64
