@@ -51,7 +51,7 @@ TOO_LONG = {
     "wandb ": "W&B's server (tests/experiments/sweep/test_wandb.py has a stand-in)",
     "torchrun ": "starts processes (tests/experiments/engine/test_distributed.py)",
     ".venv/bin/python -m pytest": "the suite itself",
-    ".venv/bin/zensical": "tests/docs/test_site.py builds the site",
+    ".venv/bin/python -m zensical": "tests/docs/test_site.py builds the site",
     "python -m pip": "changes the environment",
     f"{OURS}demo": "minutes (tests/test_end_to_end.py has a small one)",
     f"{OURS}serve": "serves until it is ended (tests/experiments/report/test_live.py)",

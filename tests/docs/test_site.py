@@ -1,15 +1,20 @@
 """The pages make a site by one command, without a warning; a broken link is an error."""
 
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from docs.mathml import FormulaError, drawn
+
 CHECKOUT = Path(__file__).parents[2]
 
 
 def built(folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [str(Path(sys.executable).with_name("zensical")), "build", "--strict"]
+    command = [sys.executable, "-m", "zensical", "build", "--strict"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
 
 
@@ -20,9 +25,29 @@ def test_the_site_is_built_and_a_broken_link_is_an_error(tmp_path: Path) -> None
     assert done.returncode == 0, done.stdout + done.stderr
     pages = {path.stem for path in (CHECKOUT / "docs").glob("*.md")}
     assert pages <= {path.stem for path in (tmp_path / "site").glob("*.html")}
+    assert len(formulas_drawn(tmp_path / "site")) > 50
     with (tmp_path / "docs/log.md").open("a") as page:
         page.write("[nothing](nowhere.md)\n")
     assert built(tmp_path).returncode != 0
+
+
+def formulas_drawn(site: Path) -> list[str]:
+    """The formulas of all pages, none of which shows TeX: what is no code has no dollar sign, and
+    no command.
+    """
+    found = []
+    for path in site.glob("*.html"):
+        page = re.sub(r"<(pre|code|script)\b.*?</\1>", "", path.read_text(), flags=re.DOTALL)
+        body = page.partition("<article")[2].partition("</article>")[0]
+        assert not re.search(r"\$|\\[a-zA-Z(\[{]", body), path.name
+        found += re.findall(r"<math\b.*?</math>", body, re.DOTALL)
+    return found
+
+
+def test_a_formula_that_cannot_be_drawn_ends_the_build() -> None:
+    assert "<mfrac>" in drawn(r"\(\frac{a}{b}\)") and 'display="block"' in drawn(r"\[a\]")
+    with pytest.raises(FormulaError, match="nonesuch"):
+        drawn(r"\(\nonesuch{a}\)")
 
 
 def test_every_page_is_on_the_map() -> None:
