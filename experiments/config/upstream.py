@@ -20,6 +20,13 @@ def upstream_of(split: str) -> tuple[str, ...]:
     return TRAINING if split == "train" else MEASURING
 
 
+def shares_tapes(flat: Mapping[str, Any]) -> bool:
+    """Whether a sweep's trials on a CPU share tapes, as far as their dotted settings tell."""
+    asked = flat.get("train.tape", "off") != "off" and flat.get("train.seconds") is None
+    frozen = bool(flat.get("detector.backbone.frozen_stages"))
+    return asked and frozen and not flat.get("train.compile")
+
+
 def is_below(key: str, settings: tuple[str, ...]) -> bool:
     """Whether a dotted key is one of `settings`, or part of one."""
     return any(key == name or key.startswith(f"{name}.") for name in settings)

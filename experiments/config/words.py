@@ -4,7 +4,11 @@ Plain mappings in, as records keep them; no torch, so that reports call what tra
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+from experiments.config.located import dotted
+from experiments.config.resolve import BASE
 
 NAMED = {"alpha": "α", "gamma": "γ"}  # the loss's parameters that a name tells, and their signs
 
@@ -93,3 +97,23 @@ def _spelt(name: str) -> str:
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
+
+
+def short(value: object) -> str:
+    """A value for a table's cell: a file by its stem, a schedule in words, a mapping by its values.
+
+    >>> short({"schedule": "linear", "start": 0.0, "end": 2.0, "ramp": [0.0, 0.5]})
+    '0→2, linear to 50 %'
+    """
+    if isinstance(value, Mapping) and BASE in value:
+        if value.get("arm"):
+            return str(value["arm"])
+        over = [short(item) for key, item in dotted(value).items() if key != BASE]
+        return "/".join([short(value[BASE]), *over])
+    if isinstance(value, Mapping) and "schedule" in value:
+        return str(parameter_words(value))
+    if isinstance(value, Mapping):
+        return "/".join(short(item) for item in value.values())
+    if isinstance(value, str) and value.endswith((".yaml", ".yml")):
+        return Path(value).stem
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -15,7 +15,7 @@ from datasets.dataset import Dataset
 from datasets.errors import DataError
 from detectors.base import AnyDetector
 from experiments.config.run import RunConfig, read_config
-from experiments.engine.arithmetic import choose, described, device_here
+from experiments.engine.arithmetic import autocast, choose, described, device_here
 from experiments.errors import UsageError
 from experiments.run.assembly import batches_from, build_detector, without_weights
 
@@ -76,6 +76,21 @@ def training_operations(values: Mapping[str, Any]) -> float:
     )
     height, width = _typical_hw(config)
     return (3 * counter.get_total_flops() - 2 * frozen) * height * width / side**2
+
+
+def map_bytes(values: Mapping[str, Any]) -> float:
+    """What one image of training takes on a tape, bytes: the maps that the frozen front of its
+    backbone makes of it, counted on a small image and scaled by pixels. No data are read.
+    """
+    config = read_config(dict(values))
+    detector = build_detector(without_weights(config), tuple(map(str, range(ASSUMED)))).eval()
+    device = torch.device("cpu")
+    side = -(-COUNTED_SIDE // detector.size_multiple) * detector.size_multiple
+    with torch.inference_mode(), autocast(choose(config.train, detector, device), device):
+        begun = detector.backbone.begin(torch.zeros(1, 3, side, side))
+    counted = sum(tensor.numel() * tensor.element_size() for tensor in begun)
+    height, width = _typical_hw(config)
+    return counted * height * width / side**2
 
 
 def _arithmetic(config: RunConfig, detector: AnyDetector) -> str:

@@ -12,20 +12,34 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import torch
 
 from datasets.sample import Batch
+from detectors.base import AnyDetector
+from experiments.config.located import dotted
 from experiments.config.run import RunConfig, arm_of, read_config
+from experiments.config.upstream import shares_tapes
 from experiments.engine.arithmetic import choose, device_here, placed, to_device
+from experiments.engine.frames import (
+    Frame,
+    encoded,
+    labels_of,
+    output_of,
+    read_frame,
+    write_whole,
+)
 from experiments.engine.inference import detect_batches
 from experiments.engine.machine import compile_parts, prepared
 from experiments.engine.optimizer import build_optimizer
+from experiments.engine.playing import beginning
 from experiments.engine.update import Update
 from experiments.errors import UserError
 from experiments.record.files import write_text
@@ -54,6 +68,7 @@ class Timed(NamedTuple):
     validation: float
     rest: float
     source: str
+    replayed: float | None = None  # of one iteration, its batch from a tape; None where it has none
 
 
 def probe_pace(values: Mapping[str, Any], jobs: int = 1) -> Timed:
@@ -94,11 +109,13 @@ def probe_pace(values: Mapping[str, Any], jobs: int = 1) -> Timed:
     if not all(ready) or not all(told):
         raise ProbeError("the processes that were to time it ended early")
     found = [Timed(*json.loads(text)) for text in told]
+    replayed = [each.replayed for each in found if each.replayed is not None]
     return Timed(
         statistics.median(each.iteration for each in found),
         statistics.median(each.validation for each in found),
         statistics.median(each.rest for each in found),
         f"{found[0].source}, {jobs} at a time",
+        statistics.median(replayed) if replayed else None,
     )
 
 
@@ -118,18 +135,50 @@ def _timed(values: Mapping[str, Any], barrier: Callable[[], None] = lambda: None
         detector = placed(detector, device, arithmetic)
         start = time.perf_counter() - began
         barrier()
-        timed = list(itertools.islice(_steps(config), WARMUP + STEPS))[WARMUP:]
+        steps = _Steps(config)
+        timed = list(islice(steps.times(steps.batches()), WARMUP + STEPS))[WARMUP:]
         test = batches_in_order(config, splits.measured, detector)
-        began = time.perf_counter()
-        images = sum(1 for _ in detect_batches(detector, islice(test, TEST_BATCHES), arithmetic))
-        image = (time.perf_counter() - began) / max(1, images)
+        replayed, image, images = None, 0.0, 0
+        if shares_tapes(dotted(values)) and detector.backbone.fixed():
+            with _taped(steps.batches(), WARMUP + STEPS, detector, arithmetic) as frames:
+                replayed = statistics.median(map(sum, [*steps.times(frames)][WARMUP:]))
+            with _taped(test, TEST_BATCHES, detector, arithmetic) as frames:
+                image, images = _image_seconds(detector, frames, arithmetic)
+        else:
+            few = islice(test, TEST_BATCHES)
+            image, images = _image_seconds(detector, few, arithmetic)
     val = 0 if splits.val is None else len(splits.val)
     return Timed(
         iteration=statistics.median(map(sum, timed)) * train.accumulate,
         validation=image * val,
         rest=start + image * (len(splits.measured) + val),
         source=f"timed now, {STEPS} steps and {images} images",
+        replayed=None if replayed is None else replayed * train.accumulate,
     )
+
+
+def _image_seconds(
+    detector: AnyDetector, batches: Iterable[Batch | Frame], arithmetic: Arithmetic
+) -> tuple[float, int]:
+    """What detection on one image takes, by so many."""
+    began = time.perf_counter()
+    images = sum(1 for _ in detect_batches(detector, batches, arithmetic))
+    return (time.perf_counter() - began) / max(1, images), images
+
+
+@contextmanager
+def _taped(
+    batches: Iterable[Batch], count: int, detector: AnyDetector, arithmetic: Arithmetic
+) -> Iterator[Iterable[Frame]]:
+    """The first batches on a tape of their own, read frame by frame."""
+    begin = beginning(detector, arithmetic)
+    with TemporaryDirectory() as folder:
+        paths = [Path(folder) / str(number) for number in range(count)]
+        written = 0
+        for path, batch in zip(paths, batches, strict=False):
+            write_whole(path, encoded(begin(batch), path.name, 0))
+            written += 1
+        yield (read_frame(path, path.name, 0) for path in paths[:written])
 
 
 STAGES = ("data", "forward", "loss", "backward", "optimiser")
@@ -170,7 +219,8 @@ def profile(config: RunConfig, steps: int, warmup: int) -> Profile:
     """
     train = config.train
     with prepared(train.threads, train.deterministic):
-        timed = list(itertools.islice(_steps(config), warmup + steps))[warmup:]
+        timer = _Steps(config)
+        timed = list(islice(timer.times(timer.batches()), warmup + steps))[warmup:]
         threads = torch.get_num_threads()
     whole = [sum(times) for times in timed]
     return Profile(
@@ -196,65 +246,67 @@ def spread(seconds: list[float]) -> Stage:
     return Stage(statistics.median(ordered), low, high)
 
 
-def _steps(config: RunConfig) -> Iterator[tuple[float, ...]]:
-    """Seconds of each stage, step after step."""
-    splits = open_splits(config)
-    detector: Any = build_detector(config, splits.train.classes)
-    first = next(iter(batches_from(config, splits.train, detector, 0)))
-    device = device_here()
-    arithmetic = choose(config.train, detector, device)
-    loss, _ = prepare_loss(config, splits.train, detector, arithmetic, first)
-    detector = placed(detector, device, arithmetic).train()
-    detector.classification_loss = loss.at(0.5)
-    update = _update(config, arithmetic, detector, device)
-    if arithmetic.compile:
-        compile_parts(detector)
-    batches = iter(batches_from(config, splits.train, detector, 0))
-    wait: Callable[[], None] = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-    while True:
-        yield _step(arithmetic, detector, update, batches, device, wait)
+class _Steps:
+    """The training of a configuration, step by step."""
 
+    def __init__(self, config: RunConfig) -> None:
+        self._config, self._splits = config, open_splits(config)
+        self.detector: Any = build_detector(config, self._splits.train.classes)
+        first = next(iter(self.batches()))
+        self._device = device_here()
+        self.arithmetic = choose(config.train, self.detector, self._device)
+        loss, _ = prepare_loss(config, self._splits.train, self.detector, self.arithmetic, first)
+        self.detector = placed(self.detector, self._device, self.arithmetic).train()
+        self.detector.classification_loss = loss.at(0.5)
+        self._update = Update(
+            build_optimizer(config.optimizer, self.detector),
+            arithmetic=self.arithmetic,
+            accumulate=1,
+            clip_norm=config.optimizer.clip_norm,
+            skip=config.train.nonfinite == "skip",
+            device=self._device,
+        )
+        if self.arithmetic.compile:
+            compile_parts(self.detector)
 
-def _update(
-    config: RunConfig, arithmetic: Arithmetic, detector: Any, device: torch.device
-) -> Update:
-    return Update(
-        build_optimizer(config.optimizer, detector),
-        arithmetic=arithmetic,
-        accumulate=1,
-        clip_norm=config.optimizer.clip_norm,
-        skip=config.train.nonfinite == "skip",
-        device=device,
-    )
+    def batches(self) -> Iterable[Batch]:
+        """Those that a training would be fed."""
+        return batches_from(self._config, self._splits.train, self.detector, 0)
 
+    def times(self, source: Iterable[Batch | Frame]) -> Iterator[tuple[float, ...]]:
+        """Seconds of each stage, a step for each batch or frame that is drawn."""
+        on_gpu = self._device.type == "cuda"
+        wait: Callable[[], None] = torch.cuda.synchronize if on_gpu else lambda: None
+        batches = iter(source)
+        while (timed := self._step(batches, wait)) is not None:
+            yield timed
 
-def _step(
-    arithmetic: Arithmetic,
-    detector: Any,
-    update: Update,
-    batches: Iterator[Batch],
-    device: torch.device,
-    wait: Callable[[], None],
-) -> tuple[float, ...]:
-    moments = [time.perf_counter()]
+    def _step(
+        self, batches: Iterator[Batch | Frame], wait: Callable[[], None]
+    ) -> tuple[float, ...] | None:
+        moments = [time.perf_counter()]
 
-    def mark() -> None:
-        wait()
-        moments.append(time.perf_counter())
+        def mark() -> None:
+            wait()
+            moments.append(time.perf_counter())
 
-    batch = to_device(next(batches), device, arithmetic)
-    mark()
-    with update.optim_context(detector):
-        output = detector(detector.normalise(batch.images_BCHW, batch.content_B2))
+        fed = next(batches, None)
+        if fed is None:
+            return None
+        if isinstance(fed, Batch):
+            fed = to_device(fed, self._device, self.arithmetic)
         mark()
-        total = detector.loss(output, batch).total
-    mark()
-    update.backward(total)
-    mark()
-    update.step()
-    update.zero_grad()
-    mark()
-    return tuple(later - sooner for sooner, later in itertools.pairwise(moments))
+        with self._update.optim_context(self.detector):
+            output = output_of(self.detector, fed)
+            mark()
+            total = self.detector.loss(output, labels_of(fed)).total
+        mark()
+        self._update.backward(total)
+        mark()
+        self._update.step()
+        self._update.zero_grad()
+        mark()
+        return tuple(later - sooner for sooner, later in itertools.pairwise(moments))
 
 
 def profile_text(found: Profile) -> str:

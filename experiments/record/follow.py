@@ -6,6 +6,7 @@ next look.
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,22 @@ def _measured(metrics: dict[str, Any], name: str) -> float | None:
     """One number of an evaluation by its key, val's or not, further metrics among them."""
     key, more = name.removeprefix(VAL), metrics.get("more")
     return number(more[key] if isinstance(more, dict) and key in more else metrics.get(key))
+
+
+def in_force(parameters: Mapping[str, Any], config: Any) -> dict[str, Any]:
+    """The values that a recorded configuration has at the swept keys; of a mapping, the keys that
+    were asked for.
+    """
+    found: dict[str, Any] = {}
+    for name, asked in parameters.items():
+        value = config
+        for key in name.split("."):
+            value = value.get(key) if isinstance(value, Mapping) else None
+        if isinstance(asked, Mapping) and isinstance(value, Mapping):
+            value = {key: value[key] for key in asked if key in value}
+        if value is not None:
+            found[name] = value
+    return found
 
 
 def log_tail(folder: Path) -> str:

@@ -99,7 +99,7 @@ class Budget:
         with _locked(root / "lock"):
             used = sum(size_of(tape) for tape in tapes_below(root))
             (root / "used").write_text(str(used), encoding="ascii")
-        self.limit = int(gib * 2**30) if gib is not None else (_free(root) + used) // SHARE
+        self.limit = bound_of(root, gib, used)
 
     def take(self, count: int) -> bool:
         """Whether `count` more bytes fit; they count from now on."""
@@ -112,6 +112,16 @@ class Budget:
                 return False
             (self._root / "used").write_text(str(used + count), encoding="ascii")
         return True
+
+
+def bound_of(root: Path, gib: float | None, used: int = 0) -> int:
+    """The bytes that tapes below `root`, which may be still to make, may take: `gib`, or a share
+    of the free disk, with what they have `used` counted free.
+    """
+    if gib is not None:
+        return int(gib * 2**30)
+    there = next(path for path in (root, *root.absolute().parents) if path.exists())
+    return (_free(there) + used) // SHARE
 
 
 def _free(path: Path) -> int:

@@ -23,13 +23,13 @@ from experiments.errors import UsageError
 from experiments.sweep.checking import MOST_DRAWS, Checker
 from experiments.sweep.command import expand
 from experiments.sweep.coordinator import Coordinator, Options
-from experiments.sweep.cost import Known, cost_of, validations_of
+from experiments.sweep.cost import Known, validations_of
 from experiments.sweep.cost import told as cost_told
 from experiments.sweep.executors.local import LocalExecutor
 from experiments.sweep.executors.warm import ENV, warm_words
 from experiments.sweep.ledger import FILE as LEDGER
 from experiments.sweep.ledger import Ledger, holder, read_events
-from experiments.sweep.plan import make_plan, results_below, told
+from experiments.sweep.plan import cost_of_sweep, make_plan, results_below, told
 from experiments.sweep.proposals import first_points, require_optuna
 from experiments.sweep.space import Parameters, Sweep, grid_points, shown
 from experiments.sweep.state import COPY, TRIALS, State, fold, open_state, state_of_records
@@ -40,12 +40,14 @@ from experiments.sweep.table import (
     PlainLines,
     by_choice,
     counts,
+    left_of,
     listed,
     rendered,
     row,
     status_json,
     varying_names,
 )
+from experiments.sweep.tryout import Tryout
 
 # What every trial imports sooner or later, seconds of each.
 TRAINING = (
@@ -121,7 +123,9 @@ def run(sweep: Sweep, folder: Path, how: Running) -> int:
         if sweep.method == "bayes":
             require_optuna()
         said: list[str] = []
-        state = open_state(ledger, sweep, folder, extend=how.extend, say=said.append)
+        state = open_state(
+            ledger, sweep, folder, extend=how.extend, places=checker.places, say=said.append
+        )
         if how.retry:
             _reopen_failed(ledger, state)
         with LiveTable(console) if console.is_terminal else PlainLines(console) as watcher:
@@ -199,7 +203,7 @@ def plan(sweep: Sweep, limit: int | None, known: Known, records: Sequence[Path])
     if sweep.size() is None:
         print(f"{sweep.path} has no end of its own; of its first {len(points)} draws:")
     metric = sweep.metric.name if sweep.metric else None
-    cost = cost_of(checker.trials, known)
+    cost = cost_of_sweep(sweep, points, checker.trials, known)
     validations = max((validations_of(dotted(each.config)) for each in checker.trials), default=0)
     results = list(results_below(records, metric))
     for line in told(make_plan(sweep, points, cost, results, validations), sweep, known.jobs):
@@ -233,7 +237,8 @@ def dry_run(sweep: Sweep, limit: int | None, known: Known) -> int:
         print(f" ...  and {size - len(points):,} more")
     roles = [f"{p.name}: {p.role or 'role not given'}" for p in sweep.parameters]
     print(f"{'endless' if size is None else f'{size:,}'} points; {', '.join(roles)}")
-    print(*cost_told(cost_of(checker.trials, known), known.jobs), sep="\n")
+    cost = cost_of_sweep(sweep, _points(sweep, limit), checker.trials, known)
+    print(*cost_told(cost, known.jobs), sep="\n")
     words = [w for w in sweep.command if w != "${args_json_file}"]
     print("command:", shlex.join(expand(words, sweep.program, points[0], Path("."))))
     return 0
@@ -315,24 +320,26 @@ def _print_status(state: State, folder: Path) -> None:
     for index, item in enumerate(rows):
         if item.trial.status == "running":
             rows[index] = _live_row(item.trial, folder, opened.get("metric"))
+    path = folder / COPY
+    sweep = read_sweep(path) if path.is_file() else None
     pid = holder(folder)
     running = f"run by process {pid}" if pid else "not running now"
+    if pid and sweep is not None:
+        trials = state.trials.values()
+        size, slots = sweep.size(), len(state.with_status("running"))
+        waiting = Tryout(sweep).waiting(trials) if size is not None else None
+        left = left_of(state, rows, waiting, max(0, (size or 0) - len(trials)), slots)
+        running += "" if left is None else left.told
     caption = f"{folder}: {counts(state)}; {running}"
     metric = opened.get("metric") or "metric"
-    maximize = _maximizes(folder)
+    # Of a pulled folder, as all our metrics want it.
+    maximize = sweep is None or sweep.metric is None or sweep.metric.goal != "minimize"
     rows = by_choice(rows, maximize=maximize)
     if len(rows) > MOST_DRAWN:
         print(listed(rows, metric, varying_names(state), caption))
     else:
         names = varying_names(state)
         Console().print(rendered(state, rows, metric, names, caption, maximize=maximize))
-
-
-def _maximizes(folder: Path) -> bool:
-    """What the sweep's own file says; of a pulled folder, as all our metrics want it."""
-    path = folder / COPY
-    found = read_sweep(path).metric if path.is_file() else None
-    return found is None or found.goal != "minimize"
 
 
 def _live_row(trial: Any, folder: Path, metric: str | None) -> Any:

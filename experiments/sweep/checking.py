@@ -30,6 +30,7 @@ class Checker:
         self.sweep = sweep
         self._progress = progress
         self.trials: list[Trials] = []  # those looked at beforehand, for what they will cost
+        self.places: list[tuple[str, str | None]] = []  # of a grid's points: kind, tape
         self._invalid: dict[str, str] = {}  # what is wrong with draws, by their points' keys
         self._known: set[str] = set()  # of draws that were judged beforehand
         self._process: subprocess.Popen[str] | None = None
@@ -113,7 +114,9 @@ class Checker:
             if "finding" in event:
                 findings.append(event["finding"])
             if "kind" in event:
-                self.trials.append(Trials(event["kind"], event["trials"]))
+                self.trials.append(Trials(event["kind"], event["trials"], event["tapes"]))
+            if "places" in event:
+                self.places = [(sys.intern(kind), tape) for kind, tape in event["places"]]
             if "invalid" in event:
                 self._invalid[event["invalid"]] = event["why"]
             if "done" in event and self._progress is not None:

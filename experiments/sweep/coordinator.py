@@ -17,14 +17,14 @@ from types import FrameType
 from typing import Any, Protocol
 
 from experiments.errors import UsageError
-from experiments.record.follow import Progress, final_metric, read_record
+from experiments.record.follow import Progress, final_metric, in_force, read_record
 from experiments.sweep.command import expand, is_train
 from experiments.sweep.executors import Ended, Executor, Task
 from experiments.sweep.executors.processes import end_orphan
 from experiments.sweep.ledger import Ledger
 from experiments.sweep.proposals import propose
 from experiments.sweep.space import Parameters, Sweep, shown
-from experiments.sweep.state import State, Trial, failure_text, in_force, total_seconds
+from experiments.sweep.state import State, Trial, failure_text, total_seconds
 from experiments.sweep.tapes import Tapes
 from experiments.sweep.tryout import Tryout
 
@@ -91,7 +91,6 @@ class Coordinator:
         self._pending: deque[int] = deque()
         self._metric_key = sweep.metric.name if sweep.metric else None
         self._tryout = Tryout(sweep)
-        self._passing = 0  # trials that a tryout will leave out
         self._trains = is_train(sweep.command, sweep.program)
         self._tapes = Tapes(sweep, folder, self.options.tape_gib, watcher.said)
 
@@ -107,8 +106,6 @@ class Coordinator:
                 waiting = [trial for trial in waiting if not self._used_up(trial)]
                 waiting.sort(key=lambda trial: not self._tryout.is_first(trial.parameters))
                 self._pending = deque(trial.n for trial in waiting)
-                points = [trial.parameters for trial in self.state.trials.values()]
-                self._passing = len(points) - self._tryout.runs(points)
                 self._loop()
                 self._tapes.end(self.state, over=self._reached)
             except OSError as error:
@@ -302,8 +299,7 @@ class Coordinator:
     @property
     def waiting(self) -> int:
         """How many trials there are that have not begun and will."""
-        passed = len(self.state.with_status("passed"))
-        return max(0, len(self.state.with_status("pending")) - self._passing + passed)
+        return self._tryout.waiting(self.state.trials.values())
 
     @property
     def metric_name(self) -> str:

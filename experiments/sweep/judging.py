@@ -2,9 +2,9 @@
 
 Run by `checking.py` as `python -m experiments.sweep.judging FILE COUNT`, since that reader brings
 torch: the process that owns a sweep stays small. It prints one JSON object a line: {"of": n},
-{"done": n}, {"finding": text}, {"invalid": key of a point, "why": text}, {"kind": configuration,
-"trials": n} and {"end": true}. Then it answers each line of its input, a point, by {"why": text or
-null}.
+{"done": n}, {"places": [[kind, tape], ...]} of a grid's points one after the other, {"finding":
+text}, {"invalid": key of a point, "why": text}, {"kind": configuration, "trials": n, "tapes": n}
+and {"end": true}. Then it answers each line of its input, a point, by {"why": text or null}.
 """
 
 import dataclasses
@@ -20,6 +20,7 @@ from experiments.config.located import Located, dotted
 from experiments.config.resolve import named_recipe
 from experiments.config.run import Recipes, RunConfig, Tracking, plain_config
 from experiments.config.seen import why_not_choose
+from experiments.config.upstream import chosen, shares_tapes
 from experiments.errors import ConfigError, UserError, nearest, shown
 from experiments.evaluation.measures import measure_keys
 from experiments.record.follow import VAL
@@ -27,7 +28,7 @@ from experiments.record.parts import NUMBERS
 from experiments.sweep.command import at
 from experiments.sweep.paces import kind_of
 from experiments.sweep.proposals import first_points
-from experiments.sweep.space import Parameters, Sweep, grid_point, point_key
+from experiments.sweep.space import Parameters, Sweep, canonical, grid_point, point_key
 from experiments.sweep.sweep_file import read_sweep
 
 MOST_POINTS = 100_000  # of a grid that is looked at one by one
@@ -57,6 +58,9 @@ class Judge:
         self._leaks: dict[str, str | None] = {}  # by data: why val may not choose
         self.kinds: dict[str, dict[str, Any]] = {}  # a configuration of each pace and length
         self.trials: Counter[str] = Counter()
+        self.tapes: Counter[str] = Counter()  # of each kind, those that no kind before it needs
+        self._taped: set[str] = set()
+        self.places: list[tuple[str, str | None]] = []  # kind and tape of each point counted
 
     def digest(self, point: Parameters) -> str:
         """What is equal for two points exactly if their trials would be the same; raises
@@ -69,12 +73,17 @@ class Judge:
         config = self.config(point)
         plain = self._plain(config)
         self._check_choosing(config, plain)
-        train = plain["train"]
-        key = f"{train['iterations']} {kind_of(dotted(plain))}"
+        flat = dotted(plain)
+        key = f"{plain['train']['iterations']} {kind_of(flat)}"
         if key not in self.kinds and len(self.kinds) >= MOST_KINDS:
             key = next(reversed(self.kinds))
         self.kinds.setdefault(key, plain)
         self.trials[key] += 1
+        tape = _hashed(canonical(chosen(flat, "train"))) if shares_tapes(flat) else None
+        if tape is not None and tape not in self._taped:
+            self._taped.add(tape)
+            self.tapes[key] += 1
+        self.places.append((_hashed(key), tape))
         return _digest(plain)
 
     def plain(self, point: Parameters) -> dict[str, Any]:
@@ -147,7 +156,11 @@ class Judge:
 
 
 def _digest(plain: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:24]
+    return _hashed(json.dumps(plain, sort_keys=True), 24)
+
+
+def _hashed(text: str, letters: int = 8) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:letters]
 
 
 def judged(sweep: Sweep, count: int) -> Iterator[Event]:
@@ -165,7 +178,8 @@ def judged(sweep: Sweep, count: int) -> Iterator[Event]:
     else:
         yield from _drawn(judge, count)
     for key, plain in judge.kinds.items():
-        yield {"kind": plain, "trials": judge.trials[key]}
+        tapes = judge.tapes[key] if shares_tapes(dotted(plain)) else None
+        yield {"kind": plain, "trials": judge.trials[key], "tapes": tapes}
 
 
 def _metric_finding(sweep: Sweep) -> str | None:
@@ -241,6 +255,8 @@ def _together(judge: Judge, count: int) -> Iterator[Event]:
             firsts.setdefault(text, point)
             bad[text] += 1
         seen.setdefault(digest, n)
+    if not bad:
+        yield {"places": judge.places}
     for finding, times in list(bad.items())[:MOST_TOLD]:
         more = f", and in {times - 1} more" if times > 1 else ""
         yield {"finding": f"{finding} (in the point {_words(firsts[finding])}{more})"}

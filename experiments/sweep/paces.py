@@ -14,10 +14,12 @@ from experiments.record.record import find_records
 from experiments.sweep.space import canonical
 
 NO_MATTER = ("seed", "arm", "loss", "optimizer", "learning_rate", "tracking")
-NO_MATTER_TRAIN = {
+NO_MATTER_KEYS = {
     *("train.iterations", "train.checkpoint_every", "train.keep_checkpoints", "train.log_every"),
-    *("train.seconds", "train.validate_every"),
+    *("train.seconds", "train.validate_every", "train.tape"),
+    *("detector.sites", "detector.objectness_prior"),  # where a loss acts, not on how much
 }
+PURE = 0.1  # of its batches: a run that replayed no more has computed, one that replayed all others
 # What a step's cost per pixel depends on, of a detector; the rest of it costs little.
 NETWORK = ("detector.name", "detector.backbone.name", "detector.backbone.arch") + (
     "detector.backbone.frozen_stages",
@@ -78,6 +80,7 @@ class Past:
     measuring: float
     start: float
     gigabytes: float
+    replayed: bool | None  # its training's batches from a tape; None: some of them
 
 
 def runs_on_record(folders: Iterable[Path]) -> list[list[Past]]:
@@ -117,7 +120,7 @@ def _deciding(flat: Mapping[str, Any]) -> dict[str, Any]:
     return {
         key: value
         for key, value in flat.items()
-        if key.partition(".")[0] not in NO_MATTER and key not in NO_MATTER_TRAIN
+        if key.partition(".")[0] not in NO_MATTER and key not in NO_MATTER_KEYS
     }
 
 
@@ -167,7 +170,18 @@ def _past(run: Path, record: Mapping[str, Any], spans: list[tuple[float, float]]
         measuring=evaluate or 0.0,
         start=0.0 if validations else rest,
         gigabytes=size / 1e9,
+        replayed=_replayed(record.get("tape")),
     )
+
+
+def _replayed(tape: Any) -> bool | None:
+    """Whether a record's training replayed a tape; None where it did so in part."""
+    played = (tape.get("played") or {}).get("train") if isinstance(tape, Mapping) else None
+    if not isinstance(played, Mapping):
+        return False
+    counts = {key: number(played.get(key)) or 0.0 for key in ("replayed", "written", "computed")}
+    share = counts["replayed"] / (sum(counts.values()) or 1.0)
+    return share > PURE if share <= PURE or share >= 1 - PURE else None
 
 
 def _machine(hardware: Mapping[str, Any]) -> Machine:

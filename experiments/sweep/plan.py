@@ -8,14 +8,14 @@ different seeds.
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from experiments.record.follow import final_metric, read_record
 from experiments.record.record import find_records
-from experiments.sweep.cost import Cost
+from experiments.sweep.cost import Cost, Known, Trials, cost_of
 from experiments.sweep.cost import told as cost_told
 from experiments.sweep.early_stop import Hyperband
 from experiments.sweep.space import Parameters, Sweep, canonical
@@ -53,7 +53,6 @@ def make_plan(
     """What `points` can show, by the spread of `results`; each trial validates so often."""
     from experiments.evaluation.significance import least_difference  # with pandas
 
-    running = Tryout(sweep).runs(points)
     arms = {arm_of(sweep, point) for point in points}
     seeds = len(points) // max(1, len(arms))
     spread = seed_spread(results)
@@ -62,12 +61,20 @@ def make_plan(
         trials=len(points),
         arms=len(arms),
         seeds=seeds,
-        running=running,
-        cost=cost if running == len(points) else cost.part(running / len(points)),
+        running=Tryout(sweep).runs(points),
+        cost=cost,
         early_stop_share=saved_share(rule, validations) if rule and validations else None,
         spread=spread,
         detectable=None if spread is None else least_difference(spread, seeds),
     )
+
+
+def cost_of_sweep(
+    sweep: Sweep, points: Sequence[Parameters], trials: Iterable[Trials], known: Known
+) -> Cost:
+    """What `trials`, of all `points`, cost without those that a tryout leaves out."""
+    share = Tryout(sweep).runs(points) / len(points) if sweep.tryout is not None else 1.0
+    return cost_of(trials, known, share)
 
 
 def results_below(folders: Sequence[Path], metric: str | None) -> Iterator[Result]:

@@ -15,9 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from experiments.config.located import Located, dotted
-from experiments.config.resolve import BASE
-from experiments.config.words import parameter_words
+from experiments.config.located import Located
+from experiments.config.words import short
 from experiments.sweep.distributions import Distribution, Quantised
 from experiments.sweep.early_stop import Hyperband
 
@@ -152,23 +151,3 @@ def _plain(distribution: Any) -> list[object]:
 def shown(parameters: Mapping[str, object]) -> str:
     """Parameters on one line, for people."""
     return " ".join(f"{name}={short(value)}" for name, value in parameters.items())
-
-
-def short(value: object) -> str:
-    """A value for a table's cell: a file by its stem, a schedule in words, a mapping by its values.
-
-    >>> short({"schedule": "linear", "start": 0.0, "end": 2.0, "ramp": [0.0, 0.5]})
-    '0→2, linear to 50 %'
-    """
-    if isinstance(value, Mapping) and BASE in value:
-        if value.get("arm"):
-            return str(value["arm"])
-        over = [short(item) for key, item in dotted(value).items() if key != BASE]
-        return "/".join([short(value[BASE]), *over])
-    if isinstance(value, Mapping) and "schedule" in value:
-        return str(parameter_words(value))
-    if isinstance(value, Mapping):
-        return "/".join(short(item) for item in value.values())
-    if isinstance(value, str) and value.endswith((".yaml", ".yml")):
-        return Path(value).stem
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

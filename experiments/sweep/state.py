@@ -8,15 +8,15 @@ Opens a sweep's folder: a new one gets its points, an old one must be the same s
 """
 
 import signal
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any, Literal
 
 from experiments.errors import UsageError
 from experiments.record.files import write_text
-from experiments.record.follow import log_tail, number, read_record
+from experiments.record.follow import in_force, log_tail, number, read_record
 from experiments.sweep.ledger import Event, Ledger
 from experiments.sweep.space import Sweep, grid_points, point_key
 
@@ -50,6 +50,8 @@ class Trial:
     over: float | None = None  # the seconds it was given, where it was ended for having used them
     losses: int = 0  # of its node, one after the other, since it last came further
     resolved: dict[str, Any] = field(default_factory=dict)  # swept keys as its record has them
+    kind: str | None = None  # trials of one kind run at one pace; None where nobody looked
+    tape: str | None = None  # the first of a tape's trials writes it, the others replay it
 
     @property
     def told(self) -> dict[str, Any]:
@@ -95,7 +97,8 @@ class State:
         elif kind == "point":
             n = event["n"]
             arm = event.get("arm", n)
-            self.trials[n] = Trial(n, event["key"], event["parameters"], arm)
+            kind, tape = event.get("kind"), event.get("tape")
+            self.trials[n] = Trial(n, event["key"], event["parameters"], arm, kind=kind, tape=tape)
             self.keys.add(event["key"])
             self.draws = max(self.draws, event.get("draw", -1) + 1)
             if "quantiles" in event:
@@ -143,7 +146,8 @@ def state_of_records(folder: Path) -> State:
         if status is None:
             state.apply({"event": "interruption", **end})
         else:
-            state.apply({"event": "end", "status": status, **end})
+            resolved = in_force(parameters, record.get("config"))
+            state.apply({"event": "end", "status": status, "resolved": resolved, **end})
     return state
 
 
@@ -193,22 +197,6 @@ def failure_text(exit_code: int, record: Mapping[str, Any], folder: Path) -> str
     return f"{head}\n{log_tail(folder)[-ERROR_LETTERS:]}"
 
 
-def in_force(parameters: Mapping[str, Any], config: Any) -> dict[str, Any]:
-    """The values that a recorded configuration has at the swept keys; of a mapping, the keys that
-    were asked for.
-    """
-    found: dict[str, Any] = {}
-    for name, asked in parameters.items():
-        value = config
-        for key in name.split("."):
-            value = value.get(key) if isinstance(value, Mapping) else None
-        if isinstance(asked, Mapping) and isinstance(value, Mapping):
-            value = {key: value[key] for key in asked if key in value}
-        if value is not None:
-            found[name] = value
-    return found
-
-
 def total_seconds(record: Mapping[str, Any]) -> float:
     """What a run took by its record."""
     seconds = record.get("seconds")
@@ -224,12 +212,14 @@ def open_state(
     folder: Path,
     *,
     extend: bool = False,
+    places: Sequence[tuple[str, str | None]] = (),
     say: Callable[[str], None] = lambda text: None,
 ) -> State:
     """The state of `folder` for `sweep`, with all points of a grid registered.
 
     Raises UsageError where the folder holds another sweep; `extend` accepts a file that changed
-    and adds its new points, keeping every trial there is, and says what has changed.
+    and adds its new points, keeping every trial there is, and says what has changed. `places`:
+    kind and tape of each point.
     """
     state = fold(ledger.events)
     text = sweep.path.read_text(encoding="utf-8")
@@ -244,7 +234,7 @@ def open_state(
             {"event": "open", "format": FORMAT, "fingerprint": fingerprint, **described(sweep)}
         )
     if sweep.method == "grid":
-        events += new_points(state, grid_points(sweep))
+        events += new_points(state, grid_points(sweep), places)
     if events:
         write_text(folder / COPY, text)
         ledger.append(*events)
@@ -265,16 +255,21 @@ def described(sweep: Sweep) -> dict[str, Any]:
     }
 
 
-def new_points(state: State, points: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def new_points(
+    state: State,
+    points: Iterable[dict[str, Any]],
+    places: Iterable[tuple[str, str | None]] = (),
+) -> list[dict[str, Any]]:
     """`point` events for those points that the state does not hold yet."""
     known = set(state.keys)
     events: list[dict[str, Any]] = []
-    for parameters in points:
+    for parameters, place in zip(points, chain(places, repeat(None)), strict=False):
         key = point_key(parameters)
         if key not in known:
             known.add(key)
             n = len(state.trials) + len(events)
-            events.append({"event": "point", "n": n, "key": key, "parameters": parameters})
+            told = {} if place is None else {"kind": place[0], "tape": place[1]}
+            events.append({"event": "point", "n": n, "key": key, "parameters": parameters, **told})
     return events
 
 

@@ -2,17 +2,18 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from experiments.config.words import short
 from experiments.record.follow import Progress
 from experiments.sweep.coordinator import Coordinator
-from experiments.sweep.space import short
 from experiments.sweep.state import State, Trial
 
 MOST_DRAWN = 200  # rows of a table with lines around its cells
@@ -58,20 +59,75 @@ def row(trial: Trial, running: Progress | None, seconds: float) -> Row:
     return Row(trial, done, metric, seconds, left, quiet)
 
 
-def seconds_to_go(rows: Sequence[Row], waiting: int | None, slots: int) -> float | None:
-    """Time left: what running trials need and a mean trial for each waiting point, over slots."""
-    ended = [row.seconds for row in rows if row.trial.status in ("finished", "stopped")]
-    expected = [row.seconds + row.seconds_left for row in rows if row.seconds_left is not None]
-    basis = ended or expected
-    if not basis or waiting is None:
+class Left(NamedTuple):
+    """Seconds to the end of a sweep; `guessed` of its trials are of a kind that none has ended."""
+
+    seconds: float
+    guessed: int
+
+    @property
+    def told(self) -> str:
+        """For a caption."""
+        doubt = f" ({self.guessed} trials of a kind that none has ended)" if self.guessed else ""
+        return f"; about {clock(self.seconds)} to go{doubt}"
+
+
+def left_of(
+    state: State, rows: Sequence[Row], waiting: int | None, unseen: int, slots: int
+) -> Left | None:
+    """Time left: what running trials need, and for each of so many `waiting` trials, and `unseen`
+    points, the mean of those like it. Trials are alike in their kind, and in whether they write a
+    tape or replay it: of those that wait, all that write will run. None where nothing tells it.
+    """
+    writing = writers(state.trials.values())
+    taken: dict[tuple[str | None, bool], list[float]] = {}
+    for known in (_ended_seconds(rows), _expected_seconds(rows)):
+        found: dict[tuple[str | None, bool], list[float]] = {}
+        for trial, seconds in known:
+            found.setdefault((trial.kind, trial.n in writing), []).append(seconds)
+        taken = {**found, **taken}
+    if not taken or waiting is None:
         return None
-    mean = sum(basis) / len(basis)
-    running = [row for row in rows if row.trial.status == "running"]
+    means = {group: sum(each) / len(each) for group, each in taken.items()}
+
+    def mean(trial: Trial) -> float:
+        """Of the trials like it, else of its kind, else of all."""
+        own = means.get((trial.kind, trial.n in writing))
+        kind = [value for (kind, _), value in means.items() if kind == trial.kind]
+        others = kind or [*means.values()]
+        return sum(others) / len(others) if own is None else own
+
+    pending = state.with_status("pending")
+    firsts = [trial for trial in pending if trial.n in writing][:waiting]
+    others = [trial for trial in pending if trial.n not in writing]
+    share = (waiting - len(firsts)) / max(1, len(others))
     left = [
-        max(0.0, mean - r.seconds) if r.seconds_left is None else r.seconds_left for r in running
+        max(0.0, mean(r.trial) - r.seconds) if r.seconds_left is None else r.seconds_left
+        for r in rows
+        if r.trial.status == "running"
     ]
-    spread = (sum(left) + waiting * mean) / max(1, slots)
-    return max([spread, *left])
+    ahead = sum(map(mean, firsts)) + share * sum(map(mean, others))
+    ahead += unseen * sum(means.values()) / len(means)
+    strange = [trial for trial in firsts + others if (trial.kind, trial.n in writing) not in taken]
+    seconds = max([(sum(left) + ahead) / max(1, slots), *left])
+    return Left(seconds, round(len(strange) * (waiting / max(1, len(pending)))))
+
+
+def writers(trials: Iterable[Trial]) -> set[int]:
+    """The trials that compute what a tape lacks: the first one of each, in the order that they ran
+    and will run.
+    """
+    order = sorted(trials, key=lambda each: (each.status == "pending", each.started or 0.0, each.n))
+    first = {trial.tape: trial.n for trial in reversed(order) if trial.tape is not None}
+    return {*first.values()}
+
+
+def _ended_seconds(rows: Sequence[Row]) -> Iterator[tuple[Trial, float]]:
+    return ((r.trial, r.seconds) for r in rows if r.trial.status in ("finished", "stopped"))
+
+
+def _expected_seconds(rows: Sequence[Row]) -> Iterator[tuple[Trial, float]]:
+    return ((r.trial, r.seconds + r.seconds_left) for r in rows if r.seconds_left is not None)
 
 
 def rendered(
@@ -210,8 +266,8 @@ class LiveTable(PlainLines):
         waiting = coordinator.waiting
         size = coordinator.sweep.size()
         unseen = 0 if size is None else max(0, size - len(state.trials))
-        left = seconds_to_go(rows, waiting + unseen, coordinator.executor.slots)
-        eta = "" if left is None else f"; about {clock(left)} to go"
+        left = left_of(state, rows, waiting, unseen, coordinator.executor.slots)
+        eta = "" if left is None else left.told
         best = best_of(rows, maximize=_maximizes(coordinator))
         caption = f"{coordinator.sweep.name}: {counts(state)}{eta}{best}"
         rows = sorted(rows, key=lambda item: item.trial.status == "running")[-ROWS:]

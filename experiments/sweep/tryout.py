@@ -7,7 +7,7 @@ settings on the seeds that all of them have.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal
 
 from experiments.sweep.space import Parameters, Sweep, canonical
@@ -55,6 +55,15 @@ class Tryout:
             first += self.is_first(point)
             others += not self.is_first(point)
         return first + others // max(1, max(map(len, settings.values()), default=1))
+
+    def waiting(self, trials: Collection[Trial]) -> int:
+        """How many of the trials that wait will run."""
+        pending = sum(trial.status == "pending" for trial in trials)
+        if self._first is None:
+            return pending
+        passed = sum(trial.status == "passed" for trial in trials)
+        passing = len(trials) - self.runs(trial.parameters for trial in trials)
+        return max(0, pending - passing + passed)
 
     def _best(self, tried: Mapping[str, list[Trial]]) -> str | None:
         """The setting of the best mean; one with a trial that has no metric is none."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from experiments.errors import UsageError, nearest
 
 if TYPE_CHECKING:
-    from experiments.sweep.cost import Known, Pace
+    from experiments.sweep.cost import Known, Paces
 
 _UNKNOWN_CHOICE = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)")
 
@@ -205,25 +205,47 @@ def known_of(arguments: argparse.Namespace, *, probe: bool) -> "Known":
     from experiments.sweep.paces import machine_here, runs_on_record
 
     runs = runs_on_record(records_of(arguments))
-    if not probe or arguments.no_probe:
-        return Known(runs, machine_here(), arguments.jobs)
+    jobs, bound = arguments.jobs, _tape_bound(arguments)
+    if not probe:  # and no torch
+        return Known(runs, machine_here(), jobs, tape_bound=bound)
+    if arguments.no_probe:
+        return Known(runs, machine_here(), jobs, map_bytes=_map_bytes, tape_bound=bound)
     from experiments.engine.machine import product_gflops
     from experiments.probes.cost import training_operations
 
     here = machine_here(product_gflops())
-    return Known(runs, here, arguments.jobs, _timed, training_operations)
+    return Known(runs, here, jobs, _timed, training_operations, _map_bytes, bound)
 
 
-def _timed(config: Mapping[str, Any], jobs: int) -> "Pace | None":
+def _map_bytes(config: Mapping[str, Any]) -> float:
+    from experiments.probes.cost import map_bytes  # with torch, for sweeps with tapes alone
+
+    return map_bytes(config)
+
+
+def _tape_bound(arguments: argparse.Namespace) -> float:
+    """What the tapes of a sweep in its own folder may take, bytes."""
+    from experiments.record.tapes import bound_of
+
+    given = getattr(arguments, "tape_gib", None)
+    if given is None and getattr(arguments, "executor", "local") == "ray":
+        return 0.0
+    return bound_of(arguments.out or Path("runs"), given)
+
+
+def _timed(config: Mapping[str, Any], jobs: int) -> "Paces | None":
     from experiments.probes.pace import probe_pace
-    from experiments.sweep.cost import SURE, TIMED, Pace
+    from experiments.sweep.cost import SURE, TIMED, Pace, Paces
 
     try:
         found = probe_pace(config, jobs)
     except ValueError as error:  # data that is not there: the sweep will say so of every trial
         print(f"not timed: {error}", file=sys.stderr)
         return None
-    return Pace(*found, SURE[TIMED])
+    computing = Pace(found.iteration, found.validation, found.rest, found.source, SURE[TIMED])
+    if found.replayed is None:
+        return Paces(computing)
+    return Paces(computing, computing._replace(iteration=found.replayed))
 
 
 def above_zero(text: str) -> float:

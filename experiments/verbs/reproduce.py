@@ -43,7 +43,9 @@ def run(arguments: argparse.Namespace) -> int:
         UsageError: nobody can be asked and `--yes` was not given.
     """
     from experiments.sweep.checking import Checker
-    from experiments.sweep.cost import cost_of, told
+    from experiments.sweep.cost import told
+    from experiments.sweep.plan import cost_of_sweep
+    from experiments.sweep.space import grid_points
     from experiments.sweep.study import out_folder, study_file
     from experiments.sweep.sweep_file import read_sweep
 
@@ -53,9 +55,10 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"study {sweep.name} ({arguments.study}), runs in {out}")
     with Checker(sweep) as checker:
         checker.check()
-    trials = sum(each.number for each in checker.trials)
-    known = known_of(arguments, probe=True)
-    for line in (f"{trials} trials", *told(cost_of(checker.trials, known), arguments.jobs)):
+    points = list(grid_points(sweep)) if sweep.method == "grid" else []
+    cost = cost_of_sweep(sweep, points, checker.trials, known_of(arguments, probe=True))
+    trials = sum(kind.trials for kind in cost.kinds)
+    for line in (f"{trials} trials", *told(cost, arguments.jobs)):
         print(line, flush=True)
     if arguments.dry_run:
         return 0

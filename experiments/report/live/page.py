@@ -10,6 +10,7 @@ from urllib.parse import quote
 import jinja2
 from markupsafe import Markup
 
+from experiments.config.words import short
 from experiments.evaluation.verdict import fixed
 from experiments.report.live.state import Watch, WatchedRun
 from experiments.report.render import palette_css
@@ -47,6 +48,7 @@ def render_table(watch: Watch, report: str) -> str:
             report=report,
             version=watch.version,
             best=watch.best() if len(runs) > 1 else None,
+            varying=watch.varying(),
         )
     )
 
@@ -101,5 +103,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(fixed=fixed, curve=curve, duration=duration, quote=quote)
+    environment.globals.update(
+        fixed=fixed, curve=curve, duration=duration, quote=quote, short=short
+    )
     return environment

@@ -20,6 +20,7 @@ LOG = "trial.log"  # what a sweep's executor keeps of a trial's words
 HOST = "127.0.0.1"
 FOLDER = "live"  # of the report, below the served folder, so that its links to records hold
 LOOK_SECONDS = 1.0
+ICON = "/favicon.ico"  # asked for beside a log or a record, which can name no icon of their own
 SHOWN = (RECORD_FILE, LOG, "anatomy.json")  # of a run's folder, where they are there
 TYPES = {
     ".log": "text/plain; charset=utf-8",
@@ -150,6 +151,8 @@ class Handler(BaseHTTPRequestHandler):
             self._send(HTTPStatus.OK, text.encode(), TYPES[".html"], body=body)
         elif path == "/state":
             self._state(server, body=body)
+        elif path == ICON:
+            self._send(HTTPStatus.NO_CONTENT, b"", body=False)
         elif path.endswith("/") and (run := server.run_at(unquote(path))) is not None:
             text = render_folder(run, [name for name in SHOWN if (run.folder / name).is_file()])
             self._send(HTTPStatus.OK, text.encode(), TYPES[".html"], body=body)

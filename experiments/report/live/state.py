@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from experiments.record.follow import Progress, number, read_record
+from experiments.record.follow import Progress, in_force, number, read_record
 from experiments.record.record import RECORD_FILE, find_records
 
 METRIC = "voc07_map"
@@ -22,6 +22,7 @@ class WatchedRun:
     iterations: int | None = None  # that the run will do
     final: float | None = None  # the test's metric
     error: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)  # what it was told, as its record has it
     curves: Progress = field(init=False)
     address: str = "/"  # of its folder, below the served one
     _record_stamp: tuple[int, int] = (0, 0)
@@ -76,6 +77,7 @@ class WatchedRun:
         train = _part(_part(record, "config"), "train")
         wanted = train.get("iterations")
         self.iterations = wanted if isinstance(wanted, int) and wanted > 0 else None
+        self.settings = in_force(_part(record, "overrides"), record.get("config"))
         error = _part(record, "error")
         self.error = f"{error.get('type')}: {error.get('message')}" if error else ""
         self.final = number(_part(record, "metrics").get(METRIC))
@@ -105,6 +107,14 @@ class Watch:
         return sorted(
             self.runs.values(), key=lambda run: (run.status != "running", run.arm, run.seed)
         )
+
+    def varying(self) -> list[str]:
+        """The settings in which runs differ, but for arm and seed, which have columns."""
+        runs = self.runs.values()
+        names = dict.fromkeys(name for run in runs for name in run.settings)
+        own = ("arm", "seed")
+        seen = {name: {repr(run.settings.get(name)) for run in runs} for name in names}
+        return [name for name, values in seen.items() if len(values) > 1 and name not in own]
 
     def best(self) -> WatchedRun | None:
         """The finished run with the highest metric."""

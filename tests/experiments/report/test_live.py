@@ -15,10 +15,12 @@ from typing import Any
 
 import pytest
 
-from experiments.record.follow import MOST_LOSSES, Progress
+from experiments.record.follow import MOST_LOSSES, Progress, in_force
 from experiments.report.live.page import duration
 from experiments.report.live.server import HOST, LiveServer
 from experiments.report.live.state import Watch
+from experiments.sweep.actions import status
+from experiments.sweep.ledger import Ledger
 
 CHECKOUT = Path(__file__).parents[3]
 EVIL = "<script>alert(1)</script>"
@@ -206,3 +208,90 @@ def test_rows_lead_to_the_run_s_folder_and_log_and_the_best_is_marked(server: Li
     assert ask(server, "/trials/a%20b/trial.log")[1] == "words of a b"
     for path in ("/trials/a%20b/secret.txt", "/trials/", "/trials/../trials/c/trial.log"):
         assert ask(server, path)[0] == 404
+
+
+def test_status_serve_and_report_show_what_was_in_force_not_what_was_asked_for(
+    server: LiveServer,
+    make_run: Callable[..., Path],
+    make_setting: Any,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A mapping as W&B hands it over, a number as text, and values that a later word replaced."""
+    root = server.watch.directory
+    points = []
+    for n, (gamma, rate) in enumerate(((2.0, 1e-4), (0.5, 3e-4))):
+        arm = f"{'ab'[n]}rm"
+        setting = make_setting("yolov2", arm, {"name": "focal", "gamma": gamma}, 50.0 + n)
+        key = f"{n:04d}-{n:08d}"
+        folder = make_run(root / "trials" / key, setting, 0, optimizer={"lr": rate})
+        record = json.loads((folder / "record.json").read_text())
+        asked = {"loss": {"gamma": 70.0 + n}, "optimizer.lr": f"{rate * 1e4:g}e-4", "seed": 0}
+        (folder / "record.json").write_text(json.dumps(record | {"overrides": asked}))
+        resolved = in_force(asked, record["config"])
+        points.append({"event": "point", "n": n, "key": key[5:], "parameters": asked})
+        end = {"event": "end", "n": n, "status": "finished", "metric": 50.0, "seconds": 1.0}
+        points.append({**end, "resolved": resolved, "exit": 0})
+
+    def status_said() -> str:
+        assert status(root) == 0
+        return capsys.readouterr().out
+
+    said = {"pulled": status_said()}
+    with Ledger(root) as ledger:
+        ledger.append(*points)
+    said["status"] = status_said()
+    server.look()
+    said["serve"] = re.sub(r"<[^>]+>", " ", ask(server, "/state")[1])
+    page = ask(server, "/live/report.html")[1]
+    said["report"] = re.sub(r"<(script|style).*?</\1>|<[^>]+>", " ", page, flags=re.DOTALL)
+    for where, text in said.items():
+        words = text.split()
+        assert {"2", "0.5", "0.0001", "0.0003"} <= {*words}, where
+        assert not {"70", "71", "1e-4", "3e-4"} & {*words}, where
+
+
+def test_the_live_page_in_a_browser(server: LiveServer, browser: Any) -> None:
+    """Links to folder and log, sorting by a click that lasts as the table grows, the best marked;
+    the console says nothing.
+    """
+    for place, score in enumerate((40.0, 50.0, 45.0)):
+        folder = begin(server.watch.directory / f"trials/run {place}", f"arm {place}", place)
+        grow(folder, 1, 20)
+        record = json.loads((folder / "record.json").read_text())
+        record |= {"status": "finished", "metrics": {"voc07_map": score}}
+        (folder / "record.json").write_text(json.dumps(record))
+        (folder / "trial.log").write_text(f"words of {place}")
+    server.watch.update()
+    page = browser.new_page()
+    page.set_default_timeout(120_000)
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto(server.address)
+
+    def column(heading: str) -> list[str]:
+        headings = page.locator("thead th").all_inner_texts()
+        place = next(n for n, text in enumerate(headings) if text.strip().startswith(heading))
+        return [
+            row.locator("th, td").nth(place).inner_text() for row in page.locator("tbody tr").all()
+        ]
+
+    assert column("VOC07 mAP") == ["40.0", "50.0", "45.0"]
+    page.get_by_role("button", name="VOC07 mAP").click()
+    assert column("VOC07 mAP") == ["50.0", "45.0", "40.0"]
+    page.get_by_role("button", name="VOC07 mAP").click()
+    assert column("VOC07 mAP") == ["40.0", "45.0", "50.0"]
+    assert page.locator("tr.best").inner_text().startswith("arm 1 best")
+    begin(server.watch.directory / "trials/late", "arm 3", 3)
+    server.watch.update()
+    page.get_by_role("rowheader", name="arm 3").wait_for()
+    assert column("Arm")[:3] == ["arm 0 log", "arm 2 log", "arm 1 best log"]  # unknown ones last
+    page.locator("tr.best").get_by_role("link", name="log").click()
+    assert page.locator("body").inner_text() == "words of 1"
+    page.go_back()
+    page.get_by_role("link", name="arm 2").click()
+    assert "run 2" in page.locator("main").inner_text()
+    page.get_by_role("link", name="record.json").click()
+    assert '"arm 2"' in page.locator("body").inner_text()
+    page.close()
+    assert said == []

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from experiments.config.located import dotted
 from experiments.record import origin
-from experiments.sweep.cost import Cost, Known, Pace, Trials, cost_of, makespan, told
+from experiments.sweep.cost import Cost, Known, Pace, Paces, Trials, cost_of, makespan, told
 from experiments.sweep.paces import Machine, machine_here, runs_on_record
 from tests.calling import call
 
@@ -43,7 +45,8 @@ def write_record(folder: Path, step: float, **changes: Any) -> None:
 
 def pace(folder: Path, wanted: Mapping[str, Any], jobs: int = 1, **known: Any) -> Pace | None:
     given = {"machine": HERE} | known
-    return Known(runs_on_record([folder, folder / "nowhere"]), jobs=jobs, **given).pace(wanted)
+    known = Known(runs_on_record([folder, folder / "nowhere"]), jobs=jobs, **given)
+    return known.paces(wanted).computing
 
 
 def test_runs_of_this_machine_are_believed_and_their_spread_is_told(tmp_path: Path) -> None:
@@ -90,11 +93,12 @@ def test_five_steps_are_timed_rather_than_another_size_scaled(tmp_path: Path) ->
     timed = Pace(0.1, 0.0, 3.0, "timed now", "likely")
     asked = []
 
-    def probe(wanted: Mapping[str, Any], jobs: int) -> Pace:
+    def probe(wanted: Mapping[str, Any], jobs: int) -> Paces:
         asked.append(jobs)
-        return timed
+        return Paces(timed)
 
-    assert pace(tmp_path, config(side=200), 3, timed=probe) == timed
+    found = pace(tmp_path, config(side=200), 3, timed=probe)
+    assert found is not None and found._replace(gigabytes=None) == timed
     assert asked == [3]
 
 
@@ -166,6 +170,145 @@ def test_cost_by_hand(tmp_path: Path) -> None:
     assert (other.seconds, other.gigabytes) == (None, None)
     assert told(other, 1)[-1].startswith("time: unknown")
     assert cost_of([], known) == Cost((), None, None, None)
+
+
+FROZEN = {"name": "timm", "arch": "lite", "frozen_stages": 5}
+
+
+def taped(**train: Any) -> dict[str, Any]:
+    """A configuration whose trials share tapes."""
+    detector = {"name": "yolov2", "backbone": FROZEN}
+    return config(tape="sweeps", seconds=None, **train) | {"detector": detector}
+
+
+def write_taped(folder: Path, step: float, replayed: int, written: int) -> None:
+    played = {"train": {"replayed": replayed, "written": written, "computed": 0, "damaged": 0}}
+    measure = 1.0 if replayed else 4.0  # who writes a tape of val computes it
+    seconds = {"train": 50 * step, "evaluate": measure, "total": 50 * step + measure + 2}
+    write_record(folder, step, config=taped(), seconds=seconds, tape={"played": played})
+
+
+def test_who_writes_a_tape_and_who_replays_it_are_counted_apart(tmp_path: Path) -> None:
+    for n in range(2):
+        write_taped(tmp_path / f"write{n}", 0.5, 0, 50)
+        write_taped(tmp_path / f"read{n}", 0.1, 50, 0)
+    write_taped(tmp_path / "both", 0.3, 25, 25)  # tells neither
+    known = Known(runs_on_record([tmp_path]), HERE, map_bytes=lambda _: 1e6)
+    cost = cost_of([Trials(taped(), 12, 3)], known)
+    if HERE.gpus:
+        pytest.skip("a GPU plays no tapes")
+    assert [(kind.trials, kind.pace and kind.pace.iteration) for kind in cost.kinds] == [
+        (3, pytest.approx(0.5)),
+        (9, pytest.approx(0.1)),
+    ]
+    assert cost.seconds == pytest.approx(3 * 53 + 9 * 13)  # val's tape is written by one alone
+    assert cost.taped == pytest.approx(3 * 100 * 8 * 1e6 / 1e9)
+    lines = told(cost, 1)
+    assert "writing a tape" in lines[0] and "replaying it" in lines[1]
+    assert "2.40 GB of tapes" in lines[-1]
+    half = cost_of([Trials(taped(), 12, 3)], known, share=0.5)  # a tryout leaves no tape out
+    assert [kind.trials for kind in half.kinds] == [3, 3] and half.taped == cost.taped
+
+
+def test_a_bound_on_tapes_costs_time_and_is_said(tmp_path: Path) -> None:
+    write_taped(tmp_path / "write", 0.5, 0, 50)
+    write_taped(tmp_path / "read", 0.1, 50, 0)
+    runs = runs_on_record([tmp_path])
+    machine = HERE._replace(gpus=())
+    for bound, step in ((0.6e9, 0.2), (0.0, None)):
+        known = Known(runs, machine, map_bytes=lambda _: 1e6, tape_bound=bound)
+        cost = cost_of([Trials(taped(), 4, 1)], known)
+        if machine != HERE:
+            pytest.skip("the records are of a machine with a GPU")
+        found = [kind.pace and kind.pace.iteration for kind in cost.kinds]
+        assert found == [pytest.approx(0.5), *([] if step is None else [pytest.approx(step)])]
+        assert ("75% fit their bound" in told(cost, 1)[-1]) == (step is not None)
+
+
+def test_where_no_run_replayed_one_is_timed_and_scaled_or_the_time_is_at_most(
+    tmp_path: Path,
+) -> None:
+    write_taped(tmp_path / "write", 0.5, 0, 50)
+    runs = runs_on_record([tmp_path])
+    here = HERE._replace(gpus=())
+    trials = [Trials(taped(), 4, 1)]
+    if here != HERE:
+        pytest.skip("the records are of a machine with a GPU")
+    most = cost_of(trials, Known(runs, here))
+    assert most.seconds == pytest.approx(4 * 56) and told(most, 1)[-2].startswith("time: at most")
+    quick = Pace(0.25, 0.0, 3.0, "timed now", "likely")
+    timed = Paces(quick, quick._replace(iteration=0.05))
+    known = Known(runs, here, timed=lambda *_: timed)
+    found = known.paces(taped(), tapes=True)
+    assert found.computing is not None and found.computing.iteration == pytest.approx(0.5)
+    assert found.replaying is not None and found.replaying.iteration == pytest.approx(0.1)
+
+
+def test_the_demo_s_own_records_tell_its_time_within_a_quarter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The whole sweep, as its trials' times on record say it took, two at a time."""
+    from datetime import datetime
+
+    from experiments.record.follow import read_record
+    from experiments.record.record import find_records
+    from experiments.sweep.checking import Checker
+    from experiments.sweep.sweep_file import read_sweep
+
+    monkeypatch.chdir(CHECKOUT)
+    records = [read_record(run) or {} for run in find_records(Path("results/demo"))]
+    times = [[datetime.fromisoformat(r[key]) for r in records] for key in ("started", "finished")]
+    took = (max(times[1]) - min(times[0])).total_seconds()
+    runs = runs_on_record([Path("results/demo")])
+    with Checker(read_sweep(Path("sweep.yaml"))) as checker:
+        checker.check()
+    assert [(each.number, each.tapes) for each in checker.trials] == [(9, 3), (9, 3)]
+    cost = cost_of(checker.trials, Known(runs, runs[0][0].machine, 2))
+    assert cost.wall_seconds == pytest.approx(took, rel=0.25)
+
+
+def test_what_a_tape_takes_is_counted_without_data(small_glyphs: Path) -> None:
+    from experiments.config.run import load_config, plain_config
+    from experiments.config.upstream import shares_tapes
+    from experiments.engine.arithmetic import choose
+    from experiments.engine.frames import encoded
+    from experiments.engine.playing import beginning
+    from experiments.probes.cost import map_bytes
+    from experiments.run.assembly import batches_from, build_detector, open_splits
+
+    for name in ("yolov2", "retinanet"):
+        words = [f"data.root={small_glyphs}", "train.batch_size=2"]
+        config = load_config(CHECKOUT / f"configs/glyphs/{name}_focal.yaml", words)
+        plain = plain_config(config)
+        assert shares_tapes(dotted(plain))
+        train = open_splits(config).train
+        detector = build_detector(config, train.classes)
+        arithmetic = choose(config.train, detector, torch.device("cpu"))
+        batch = next(iter(batches_from(config, train, detector, 0)))
+        frame = beginning(detector.eval(), arithmetic)(batch)
+        height, width = frame.input_hw
+        one = len(encoded(frame, "key", 0)) / 2
+        seen = {
+            "input": plain["input"] | {"fit": {"mode": "stretch", "height": height, "width": width}}
+        }
+        assert map_bytes(plain | seen) == pytest.approx(one, rel=0.05)
+
+
+def test_who_can_share_a_tape_is_told_by_the_recipe() -> None:
+    from experiments.config.run import load_config, plain_config
+    from experiments.config.upstream import shares_tapes
+    from experiments.run.assembly import build_detector, without_weights
+
+    told: dict[str, bool] = {}
+    paths = sorted((CHECKOUT / "configs").rglob("*_*.yaml"))
+    for path in (path for path in paths if path.parent.name != "studies"):
+        config = load_config(path)
+        plain = plain_config(config)
+        backbone = json.dumps([plain["detector"]["name"], plain["detector"]["backbone"]])
+        if backbone not in told:
+            detector = build_detector(without_weights(config), tuple("abc"))
+            told[backbone] = bool(detector.backbone.fixed())
+        assert shares_tapes(dotted(plain)) == told[backbone], path
 
 
 def test_workers_take_the_next_trial_when_free() -> None:

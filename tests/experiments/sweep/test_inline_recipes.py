@@ -10,9 +10,10 @@ import yaml
 
 from experiments.config.resolve import parse_words
 from experiments.config.run import Recipes
+from experiments.config.words import short
 from experiments.errors import ConfigError
 from experiments.sweep.judging import Judge, judged
-from experiments.sweep.space import grid_points, short
+from experiments.sweep.space import grid_points
 from experiments.sweep.study import report_options
 from experiments.sweep.sweep_file import read_sweep
 from experiments.verbs.arguments import add_recipe, recipe_of

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from experiments.errors import UsageError
+from experiments.record.follow import in_force
 from experiments.sweep.actions import status
 from experiments.sweep.ledger import FILE, Ledger, decode, encode, holder, read_events
-from experiments.sweep.state import fold, in_force, state_of_records
+from experiments.sweep.state import fold, state_of_records
 from experiments.sweep.table import listed, row
 
 EVENTS = [{"event": "point", "n": n, "key": f"k{n}", "parameters": {"g": n / 7}} for n in range(5)]

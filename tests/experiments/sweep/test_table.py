@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from experiments.sweep.state import State, fold
-from experiments.sweep.table import by_choice, rendered, row, varying_names
+from experiments.sweep.state import State, Trial, fold
+from experiments.sweep.table import Left, by_choice, left_of, rendered, row, varying_names
 
 SOFT = {"schedule": "linear", "start": 0.0, "end": 2.0, "ramp": [0.0, 0.5]}
 
@@ -44,6 +44,32 @@ def test_trials_can_be_told_apart_and_the_best_is_marked(columns: int) -> None:
         ["2", "yolov2_focal"],
     ]
     assert "31.50" in shown[0] and "0→2" in shown[0] and "20.00" in shown[1]
+
+
+def trial(n: int, status: str, tape: str, seconds: float = 0.0, kind: str = "k") -> Trial:
+    return Trial(n, f"{n}", {}, n, status, started=n, seconds=seconds, kind=kind, tape=tape)  # type: ignore[arg-type]
+
+
+def left(trials: list[Trial], waiting: int, slots: int = 1) -> tuple[float, int]:
+    known = State({each.n: each for each in trials})
+    rows = [row(each, None, each.seconds) for each in trials]
+    found = left_of(known, rows, waiting, 0, slots)
+    assert found is not None
+    return found
+
+
+def test_time_left_counts_who_writes_a_tape_and_who_replays_it_apart() -> None:
+    done = [trial(0, "finished", "a", 100.0), trial(1, "finished", "a", 10.0)]
+    ahead = [trial(2, "pending", "a"), trial(3, "pending", "b"), trial(4, "pending", "b")]
+    assert left(done + ahead, 3) == (pytest.approx(100 + 2 * 10), 0)
+    assert left(done + ahead, 3, 2) == (pytest.approx(60), 0)
+    # A tryout leaves out one of those that wait, never a tape.
+    assert left(done + ahead, 2) == (pytest.approx(100 + 10), 0)
+    assert left(done[:1] + ahead, 3) == (pytest.approx(300), 2)  # none has replayed yet
+    strange = trial(5, "pending", "c", kind="another")
+    seconds, guessed = left([*done, strange], 1)
+    assert (seconds, guessed) == (pytest.approx(55), 1)
+    assert "kind that none has ended" in Left(seconds, guessed).told
 
 
 def test_a_goal_to_minimize_turns_the_order() -> None:
