@@ -122,7 +122,8 @@ class Runs(Sequence[Run]):
         told = self._asked()
         pairs = tuple(tuple(pair) for pair in told.get("contrasts", ()))
         nuisance, scientific = (tuple(told.get(role, ())) for role in ("nuisance", "scientific"))
-        asked = Asked(nuisance, scientific, pairs, told.get("equivalence"))
+        seeds = tuple(told.get("seeds", ()))
+        asked = Asked(nuisance, scientific, pairs, told.get("equivalence"), seeds)
         baseline = baseline or told.get("baseline")
         return compared([run._loaded for run in self], asked, baseline=baseline, metric=metric)
 

@@ -34,6 +34,7 @@ Kind = Literal[
     "too few seeds",
     "no spread",  # equal values at every seed of both arms
     "not measured",
+    "unfinished",  # seeds that the study plans have not run yet
     "unequal search",  # more settings were tried for one arm than for the other
 ]
 DECIDED: tuple[Kind, ...] = ("better", "worse", "equivalent", "not shown")

@@ -99,6 +99,11 @@ def _why_open(found: Judgement) -> str:
     fewest = min(found.a.seeds, found.b.seeds)
     if found.verdict == "not measured":
         return "There is nothing to compare yet."
+    if found.verdict == "unfinished":
+        return (
+            "The study is not finished: seeds that it plans have not run, and a look on the way"
+            " decides nothing."
+        )
     if found.verdict == "unequal search":
         return (
             "More settings were tried for the one than for the other, and the better of many is"

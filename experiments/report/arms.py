@@ -120,6 +120,12 @@ class Asked:
     scientific: tuple[str, ...] = ()
     contrasts: tuple[tuple[str, str], ...] = ()
     within: float | None = None  # points of the deciding metric: is a difference smaller?
+    seeds: tuple[int, ...] = ()  # that a study plans for each arm: with fewer it is not finished
+
+    def missing(self, arm: Arm) -> list[int]:
+        """Planned seeds of an arm that have neither finished nor failed."""
+        ended = {run.seed for run in arm.runs if run.status in ("finished", "failed")}
+        return sorted(set(self.seeds) - ended)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +182,7 @@ def make_groups(
         ReportError: no arm is called `baseline`.
     """
     arms = make_arms(runs)
-    if baseline is not None:
+    if baseline is not None and not (asked and asked.seeds):  # of a study it may not have run yet
         _known(baseline, arms)
     by_group: dict[tuple[str, str], list[Arm]] = defaultdict(list)
     sets = test_sets(runs)

@@ -60,6 +60,7 @@ class Contest:
     mode: Mode
     keys: tuple[str, ...] = ()
     why: str = ""
+    asked: Asked = Asked()
 
     @property
     def contrasts(self) -> tuple[Pair, ...]:
@@ -89,7 +90,7 @@ def contest(group: Group, metric: str) -> Contest:
     candidates = tuple(
         _with_edges(_candidate(arms, metric, mode), flats, keys) for arms in by_settings.values()
     )
-    found = Contest(group.arms, candidates, None, (), {}, mode, tuple(sorted(keys)), why)
+    found = Contest(group.arms, candidates, None, (), {}, mode, tuple(sorted(keys)), why, asked)
     base = found.candidate(group.baseline) if group.baseline is not None else None
     rivals = [one for one in candidates if base is not None and one is not base]
     pairs = [pair for one in rivals if base for pair in _pairs(found, base, one, flats)]
@@ -106,7 +107,7 @@ def require_known(groups: Sequence[Group]) -> None:
     for names in asked.contrasts:
         for name in names:
             known = sorted({arm.bare for group in groups for arm in group.arms})
-            if not any(_called(group, name) for group in groups):
+            if not asked.seeds and not any(_called(group, name) for group in groups):
                 raise ReportError(f"contrast: no arm is called {name!r}{nearest(name, known)}")
     arms = [arm for group in groups for arm in group.arms]
     keys = sorted({key for flat in comparable([a.runs[0].config for a in arms]) for key in flat})
@@ -210,7 +211,7 @@ def _pairs(
     found: Contest, a: Candidate, b: Candidate, flats: Mapping[Arm, Mapping[str, Any]]
 ) -> list[Pair]:
     """The pairs of two candidates: those that stand for them, else settings that are equal."""
-    open_for: Kind | None = "unequal search" if a.tried and b.tried and a.tried != b.tried else None
+    open_for = _open_for(found.asked, a, b)
     places = {arm: place for place, arm in enumerate(found.arms)}
     if a.chosen is not None and b.chosen is not None:
         return [Pair(places[a.chosen], places[b.chosen], open_for)]
@@ -220,6 +221,18 @@ def _pairs(
         if like or open_for:
             pairs.append(Pair(places[(like or list(a.settings))[0]], places[other], open_for))
     return pairs
+
+
+def _open_for(asked: Asked, a: Candidate, b: Candidate) -> Kind | None:
+    """Why no verdict on two candidates may be given, whatever their numbers."""
+    if any(all(asked.missing(arm) for arm in standing(one)) for one in (a, b)):
+        return "unfinished"
+    return "unequal search" if a.tried and b.tried and a.tried != b.tried else None
+
+
+def standing(one: Candidate) -> tuple[Arm, ...]:
+    """What stands for a candidate: the setting that val chose, else any."""
+    return (one.chosen,) if one.chosen is not None else one.settings
 
 
 def _alike(one: Mapping[str, Any], other: Mapping[str, Any], keys: Sequence[str]) -> bool:

@@ -84,7 +84,7 @@ def known_tables() -> dict[str, Study]:
     found: dict[str, Study] = {}
     for path in sorted(STUDIES.glob("*.yaml")):
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        for given in values.get(KEY) or ():
+        for given in (one for one in values.get(KEY) or () if isinstance(one, Mapping)):
             table = published_table(given, f"{path}: {KEY}")
             found[table.name] = table
     return found

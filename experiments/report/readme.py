@@ -116,7 +116,8 @@ def write_block(directories: Sequence[Path], readme: Path, options: Mapping[str,
 def _groups(runs: Sequence[Run], options: Mapping[str, Any]) -> tuple[list[Group], Metric]:
     pairs = tuple((arm, against) for arm, against in options.get("contrasts", ()))
     roles = [tuple(options.get(role, ())) for role in ("nuisance", "scientific")]
-    asked = Asked(roles[0], roles[1], pairs, options.get("equivalence"))
+    seeds = tuple(options.get("seeds", ()))
+    asked = Asked(roles[0], roles[1], pairs, options.get("equivalence"), seeds)
     return compared(runs, asked, baseline=options.get("baseline"), metric=options.get("metric"))
 
 

@@ -69,6 +69,7 @@ class Options:
     scientific: Sequence[str] = ()  # knobs that tell arms apart
     contrasts: Sequence[Sequence[str]] = ()  # pairs of arms to compare: arm, against
     equivalence: float | None = None  # points of the metric below which nothing matters
+    seeds: Sequence[int] = ()  # that the study plans for each arm: with fewer nothing is decided
     questions: bool = True  # False asks only what the study does, as earlier versions did
     formats: Sequence[str] = ("svg",)  # of style.FORMATS; without any no figure is drawn
 
@@ -93,7 +94,8 @@ def write_report(
     lost = [] if lost is None else lost
     runs = load_runs(directories, lost)
     contrasts = tuple((arm, against) for arm, against in told.contrasts)
-    asked = Asked(tuple(told.nuisance), tuple(told.scientific), contrasts, told.equivalence)
+    roles = (tuple(told.nuisance), tuple(told.scientific))
+    asked = Asked(*roles, contrasts, told.equivalence, tuple(told.seeds))
     groups, primary = compared(
         runs, asked, baseline=told.baseline, metric=told.metric, questions=told.questions
     )

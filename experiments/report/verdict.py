@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from experiments.evaluation.verdict import capital, listed, mean_sd, pairing, told
 from experiments.report.arms import Arm, Group, display
-from experiments.report.choice import LOSS, Contest, is_below
+from experiments.report.choice import LOSS, Contest, is_below, standing
 from experiments.report.load import Run
 from experiments.report.settings import comparable, differing, late_keys
 from experiments.report.tables import Metric, Row, comparison, contest_of, shortened_words
@@ -163,7 +163,8 @@ def warnings(groups: Sequence[Group], primary: Metric) -> list[str]:
         found.append(
             "The runs used different test sets: arms are compared only within one test set."
         )
-    return _status_warnings(groups) + found + _code_warnings(groups)
+    unfinished = _unfinished_warnings(groups, primary)
+    return unfinished + _status_warnings(groups) + found + _code_warnings(groups)
 
 
 def _without_baseline(group: Group, measured: Sequence[Row], primary: Metric) -> Verdict:
@@ -212,6 +213,28 @@ def _status_warnings(groups: Sequence[Group]) -> list[str]:
 
 def _state(run: Run) -> str:
     return "unmeasured" if run.status == "finished" and run.metrics is None else run.status
+
+
+def _unfinished_warnings(groups: Sequence[Group], primary: Metric) -> list[str]:
+    """What a study plans that has not run."""
+    found = []
+    for group in groups:
+        waiting = []
+        for one in contest_of(group, primary).candidates:
+            lacking = min((group.asked.missing(arm) for arm in standing(one)), key=len)
+            if lacking:
+                waiting.append(f"{one.settings[0].bare} {len(lacking)}")
+        if waiting:
+            planned = len(set(group.asked.seeds))
+            found.append(
+                f"{group.title}: the study is not finished, and decides nothing about arms that"
+                f" lack some of its {planned} planned seeds: {listed(waiting, 12)}."
+            )
+    names = {name for group in groups for pair in group.asked.contrasts for name in pair}
+    arms = [arm for group in groups for arm in group.arms]
+    for name in sorted(name for name in names if not any(arm.is_called(name) for arm in arms)):
+        found.append(f"No run of the arm {name!r}, which the study asks about.")
+    return found
 
 
 def _seed_warnings(group: Group) -> list[str]:

@@ -20,9 +20,10 @@ SWEEP_FILE = "sweep.yaml"  # the copy that a sweep keeps in its folder
 WORDS = ("question", "baseline")
 # `--scale tiny` shows that a study's path is sound; it says nothing of its question.
 TINY: dict[str, Any] = {
-    "train.iterations": 20,
+    "input.fit": {"mode": "stretch", "height": 64, "width": 64},
+    "train.iterations": 10,
     "train.batch_size": 2,
-    "train.checkpoint_every": 20,
+    "train.checkpoint_every": 10,
     "train.validate_every": None,
     "learning_rate.warmup_iterations": 0,
     "tracking.wandb": "off",
@@ -56,7 +57,25 @@ def report_options(study: Path) -> dict[str, Any]:
         if not all(isinstance(table, (str, Mapping)) for table in tables):
             raise UsageError(f"{study}: x-published: expected tables or their names")
         found["published"] = tables
-    return found | _roles(study) | _contrasts(study, values) | _equivalence(study, values)
+    return (
+        found
+        | _seeds(study)
+        | _roles(study)
+        | _contrasts(study, values)
+        | _equivalence(study, values)
+    )
+
+
+def _seeds(study: Path) -> dict[str, Any]:
+    """The seeds that every arm is to have, where the study is a whole grid."""
+    try:
+        sweep = read_sweep(study)
+    except ConfigError:
+        return {}  # said where roles are read
+    whole = sweep.method == "grid" and sweep.run_cap is None and sweep.early_stop is None
+    knobs = [one for one in sweep.parameters if one.role == "seed"] if whole else []
+    found = [value for one in knobs for value in one.distribution.choices() or ()]
+    return {"seeds": found} if all(isinstance(value, int) for value in found) and found else {}
 
 
 def _roles(study: Path) -> dict[str, Any]:
@@ -119,11 +138,14 @@ def study_mapping(study: Path) -> dict[str, Any]:
     return values
 
 
-def study_file(study: Path, scale: str, out: Path) -> Path:
+TINY_SEEDS = 2  # the least that have a spread, so that the report comes to its verdicts
+
+
+def study_file(study: Path, scale: str, out: Path, data: Mapping[str, Any] | None = None) -> Path:
     """The sweep file to run: the study itself, or its tiny form, written below `out`.
 
-    Tiny: the values of TINY in place of the study's own, the first seed and the first value of what
-    is nuisance only.
+    Tiny: every arm, with the values of TINY, and of `data` (dotted keys), in place of the study's
+    own; of seeds the first TINY_SEEDS, of what is nuisance the first value alone.
     """
     if scale == "full":
         return study
@@ -131,8 +153,10 @@ def study_file(study: Path, scale: str, out: Path) -> Path:
     parameters = dict(values.get("parameters") or {})
     for name, knob in parameters.items():
         if name == "seed" and isinstance(knob, Mapping) and knob.get("values"):
-            parameters[name] = {"value": knob["values"][0]}
-    parameters |= {name: {"value": value} for name, value in TINY.items()}
+            parameters[name] = {"values": knob["values"][:TINY_SEEDS]}
+    own = {"data.val"} & parameters.keys()  # a part of train, as the study takes it
+    small = TINY | {key: value for key, value in (data or {}).items() if key not in own}
+    parameters |= {name: {"value": value} for name, value in small.items()}
     roles = {one.name: one.role for one in read_sweep(study).parameters if one.role}
     for name in (name for name, role in roles.items() if role == "nuisance"):
         parameters[name] = {"value": (parameters[name].get("values") or [None])[0]}

@@ -233,4 +233,5 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
         "paper": arguments.paper,
         "formats": arguments.formats or (("svg",) if arguments.gallery else FORMATS),
         "published": arguments.published or told.get("published", []),
+        "seeds": told.get("seeds", []),
     }

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from experiments.errors import UsageError
 from experiments.verbs.arguments import add_known, known_of, positive
@@ -13,7 +14,7 @@ that will cost: trials, iterations, and the time, from runs of this machine on r
 batches timed now. The same command goes on where a stopped one was.
 
   python -m experiments reproduce sweep.yaml --dry-run            only the cost
-  python -m experiments reproduce sweep.yaml --scale tiny --yes   one seed, 20 iterations
+  python -m experiments reproduce sweep.yaml --scale tiny --yes   two seeds, 10 iterations
   python -m experiments reproduce sweep.yaml --jobs 2
 
 A study may say x-published, x-question and x-baseline for its report.
@@ -24,7 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `reproduce` takes."""
     parser.add_argument("study", metavar="STUDY", type=Path, help="a sweep file")
     parser.add_argument(
-        "--scale", choices=("tiny", "full"), default="full", help="tiny rehearses it"
+        "--scale",
+        choices=("tiny", "full"),
+        default="full",
+        help="tiny rehearses it: every arm, on a few glyphs, which are drawn, in place of its data",
     )
     parser.add_argument("--jobs", type=positive, default=1, metavar="N", help="trials at a time")
     parser.add_argument(
@@ -50,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     from experiments.sweep.sweep_file import read_sweep
 
     out = out_folder(arguments.study, arguments.scale, arguments.out)
-    path = study_file(arguments.study, arguments.scale, out)
+    path = study_file(arguments.study, arguments.scale, out, _glyphs(arguments.scale, out))
     sweep = read_sweep(path)
     print(f"study {sweep.name} ({arguments.study}), runs in {out}")
     with Checker(sweep) as checker:
@@ -66,6 +70,18 @@ def run(arguments: argparse.Namespace) -> int:
         print("nothing was run")
         return 0
     return run_study(path, arguments.study, out, arguments.jobs)
+
+
+def _glyphs(scale: str, out: Path) -> dict[str, Any] | None:
+    """The settings of a few glyphs, drawn below `out`, for a tiny study: nobody's photos needed."""
+    if scale == "full":
+        return None
+    from datasets.glyphs.write import GLYPH_CLASSES, write_glyphs
+
+    root = write_glyphs(out / "glyphs", train=20, val=4, test=6)
+    splits = {"train": "train", "val": "val", "test": "test"}
+    known = {"name": "voc", "root": str(root), "classes": list(GLYPH_CLASSES), **splits}
+    return {f"data.{key}": value for key, value in known.items()}
 
 
 def run_study(path: Path, study: Path, out: Path, jobs: int) -> int:

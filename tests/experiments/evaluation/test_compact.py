@@ -129,7 +129,7 @@ def test_eval_measures_a_compact_run_with_the_truth_that_it_shares(
     write_dump(tmp_path / "whole", whole)
     kept = kept_of(whole)
     kept.attrs["of"] = "whole"
-    write_compact(tmp_path / "runs/one", kept, CLASSES, 1 / 128, "../truth")
+    write_compact(tmp_path / "runs/one", kept, CLASSES, None, "../truth")
     for name in ("truth.parquet", "images.parquet"):
         (tmp_path / "runs/truth").mkdir(exist_ok=True)
         (tmp_path / "whole" / name).rename(tmp_path / "runs/truth" / name)

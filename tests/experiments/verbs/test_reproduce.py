@@ -19,7 +19,7 @@ from tests.calling import call, refused
 CHECKOUT = Path(__file__).parents[3]
 
 
-def test_tiny_is_one_seed_and_few_iterations_of_every_arm(tmp_path: Path) -> None:
+def test_tiny_is_two_seeds_and_few_iterations_of_every_arm(tmp_path: Path) -> None:
     full = yaml.safe_load((CHECKOUT / "sweep.yaml").read_text())
     full["parameters"]["seed"] = {"values": [3, 4, 5]}
     full |= {"x-published": ["focal-1a", "focal-1b"], "x-question": "Why?"}
@@ -28,14 +28,14 @@ def test_tiny_is_one_seed_and_few_iterations_of_every_arm(tmp_path: Path) -> Non
     assert study_file(study, "full", tmp_path) == study
     path = study_file(study, "tiny", tmp_path / "out")
     sweep = read_sweep(path)
-    assert sweep.name == "demo-tiny" and sweep.size() == 6
+    assert sweep.name == "demo-tiny" and sweep.size() == 12
     assert out_folder(study, "tiny", None) == Path("runs/demo-tiny")
     judge = Judge(sweep)
     configs = [judge.plain(point) for point in grid_points(sweep)]
-    assert {(one["seed"], one["train"]["iterations"]) for one in configs} == {(3, 20)}
+    assert {(one["seed"], one["train"]["iterations"]) for one in configs} == {(3, 10), (4, 10)}
     assert len({json.dumps([one["detector"], one["loss"]]) for one in configs}) == 6
-    words = {"published": ["focal-1a", "focal-1b"], "question": "Why?"}
-    assert report_options(study) == report_options(path) == words
+    words = {"published": ["focal-1a", "focal-1b"], "question": "Why?", "seeds": [3, 4]}
+    assert report_options(path) == words == report_options(study) | {"seeds": [3, 4]}
 
 
 def test_the_cost_is_told_and_nothing_runs_unasked(
@@ -73,7 +73,7 @@ def test_a_tiny_study_is_timed_run_and_reported(tmp_path: Path, small_glyphs: Pa
         timeout=900,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 trials\n" in done.stdout and "timed now" in done.stdout
+    assert "4 trials\n" in done.stdout and "timed now" in done.stdout
     records = [json.loads(path.read_text()) for path in out.rglob("record.json")]
-    assert [record["status"] for record in records] == ["finished"] * 2
+    assert [record["status"] for record in records] == ["finished"] * 4
     assert (out / "report/report.html").is_file()
