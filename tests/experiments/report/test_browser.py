@@ -95,7 +95,7 @@ def long_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """200 runs: the table of runs is longer than what is shown at once."""
     study = tmp_path_factory.mktemp("long")
     write_study(study / "runs", 2)
-    return write_report([study / "runs"], study / "report", images=0)
+    return write_report([study / "runs"], study / "report", images=0, formats=())
 
 
 def test_long_tables_show_their_first_rows_and_all_when_asked(

@@ -207,7 +207,7 @@ def test_a_sweep_s_file_tells_roles_contrasts_and_equivalence(
         "x-equivalence: 3",
     ]
     (tmp_path / "runs/sweep.yaml").write_text("\n".join(lines))
-    assert call("report", tmp_path / "runs", "--images", "0") == 0
+    assert call("report", tmp_path / "runs", "--images", "0", "--formats", "svg") == 0
     page = (tmp_path / "runs/report/report.md").read_text()
     assert "the best of its 2 settings of optimizer.lr on val" in page
     assert "**Does a rising γ beat a fixed one at the same α?**" in page

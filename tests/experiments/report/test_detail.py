@@ -96,28 +96,28 @@ def test_figures_and_tables_of_errors_are_on_the_page(report: Path) -> None:
 def test_a_second_report_takes_diagnoses_from_the_first(
     study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = write_report([study], tmp_path / "out", images=0).read_bytes()
+    first = write_report([study], tmp_path / "out", images=0, formats=()).read_bytes()
 
     def refuse(folder: Path) -> None:
         raise AssertionError(f"{folder} is diagnosed again")
 
     monkeypatch.setattr(diagnoses_module, "diagnose_run", refuse)
-    assert write_report([study], tmp_path / "out", images=0).read_bytes() == first
+    assert write_report([study], tmp_path / "out", images=0, formats=()).read_bytes() == first
     (tmp_path / "out/diagnosis.json").write_text("{}")
     with pytest.raises(AssertionError, match="diagnosed again"):
-        write_report([study], tmp_path / "out", images=0)
+        write_report([study], tmp_path / "out", images=0, formats=())
 
 
 def test_verify_names_an_altered_diagnosis_even_where_the_report_was_made_from_it(
     study: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    write_report([study], out, images=0)
+    write_report([study], out, images=0, formats=())
     assert verify(out, metrics=False) == []
     stored = json.loads((out / "diagnosis.json").read_text())
     next(iter(stored["runs"].values()))["gains"]["missed"] = 0.99
     (out / "diagnosis.json").write_text(json.dumps(stored))
-    write_report([study], out, images=0)  # believes what is stored
+    write_report([study], out, images=0, formats=())  # believes what is stored
     found = [line for line in verify(out) if "is not the table" in line]
     assert [Path(line.partition(":")[0]).name for line in sorted(found)] == [
         "diagnosis.json",
@@ -129,14 +129,14 @@ def test_altered_detections_are_not_used_and_said_so(study: Path, tmp_path: Path
     changed = next(study.rglob("detections.parquet"))
     other = next(path for path in study.rglob("detections.parquet") if path != changed)
     shutil.copyfile(other, changed)
-    page = write_report([study], tmp_path / "out", images=0)
+    page = write_report([study], tmp_path / "out", images=0, formats=())
     assert "detections beside the record changed" in page.read_text(encoding="utf-8")
 
 
 def test_records_alone_give_a_page_without_these_parts(study: Path, tmp_path: Path) -> None:
     for path in study.rglob("*.parquet"):
         path.unlink()
-    page = write_report([study], tmp_path / "out", images=0)
+    page = write_report([study], tmp_path / "out", images=0, formats=())
     assert 'id="errors"' not in page.read_text(encoding="utf-8")
 
 
@@ -157,5 +157,5 @@ def test_an_anatomy_beside_a_record_is_drawn_and_tabulated(study: Path, tmp_path
 def test_another_runs_anatomy_is_not_shown(study: Path, tmp_path: Path) -> None:
     one, two = (path.parent for path in sorted(study.rglob("record.json"))[1:3])
     write_anatomy(one, anatomy_of(two))
-    text = write_report([study], tmp_path / "out", images=0).read_text(encoding="utf-8")
+    text = write_report([study], tmp_path / "out", images=0, formats=()).read_text(encoding="utf-8")
     assert "its anatomy.json is of another run" in text and 'id="anatomy"' not in text

@@ -74,7 +74,7 @@ def test_one_damaged_file_among_many_is_listed_and_the_others_are_reported(
         (first / damaged).write_text('{"iteration": 1}\n{"iteration": 2, "los\n{"iteration": 3}\n')
     else:
         (first / damaged).write_bytes(b'{"format": 1, "arm')
-    assert main(["report", str(tmp_path), "--images", "0"]) == 0
+    assert main(["report", str(tmp_path), "--images", "0", "--formats", "svg"]) == 0
     said = capsys.readouterr().err
     for text in (said, *((tmp_path / "report" / f"report.{kind}").read_text() for kind in FORMS)):
         assert "r0" in text or "seed 0" in text
@@ -102,7 +102,7 @@ def test_a_damaged_table_of_detections_is_listed_and_the_record_still_counts(
     for run in [path for path in demo if path.is_dir()][:2]:
         shutil.copytree(run, tmp_path / run.name)
     (tmp_path / run.name / "detections.parquet").write_bytes(b"PAR1 no more")
-    assert main(["report", str(tmp_path), "--images", "0"]) == 0
+    assert main(["report", str(tmp_path), "--images", "0", "--formats", "svg"]) == 0
     lost = "detections beside the record changed"
     texts = [(tmp_path / "report" / f"report.{kind}").read_text() for kind in FORMS]
     assert all(lost in text for text in (capsys.readouterr().err, *texts))

@@ -13,7 +13,7 @@ from tests.calling import call
 @pytest.fixture(scope="module")
 def paper(tiny_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("paper")
-    words = ("report", tiny_study, "--out", root / "report", "--images", "0")
+    words = ("report", tiny_study, "--out", root / "report", "--images", "0", "--formats", "svg")
     assert call(*words, "--paper", root / "tex") == 0
     return root / "tex"
 

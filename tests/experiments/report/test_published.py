@@ -40,7 +40,7 @@ def test_a_study_without_alpha_takes_any_of_ours(small_study: Path) -> None:
 def test_the_page_tells_what_differs_and_an_unknown_study_is_refused(
     tiny_study: Path, tmp_path: Path
 ) -> None:
-    page = write_report([tiny_study], tmp_path, images=0, published=["yolov2-gamma"])
+    page = write_report([tiny_study], tmp_path, images=0, formats=(), published=["yolov2-gamma"])
     assert "Ours: YOLOv2 on voc, 205 training images" in page.read_text(encoding="utf-8")
     with pytest.raises(ConfigError, match="unknown study 'focal'.*focal-1b"):
         write_report([tiny_study], tmp_path, published=["focal"])
@@ -85,6 +85,7 @@ def test_a_missing_key_is_off_and_weighted_cross_entropy_is_gamma_0() -> None:
     assert fits(half, {"loss": {"name": "balanced_cross_entropy", "alpha": 0.5}})
 
 
+SVG = ("--formats", "svg")  # PDF and PNG take as long again
 TABLE = """
 x-published:
   - name: mine
@@ -104,7 +105,17 @@ def test_a_study_brings_published_values_of_its_own(tiny_study: Path, tmp_path: 
     """They are in the report, and in its manifest, from which it is made again."""
     study = tmp_path / "study.yaml"
     study.write_text(TABLE)
-    words = ["report", tiny_study, "--out", tmp_path / "out", "--images", "0", "--study", study]
+    words = [
+        "report",
+        tiny_study,
+        "--out",
+        tmp_path / "out",
+        "--images",
+        "0",
+        "--study",
+        study,
+        *SVG,
+    ]
     assert call(*words) == 0
     told = (tmp_path / "out/report.md").read_text(encoding="utf-8")
     assert "A table of my own" in told and "my notebook" in told and "42.5" in told
@@ -138,7 +149,17 @@ def test_what_a_study_says_stands_for_options_that_are_not_given(
     study.write_text(
         "x-question: Why so?\nx-published: yolov2-gamma\nx-baseline: yolov2 cross-entropy\n"
     )
-    words = ["report", tiny_study, "--out", tmp_path / "out", "--images", "0", "--study", study]
+    words = [
+        "report",
+        tiny_study,
+        "--out",
+        tmp_path / "out",
+        "--images",
+        "0",
+        "--study",
+        study,
+        *SVG,
+    ]
     assert call(*words) == 0
     told = (tmp_path / "out/report.md").read_text(encoding="utf-8")
     assert told.startswith("# Why so?") and "Published beside ours: Softmax focal loss" in told

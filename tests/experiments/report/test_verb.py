@@ -15,7 +15,10 @@ def test_report_is_written_below_the_first_folder(
     link = tmp_path / "study"
     link.symlink_to(tiny_study / "yolov2-cross-entropy-0")
     assert call("report", str(link), "--images", "0") == 0
-    assert (tiny_study / "yolov2-cross-entropy-0/report/report.html").is_file()
+    report = tiny_study / "yolov2-cross-entropy-0/report"
+    assert (report / "report.html").is_file()
+    kinds = {path.suffix for path in (report / "figures").iterdir()}
+    assert kinds == {".svg", ".pdf", ".png"}
     assert "report.html" in capsys.readouterr().out
 
 
@@ -25,7 +28,8 @@ def test_readme_block_is_filled_and_the_rest_kept(tiny_study: Path, tmp_path: Pa
         f"# A\n\n{readme_block.BEGIN}\nold\n{readme_block.END}\n\nthe end\n", encoding="utf-8"
     )
     out = tmp_path / "out"
-    call("report", tiny_study, "--out", out, "--images", "0", "--readme", readme)
+    words = ("--out", out, "--images", "0", "--formats", "svg", "--readme", readme)
+    call("report", tiny_study, *words)
     text = readme.read_text(encoding="utf-8")
     assert (
         "\nold\n" not in text
@@ -40,7 +44,7 @@ def test_readme_block_is_filled_and_the_rest_kept(tiny_study: Path, tmp_path: Pa
 def test_mistakes_are_usage_errors(tiny_study: Path, tmp_path: Path) -> None:
     refused("no such folder", "report", str(tmp_path / "nowhere"))
     (tmp_path / "README.md").write_text("no markers", encoding="utf-8")
-    words = ("--out", tmp_path, "--readme", tmp_path / "README.md")
+    words = ("--out", tmp_path, "--formats", "svg", "--readme", tmp_path / "README.md")
     refused("needs one line", "report", tiny_study, "--images", "0", *words)
 
 
