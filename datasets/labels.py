@@ -27,18 +27,3 @@ _COCO_BY_ID: dict[int, str] = {
 
 COCO_CATEGORY_IDS: tuple[int, ...] = tuple(_COCO_BY_ID)
 COCO_CLASSES: tuple[str, ...] = tuple(_COCO_BY_ID.values())
-
-
-def coco_category_id(label: int) -> int:
-    """Contiguous label 0..79 to COCO's category id 1..90; IndexError outside."""
-    if label < 0:
-        raise IndexError(f"label: must be 0..{len(COCO_CATEGORY_IDS) - 1}, found {label}")
-    return COCO_CATEGORY_IDS[label]
-
-
-def coco_label(category_id: int) -> int:
-    """COCO's category id to the contiguous label 0..79; KeyError for an id that COCO never used."""
-    try:
-        return COCO_CATEGORY_IDS.index(category_id)
-    except ValueError:
-        raise KeyError(f"category id {category_id} is not one of COCO's 80") from None

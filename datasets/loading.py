@@ -5,7 +5,6 @@ What each batch holds doesn't depend on which.
 
 import itertools
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, cast
@@ -14,6 +13,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from datasets.errors import DataError
+from datasets.pixels.threads import in_order
 from datasets.placement import compose, place_boxes, plan, render
 from datasets.sample import Annotation, Batch, Sample, collate
 from datasets.sampling import BatchSampler, Draw, Order
@@ -42,9 +42,9 @@ class InMemory:
     def __init__(self, samples: Samples, longest: int | None = None, threads: int = 2) -> None:
         self.classes = samples.classes
         self._samples = samples
-        with ThreadPoolExecutor(threads) as pool:
-            read = partial(_shrunk, samples, longest)
-            self._kept = list(pool.map(read, range(len(samples))))
+        self._kept = list(
+            in_order(partial(_shrunk, samples, longest), range(len(samples)), threads)
+        )
 
     def __len__(self) -> int:
         return len(self._kept)

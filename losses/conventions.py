@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from losses.alpha import class_weights_from_counts
-from losses.checks import compute_dtype, require_labels
+from losses.checks import require_labels
 from losses.focal import Reduction, sigmoid_focal_loss, softmax_focal_loss
+from losses.kernels.pieces import compute_dtype
 
 IGNORED, BACKGROUND, OBJECT = -1, 0, 1
 

@@ -13,20 +13,12 @@ import torch
 from torch import Tensor
 
 from losses.alpha import ClassFrequency, PaperAlpha
-from losses.checks import (
-    Vector,
-    class_vector,
-    compute_dtype,
-    exponent,
-    learns,
-    require_floating,
-    require_labels,
-    require_range,
-    weighing_of,
-)
+from losses.checks import require_floating, require_labels, require_range
 from losses.kernels.composed import composed_sigmoid_focal, composed_softmax_focal
+from losses.kernels.pieces import compute_dtype
 from losses.kernels.sigmoid import SigmoidFocal, one_hot
 from losses.kernels.softmax import SoftmaxFocal
+from losses.parameters import Vector, class_vector, exponent, learns, weighing_of
 from losses.schedules import Schedule, value_at
 
 Reduction = Literal["none", "sum", "mean"]

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from losses.checks import compute_dtype, require_floating
+from losses.checks import require_floating
 from losses.focal import FocalLoss
+from losses.kernels.pieces import compute_dtype
 from losses.schedules import Schedule, extremes_of, value_at
 
 

@@ -3,7 +3,6 @@
 import contextlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -15,6 +14,7 @@ from datasets.errors import DataError, Finding
 from datasets.index import texts
 from datasets.pixels.alike import alike
 from datasets.pixels.likeness import Likeness, likeness
+from datasets.pixels.threads import in_order
 
 Report = Callable[[str, int, int | None], None]  # what is looked at, how many so far, of how many
 
@@ -94,11 +94,10 @@ def _decoded(
                 like = likeness(data)
         return _Seen(row, sha256(data).digest(), like, "other_decoder" if slow else "", "")
 
-    with ThreadPoolExecutor(2) as pool:
-        for number, found in enumerate(pool.map(look, rows), 1):
-            if report:
-                report("look at images", number, len(rows))
-            yield found
+    for number, found in enumerate(in_order(look, rows), 1):
+        if report:
+            report("look at images", number, len(rows))
+        yield found
 
 
 def _note(looked: Looked, row: int, name: str, kind: str, what: str) -> None:

@@ -9,7 +9,6 @@ those of the first copy, all 7,168. What filter scaled its pixels is not known; 
 
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +18,7 @@ from PIL import Image
 from datasets.errors import DataError
 from datasets.formats import voc_xml
 from datasets.pixels.likeness import likeness
+from datasets.pixels.threads import in_order
 
 LONGEST = 320  # pixels
 QUALITY = 80
@@ -63,12 +63,11 @@ def make_animals(devkit: Path, out: Path, report: Report | None = None) -> None:
     for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     others: list[str] = []
-    with ThreadPoolExecutor(2) as pool:
-        made = pool.map(lambda one: _make(source, out, one), images)
-        for done, (one, same) in enumerate(zip(images, made, strict=True), 1):
-            others += [] if same else [one.image_id]
-            if report:
-                report("scale images", done, len(images))
+    made = in_order(lambda one: _make(source, out, one), images)
+    for done, (one, same) in enumerate(zip(images, made, strict=True), 1):
+        others += [] if same else [one.image_id]
+        if report:
+            report("scale images", done, len(images))
     found = boxes_hash(out, (one.image_id for one in images))
     if found != BOXES:
         raise DataError(

@@ -3,7 +3,6 @@
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from datasets.importing.splitting import split_groups
 from datasets.importing.writing import FOLDER, refuse_foreign, write_splits
 from datasets.pixels.alike import alike
 from datasets.pixels.likeness import Likeness, likeness
+from datasets.pixels.threads import in_order
 
 Report = Callable[[str, int, int | None], None]
 ROLES = ("train", "val", "test")
@@ -87,10 +87,9 @@ def _groups(found: Found, report: Report) -> tuple[Any, list[str]]:
     """The group of each image, and what is to be said of them; unreadable images go."""
     looked: list[tuple[bytes, Likeness | None, str]] = []
     paths = [found.root / item.image for item in found.items]
-    with ThreadPoolExecutor(2) as pool:
-        for done, one in enumerate(pool.map(_look, paths), 1):
-            looked.append(one)
-            report("look at images", done, len(paths))
+    for done, one in enumerate(in_order(_look, paths), 1):
+        looked.append(one)
+        report("look at images", done, len(paths))
     for item, (_, _, fault) in zip(found.items, looked, strict=True):
         if fault:
             found.leave_out("images that can't be read", f"{item.image}: {fault}")

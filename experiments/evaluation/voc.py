@@ -6,7 +6,6 @@ below the curve made monotone (VOC 2010 and later). Source: Everingham et al. 20
 the devkit's VOCevaldet.m.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -137,11 +136,6 @@ def mean_defined(values_K: Floats) -> float:
 def voc_average_precision(dump: Dump, rules: VocRules = PROTOCOLS["devkit"]) -> VocResult:
     """Average precision of every class under `rules`."""
     return summarise(rank(dump, rules))
-
-
-def voc_at_overlaps(dump: Dump, ious: Sequence[float], rules: VocRules) -> list[VocResult]:
-    """The same at several overlap thresholds."""
-    return [voc_average_precision(dump, replace(rules, iou=iou)) for iou in ious]
 
 
 def rank(dump: Dump, rules: VocRules) -> Ranked:

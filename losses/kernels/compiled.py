@@ -19,7 +19,7 @@ from warnings import warn
 import torch
 from torch import Tensor
 
-from losses.checks import compute_dtype
+from losses.kernels.pieces import compute_dtype
 from losses.kernels.sigmoid_formula import Weighing, equals, focal_slope, focal_value
 
 # Kinds of input (dtype, rank, mask, hard or soft) share a function; torch gives up after 8 of them.

@@ -1,4 +1,4 @@
-"""Cutting a tensor into pieces whose scratch fits in cache.
+"""Cutting a tensor into pieces whose scratch fits in cache, and that scratch's number format.
 
 Shapes: R rows, K classes, D further positions.
 """
@@ -13,6 +13,15 @@ from torch import Tensor
 CPU_ELEMENTS = 2**17
 # An accelerator wants few launches; 16 Mi elements only bound the scratch memory.
 OTHER_ELEMENTS = 2**24
+
+
+def compute_dtype(dtype: torch.dtype) -> torch.dtype:
+    """float32 for half precision, otherwise the dtype itself.
+
+    >>> compute_dtype(torch.bfloat16), compute_dtype(torch.float64)
+    (torch.float32, torch.float64)
+    """
+    return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
 
 
 def piece_elements(values: Tensor) -> int:

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from losses.checks import compute_dtype
 from losses.kernels.compiled import fused_slope, fused_value
-from losses.kernels.pieces import row_pieces
+from losses.kernels.pieces import compute_dtype, row_pieces
 from losses.kernels.sigmoid_formula import Weighing, focal_slope, focal_value
 from losses.kernels.sigmoid_scratch import Buffers, buffers_like, focal_slope_into, focal_value_into
 

@@ -17,9 +17,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from losses.checks import compute_dtype
 from losses.kernels.compiled import run_fused
-from losses.kernels.pieces import block_pieces
+from losses.kernels.pieces import block_pieces, compute_dtype
 
 
 def focal_rows(
