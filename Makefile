@@ -1,5 +1,6 @@
 # make demo   from nothing to an ablation report     make test       all fast checks and tests
 # make setup  only the environment                   make test-all   the slow tests too
+# make rehearse   the studies of real images, tiny
 PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin/python
@@ -8,9 +9,9 @@ DEMO := runs/demo
 # Test processes; one that has nothing left takes tests from the other.
 WORKERS ?= 2
 
-.PHONY: help setup demo test test-all check clean-demo
+.PHONY: help setup demo rehearse test test-all check clean-demo
 help:
-	@sed -n '1,2s/^# //p' Makefile
+	@sed -n '1,3s/^# //p' Makefile
 
 setup: $(STAMP)
 
@@ -27,6 +28,13 @@ demo: $(STAMP)
 
 test: $(STAMP) check
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -m "not slow" -n $(WORKERS) --dist worksteal
+
+# The first answer's studies from sweep to verdicts, on a few drawn glyphs: two seeds an arm, nothing but a checkout.
+rehearse: $(STAMP)
+	rm -rf runs/rehearsal
+	for study in configs/studies/animals_*.yaml configs/studies/bccd_*.yaml; do \
+	  $(RUN) -m experiments reproduce $$study --scale tiny --yes --no-probe --jobs 2 \
+	    --out runs/rehearsal/$$(basename $$study .yaml) || exit 1; done
 
 # The numeric rooms again with the vectors of other machines and two threads.
 test-all: $(STAMP) check

@@ -53,15 +53,12 @@ def read(readme: Path) -> str:
     return _parts(readme)[1].strip("\n")
 
 
-def answers_of(runs: Sequence[Run], **options: Any) -> tuple[list[Answer], Metric]:
-    """What was compared, at most MOST of it, each group's first questions first; `options` are
-    those of `write_report`. And the metric by which.
-    """
-    groups, primary = _groups(runs, options)
+def answers_of(groups: Sequence[Group], primary: Metric) -> list[Answer]:
+    """What was compared, at most MOST of it, each group's first questions first."""
     by_group = [_asked(group, primary) for group in groups]
     turns = [answer for turn in zip_longest(*by_group) for answer in turn if answer is not None]
     kept = {id(answer) for answer in turns[:MOST]}
-    return [one for answers in by_group for one in answers if id(one) in kept], primary
+    return [one for answers in by_group for one in answers if id(one) in kept]
 
 
 def table(answers: Sequence[Answer], metric: Metric) -> str:
@@ -79,9 +76,8 @@ def table(answers: Sequence[Answer], metric: Metric) -> str:
     return "\n".join(lines)
 
 
-def weakness(runs: Sequence[Run], answers: Sequence[Answer], **options: Any) -> str:
+def weakness(groups: Sequence[Group], answers: Sequence[Answer]) -> str:
     """What weakens the table, in one sentence."""
-    groups, _ = _groups(runs, options)
     alone = [one for one in answers if min(one.judgement.a.seeds, one.judgement.b.seeds) < 2]
     parts = []
     if alone:
@@ -96,24 +92,49 @@ def weakness(runs: Sequence[Run], answers: Sequence[Answer], **options: Any) -> 
     return f"What weakens this: {'; '.join(parts)}; [all of it, and the page]({GALLERY})."
 
 
-def write_block(directories: Sequence[Path], readme: Path, options: Mapping[str, Any]) -> None:
+def write_block(
+    directories: Sequence[Path],
+    readme: Path,
+    options: Mapping[str, Any],
+    studies: Mapping[Path, Mapping[str, Any]] | None = None,
+) -> None:
     """Fill the marked block of `readme` from the records in `directories`, and draw PICTURE beside
     it; or say that nothing is measured where there is no record.
+
+    `options` are those of `write_report`; `studies`: folders below `directories` whose records are
+    compared by options of their own, and are told first.
     """
     if not any_record(directories):
         fill(readme, NOTHING)
         return
-    runs = load_runs(directories, [])
-    answers, metric = answers_of(runs, **options)
+    groups, metric = _groups(directories, options, studies or {})
+    answers = answers_of(groups, metric)
     if not answers:
         fill(readme, NOTHING)
         return
-    fill(readme, f"{table(answers, metric)}\n\n{weakness(runs, answers, **options)}")
+    fill(readme, f"{table(answers, metric)}\n\n{weakness(groups, answers)}")
     lines = [AnswerLine(one.label, one.judgement) for one in answers]
     write_text(readme.parent / PICTURE, svg_of(draw, lines, metric.name))
 
 
-def _groups(runs: Sequence[Run], options: Mapping[str, Any]) -> tuple[list[Group], Metric]:
+def _groups(
+    directories: Sequence[Path],
+    options: Mapping[str, Any],
+    studies: Mapping[Path, Mapping[str, Any]],
+) -> tuple[list[Group], Metric]:
+    """The groups of every study, then of all other runs, each as its own report compares them; and
+    the metric, the first's.
+    """
+    asked = [(load_runs([folder], []), studies[folder]) for folder in studies]
+    taken = {run.folder for runs, _ in asked for run in runs}
+    rest = [run for run in load_runs(directories, []) if run.folder not in taken]
+    asked += [(rest, options)] if rest else []
+    found = [_compared(runs, told) for runs, told in asked]
+    metric = found[0][1]
+    return [group for groups, primary in found if primary == metric for group in groups], metric
+
+
+def _compared(runs: Sequence[Run], options: Mapping[str, Any]) -> tuple[list[Group], Metric]:
     pairs = tuple((arm, against) for arm, against in options.get("contrasts", ()))
     roles = [tuple(options.get(role, ())) for role in ("nuisance", "scientific")]
     seeds = tuple(options.get("seeds", ()))

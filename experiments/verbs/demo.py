@@ -30,4 +30,4 @@ def run(arguments: argparse.Namespace) -> int:
 
     with counted("draw glyphs", "images") as step:
         write_glyphs(DATA, progress=lambda done, total: step("draw glyphs", done, total))
-    return run_study(STUDY, STUDY, arguments.out, arguments.jobs)
+    return run_study(STUDY, arguments.out, arguments.jobs)

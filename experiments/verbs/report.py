@@ -204,7 +204,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         page = write_report(arguments.directories, out, **options)
     if arguments.readme is not None:
-        write_block(arguments.directories, arguments.readme, options)
+        write_block(arguments.directories, arguments.readme, options, _studies(arguments))
     for line in lost:
         print(f"note: {line}", file=sys.stderr)
     print(f"report: {page}")
@@ -213,6 +213,17 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.open:
         webbrowser.open(page.resolve().as_uri())
     return 0
+
+
+def _studies(arguments: argparse.Namespace) -> dict[Path, dict[str, Any]]:
+    """The studies below the folders that were given, each with the options of its own report."""
+    from experiments.record.record import find_records
+    from experiments.sweep.study import SWEEP_FILE, report_options, study_of
+
+    if arguments.study is not None or study_of(arguments.directories) is not None:
+        return {}  # all of it is one study
+    files = [path for each in arguments.directories for path in sorted(each.rglob(SWEEP_FILE))]
+    return {path.parent: report_options(path) for path in files if find_records(path.parent)}
 
 
 def _options(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.yes and not _agreed():
         print("nothing was run")
         return 0
-    return run_study(path, arguments.study, out, arguments.jobs)
+    return run_study(path, out, arguments.jobs)
 
 
 def _glyphs(scale: str, out: Path) -> dict[str, Any] | None:
@@ -84,10 +84,8 @@ def _glyphs(scale: str, out: Path) -> dict[str, Any] | None:
     return {f"data.{key}": value for key, value in known.items()}
 
 
-def run_study(path: Path, study: Path, out: Path, jobs: int) -> int:
-    """Run the sweep in `path` to its end, then report it in the words of `study`; the sweep's
-    status.
-    """
+def run_study(study: Path, out: Path, jobs: int) -> int:
+    """Run a study to its end, then report it in its words; the sweep's status."""
     from experiments.report import write_report
     from experiments.sweep.actions import Place, Running
     from experiments.sweep.actions import run as run_sweep
@@ -95,7 +93,7 @@ def run_study(path: Path, study: Path, out: Path, jobs: int) -> int:
     from experiments.sweep.sweep_file import read_sweep
 
     options = report_options(study)
-    status = run_sweep(read_sweep(path), out, Running(place=Place(jobs)))
+    status = run_sweep(read_sweep(study), out, Running(place=Place(jobs)))
     if status in (0, 1):
         print(f"report: {write_report([out], out / 'report', **options)}")
     return status

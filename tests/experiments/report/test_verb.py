@@ -1,5 +1,6 @@
 """The verb `report`, as the command line calls it."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,23 @@ def test_a_gallery_takes_no_folder_of_somebody_elses(tiny_study: Path, tmp_path:
         "--out",
         tmp_path,
     )
+
+
+def test_readme_tells_each_study_below_a_folder_by_its_own_contrasts(
+    tiny_study: Path, tmp_path: Path
+) -> None:
+    asked = "x-contrasts: [{arm: yolov2 cross-entropy, against: yolov2 focal α 0.25 γ 2}]\n"
+    for name in ("one", "two"):
+        study = tmp_path / "results" / name
+        for folder in tiny_study.glob("yolov2*"):
+            shutil.copytree(folder, study / folder.name)
+        (study / "sweep.yaml").write_text(
+            f"method: grid\ncommand: [train]\n{asked}parameters: {{seed: {{values: [0, 1]}}}}\n",
+            encoding="utf-8",
+        )
+    readme = tmp_path / "README.md"
+    readme.write_text(f"{readme_block.BEGIN}\n{readme_block.END}\n", encoding="utf-8")
+    out = tmp_path / "out"
+    call("report", tmp_path / "results", "--out", out, "--images", "0", "--readme", readme)
+    rows = [line for line in readme_block.read(readme).splitlines() if line.startswith("| YOLO")]
+    assert len(rows) == 2 and all("cross-entropy against focal" in row for row in rows)
