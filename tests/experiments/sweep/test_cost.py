@@ -376,6 +376,7 @@ def test_plan_dry_run_and_reproduce_tell_one_time(
     for verb in (["sweep", "plan"], ["sweep", "--dry-run"], ["reproduce", "--dry-run"]):
         assert call(*verb, *words) == 0
         lines = capsys.readouterr().out.splitlines()
-        assert any("5 runs on record" in line for line in lines)
+        assert any("writing a tape" in line and "3 runs on record" in line for line in lines)
+        assert any("replaying it" in line and "6 runs on record" in line for line in lines)
         told.add(next(line for line in lines if line.startswith("time: about")))
     assert len(told) == 1
