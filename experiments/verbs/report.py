@@ -42,7 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     asked = parser.add_argument_group("what is asked")
     _add_question(asked)
     _add_comparisons(asked)
-    _add_places(parser.add_argument_group("where it goes"))
+    places = parser.add_argument_group("where it goes")
+    _add_places(places)
+    _add_gallery(places)
 
 
 def _add_question(group: argparse._ArgumentGroup) -> None:
@@ -134,6 +136,19 @@ def _add_places(group: argparse._ArgumentGroup) -> None:
         help="fill FILE's marked block (README.md if none is named)",
     )
     group.add_argument(
+        "--paper",
+        metavar="FOLDER",
+        type=Path,
+        help="also write FOLDER/main.tex: booktabs tables with intervals and marks of significance,"
+        " figures as PDF at column width, hyperparameters by role, a reproducibility checklist, a"
+        " model card, BibTeX",
+    )
+    group.add_argument("--open", action="store_true", help="open the page in a browser")
+
+
+def _add_gallery(group: argparse._ArgumentGroup) -> None:
+    """A report to be committed with its records."""
+    group.add_argument(
         "--gallery",
         metavar="FOLDER",
         type=Path,
@@ -151,15 +166,6 @@ def _add_places(group: argparse._ArgumentGroup) -> None:
         action="store_true",
         help="with --gallery: leave the records where they are, committed themselves",
     )
-    group.add_argument(
-        "--paper",
-        metavar="FOLDER",
-        type=Path,
-        help="also write FOLDER/main.tex: booktabs tables with intervals and marks of significance,"
-        " figures as PDF at column width, hyperparameters by role, a reproducibility checklist, a"
-        " model card, BibTeX",
-    )
-    group.add_argument("--open", action="store_true", help="open the page in a browser")
 
 
 def _formats(words: str) -> tuple[str, ...]:
