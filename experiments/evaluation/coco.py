@@ -137,22 +137,26 @@ def _categories(dump: Dump) -> list[dict[str, Any]]:
 def _detection_rows(dump: Dump) -> Floats:
     columns = (dump.image_D + 1, _xywh(dump.box_D4), dump.score_D, dump.label_D + 1)
     rows = np.column_stack(columns).astype(np.float64)
-    return rows if dump.left_D3 is None else _with_left_out(dump, rows)
+    return rows if dump.left_D5 is None else _with_left_out(dump, rows)
 
 
 def _with_left_out(dump: Dump, row_D7: Floats) -> Floats:
     """The rows with one for each false detection that a compact dump counts: it is the only way
     that COCO's evaluator has to know of them.
 
-    They lie outside of the images, in a size of their own, and images take turns, so that none
-    gets more than its 100 of a class. Scores become ranks; COCO looks at nothing else of them.
+    They lie outside of the images, in a size of their own, and in images that have not reached 100
+    of the class. Scores become ranks; COCO looks at nothing else of them.
     """
-    assert dump.left_D3 is not None
-    repeat_E = np.column_stack((dump.left_D3, np.ones(len(row_D7), np.int64))).ravel()
-    kind_R = np.repeat(np.tile([0, 1, 2, 3], len(row_D7)), repeat_E)
-    row_R7 = np.repeat(row_D7, repeat_E.reshape(-1, 4).sum(axis=1), axis=0)
+    assert dump.left_D5 is not None
+    repeat_D4 = np.column_stack((dump.left_D5[:, :3], 1 - dump.left_D5[:, 4]))
+    kind_R = np.repeat(np.tile([0, 1, 2, 3], len(row_D7)), repeat_D4.ravel())
+    row_R7 = np.repeat(row_D7, repeat_D4.sum(axis=1), axis=0)
     left_R = kind_R < 3
-    row_R7[left_R, 0] = np.arange(left_R.sum()) % len(dump.image_ids) + 1
+    for label in np.unique(row_R7[left_R, 6]):
+        rows = np.flatnonzero(left_R & (row_R7[:, 6] == label))
+        here = row_R7[~left_R & (row_R7[:, 6] == label), 0].astype(np.int64) - 1
+        free_I = np.maximum(0, 100 - np.bincount(here, minlength=len(dump.image_ids)))
+        row_R7[rows, 0] = np.resize(np.repeat(np.arange(len(free_I)), free_I), len(rows)) + 1
     side_R = np.array([16.0, 64.0, 128.0])[kind_R[left_R]]
     row_R7[left_R, 1:5] = np.column_stack((-2 * side_R, -2 * side_R, side_R, side_R))
     row_R7[:, 5] = np.linspace(1.0, 0.0, len(row_R7))

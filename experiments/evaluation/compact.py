@@ -83,12 +83,15 @@ def kept_of(tables: Tables) -> pd.DataFrame:
     kept_D[order_D[np.flatnonzero(np.diff(label_D, append=-1))]] = True  # ends what it counts
     kept_K = np.flatnonzero(kept_D[order_D])
     found = tables.detections.iloc[order_D[kept_K]].reset_index(drop=True)
-    left_D3 = np.eye(3, dtype=np.int64)[np.searchsorted(AREAS, areas(dump.box_D4), side="right")]
-    left_D3[kept_D] = 0
-    total_D3 = np.cumsum(left_D3[order_D], axis=0)
-    left_K3 = np.diff(total_D3[kept_K], axis=0, prepend=0)
+    past_D = _past_limit(dump)
+    kind_D = np.searchsorted(AREAS, areas(dump.box_D4), side="right")
+    left_D4 = np.eye(4, dtype=np.int64)[np.where(past_D, 3, kind_D)]
+    left_D4[kept_D] = 0
+    total_D4 = np.cumsum(left_D4[order_D], axis=0)
+    left_K4 = np.diff(total_D4[kept_K], axis=0, prepend=0)
+    left_K5 = np.column_stack((left_K4, past_D[order_D[kept_K]]))
     for place, name in enumerate(LEFT_OUT):
-        found[name] = left_K3[:, place].astype(LEFT_OUT[name])
+        found[name] = left_K5[:, place].astype(LEFT_OUT[name])
     found.attrs = {"complete_from": complete_from}
     return found
 
@@ -125,6 +128,16 @@ def _complete_from(dump: Dump) -> float:
     if not above:
         return float(falling_D[0]) if len(falling_D) else 1.0
     return float(falling_D[min(len(falling_D), int(SHOWN * above)) - 1])
+
+
+def _past_limit(dump: Dump) -> Bools:
+    """Which detections COCO does not look at: 100 of their image and class have higher scores."""
+    group_D = dump.image_D * len(dump.classes) + dump.label_D
+    order_D = np.lexsort((-dump.score_D, group_D))
+    sorted_D = group_D[order_D]
+    past_D = np.zeros(len(group_D), dtype=np.bool_)
+    past_D[order_D] = np.arange(len(group_D)) - np.searchsorted(sorted_D, sorted_D) >= 100
+    return past_D
 
 
 def _overlapping(dump: Dump) -> Bools:

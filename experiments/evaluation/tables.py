@@ -40,7 +40,9 @@ TRUTH_TYPES = (
 )
 IMAGE_TYPES = {"image_id": "str", "width": "int32", "height": "int32", "path": "str"}
 TURN = {"turn": "uint8"}  # optional column of the images
-LEFT_OUT = dict.fromkeys(("left_small", "left_medium", "left_large"), "uint32")  # of detections
+# Of detections; left_past and past (0 or 1, of the row itself): beyond the 100 of its image and
+# class that COCO looks at.
+LEFT_OUT = dict.fromkeys(("left_small", "left_medium", "left_large", "left_past", "past"), "uint32")
 OPTIONAL = {"images": TURN, "detections": LEFT_OUT}  # by kind of table: all of them or none
 
 
@@ -65,14 +67,14 @@ class Dump:
     difficult_N: Bools
     crowd_N: Bools
     area_N: Floats
-    left_D3: Ints | None = None  # of a compact dump: by rank, not by image
+    left_D5: Ints | None = None  # LEFT_OUT of a compact dump: by rank, not by image
 
     def require_whole(self, what: str) -> None:
         """Raise EvaluationError where detections were left out that `what` takes."""
-        if self.left_D3 is not None:
+        if self.left_D5 is not None:
             raise EvaluationError(
                 f"{what}: needs every detection, and this compact dump counts"
-                f" {self.left_D3.sum():,} by their rank alone; use the run's own folder"
+                f" {self.left_D5[:, :4].sum():,} by their rank alone; use the run's own folder"
             )
 
 
@@ -108,7 +110,7 @@ def check(
         difficult_N=truth["difficult"].to_numpy(np.bool_),
         crowd_N=truth["crowd"].to_numpy(np.bool_),
         area_N=truth["area"].to_numpy(np.float64),
-        left_D3=_left_out(detections),
+        left_D5=_left_out(detections),
     )
 
 
@@ -119,8 +121,8 @@ def _left_out(detections: pd.DataFrame) -> Ints | None:
     label_D, score_D = detections["label"].to_numpy(), detections["score"].to_numpy()
     rising_D = (np.diff(label_D) == 0) & (np.diff(score_D) > 0)
     _refuse(rising_D | (np.diff(label_D) < 0), "detections", "order", score_D, "by class and score")
-    left_D3: Ints = detections[list(LEFT_OUT)].to_numpy(np.int64)
-    return left_D3
+    left_D5: Ints = detections[list(LEFT_OUT)].to_numpy(np.int64)
+    return left_D5
 
 
 def require_columns(table: pd.DataFrame, wanted: dict[str, str], name: str) -> None:

@@ -168,9 +168,9 @@ def rank(dump: Dump, rules: VocRules) -> Ranked:
 
 def _left_before(dump: Dump, ranked: Ints) -> Ints:
     """How many false detections that are not here stand before each of `ranked`, in its class."""
-    if dump.left_D3 is None:
+    if dump.left_D5 is None:
         return np.zeros(len(ranked), np.int64)
-    total_D = np.cumsum(dump.left_D3.sum(axis=1))
+    total_D = np.cumsum(dump.left_D5[:, :4].sum(axis=1))
     first_D = np.searchsorted(dump.label_D, dump.label_D[ranked])  # of its class, rows by class
     before_D: Ints = total_D[ranked] - np.r_[0, total_D][first_D]
     return before_D
