@@ -25,6 +25,7 @@ from experiments.evaluation.verdict import (
     interval,
     mean_sd,
     p_words,
+    plain_points,
     signed,
 )
 from experiments.report.arms import Arm, Asked, Group, display
@@ -171,7 +172,7 @@ def answers(study: Study, pairs: Sequence[Pair]) -> Iterator[str]:
 def comparisons(study: Study, pairs: Sequence[Pair]) -> Iterator[str]:
     """All of them as a table."""
     within = study.options.get("equivalence")
-    bound = f" less than {within:g} points apart (90 %) |" if within else ""
+    bound = f" less than {plain_points(within)} apart (90 %) |" if within else ""
     yield "| arm | against | seeds | difference | 95 % interval | p (Holm) | verdict |" + bound
     yield "| --- | --- | ---: | ---: | :---: | ---: | --- |" + (" --- |" if within else "")
     for arm, against, found in pairs:

@@ -37,10 +37,8 @@ def finding(found: Judgement, a: str, b: str, metric: str) -> str:
     if found.verdict in ("better", "worse"):
         return f"{name} is {found.verdict}: {reached} {against}."
     if found.verdict == "equivalent":
-        return (
-            f"{name} and {a} are equivalent, less than {found.within:g} points apart: {reached}"
-            f" {against}."
-        )
+        size = plain_points(found.within)
+        return f"{name} and {a} are equivalent, less than {size} apart: {reached} {against}."
     if found.verdict == "not shown":
         return f"No difference is shown: {b} reaches {reached} {against}."
     return f"Undecided: {b} has {reached} {against}."
@@ -133,11 +131,11 @@ def _equivalence(found: Judgement) -> str:
     if found.within_p < ALPHA:
         but = "Yet it is shown to be" if found.verdict in ("better", "worse") else "It is"
         return (
-            f" {but} less than {found.within:g} points (two one-sided tests: p"
+            f" {but} less than {plain_points(found.within)} (two one-sided tests: p"
             f" {p_words(found.within_p)}, 90 % interval {bounds})."
         )
     return (
-        f" It may be {found.within:g} points or more (two one-sided tests: p"
+        f" It may be {plain_points(found.within)} or more (two one-sided tests: p"
         f" {p_words(found.within_p)}, 90 % interval {bounds})."
     )
 
@@ -171,6 +169,11 @@ def fixed(value: float | None, digits: int = 1) -> str:
         return "–"
     text = f"{value:.{digits}f}"
     return text.removeprefix("-") if float(text) == 0 else text
+
+
+def plain_points(size: float | None) -> str:
+    """`1 point`, `0.5 points`."""
+    return f"{size or 0.0:g} point{'' if size == 1 else 's'}"
 
 
 def signed(value: float | None, digits: int = 1) -> str:

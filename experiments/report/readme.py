@@ -143,8 +143,11 @@ def _compared(runs: Sequence[Run], options: Mapping[str, Any]) -> tuple[list[Gro
 
 
 def _asked(group: Group, primary: Metric) -> list[Answer]:
-    """The comparisons that study and reader name, or else the best arm beside the baseline."""
-    named = contrasts(group, primary)
+    """The comparisons that study and reader name, those with the baseline first; or else the best
+    arm beside it.
+    """
+    bases = {row.arm for row in comparison(group, primary) if row.is_baseline}
+    named = sorted(contrasts(group, primary), key=lambda one: one.against not in bases)
     found = [_answer(group, one.arm, one.against, one.judgement) for one in named]
     if found:
         return found

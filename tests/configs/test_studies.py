@@ -30,7 +30,7 @@ MEANS = [metric.key for metric in METRICS]
 EXPECTED = {
     "animals_retinanet": (30, ("31.1", "34.0")),
     "animals_yolov2_class": (27, ("73.05", "74.08", "73.53")),
-    "animals_yolov2_objectness": (15, ()),
+    "animals_yolov2_objectness": (25, ()),
     "bccd_retinanet": (12, ()),
     "bccd_yolov2": (9, ()),
     "focal_table_1a": (7, ("31.1", "30.2", "25.1")),
@@ -130,7 +130,8 @@ def test_every_published_value_stands_beside_an_arm_of_its_study(path: Path) -> 
         (table,) = beside(study, [group])
         arms = [row.arm and row.arm.title for row in table.rows]
         assert None not in arms and len(set(arms)) == len(arms), table.rows
-        assert not any(row.more for row in table.rows)
+        # Of nuisance settings one is chosen, once there are runs.
+        assert options.get("nuisance") or not any(row.more for row in table.rows)
         card = "\n".join(line for line in path.read_text().splitlines() if line.startswith("#"))
         printed = [f"{row.value.percent:.{table.study.digits}f}" for row in table.rows]
         assert [figure for figure in printed if figure not in card] == []

@@ -79,11 +79,11 @@ def test_an_equivalence_that_was_asked_for_is_a_verdict() -> None:
     found = one(base, near, within=1.0)
     assert found.verdict == "equivalent"
     finding, uncertainty = told(found, "A", "B")
-    assert finding.startswith("B and A are equivalent, less than 1 points apart")
+    assert finding.startswith("B and A are equivalent, less than 1 point apart")
     assert "two one-sided tests: p < 0.001, 90 % interval [" in uncertainty
     assert one(base, near).verdict == "not shown"
     wide = told(one(base, seeds(58.0, 62.1, 59.0, 61.0), within=1.0), "A", "B")
-    assert "It may be 1 points or more" in wide.uncertainty
+    assert "It may be 1 point or more" in wide.uncertainty
     small = one(base, seeds(60.8, 61.2, 60.6, 61.1), within=3.0)
     assert small.verdict == "better" and "Yet it is shown to be less than 3 points" in (
         told(small, "A", "B").uncertainty

@@ -89,6 +89,7 @@ def test_a_gallery_in_place_names_the_records_where_they_are(
 
 def test_a_gallery_takes_no_folder_of_somebody_elses(tiny_study: Path, tmp_path: Path) -> None:
     (tmp_path / "records").mkdir()
+    (tmp_path / "records/thesis.tex").write_text("mine", encoding="utf-8")
     refused("is in the way", "report", tiny_study, "--gallery", tmp_path)
     refused("goes with --gallery", "report", tiny_study, "--in-place")
     refused(
@@ -105,7 +106,7 @@ def test_a_gallery_takes_no_folder_of_somebody_elses(tiny_study: Path, tmp_path:
 def test_readme_tells_each_study_below_a_folder_by_its_own_contrasts(
     tiny_study: Path, tmp_path: Path
 ) -> None:
-    asked = "x-contrasts: [{arm: yolov2 cross-entropy, against: yolov2 focal α 0.25 γ 2}]\n"
+    asked = "x-contrasts: [{arm: focal alpha 0.25 gamma 1, against: cross-entropy}]\n"
     for name in ("one", "two"):
         study = tmp_path / "results" / name
         for folder in tiny_study.glob("yolov2*"):
@@ -119,4 +120,4 @@ def test_readme_tells_each_study_below_a_folder_by_its_own_contrasts(
     out = tmp_path / "out"
     call("report", tmp_path / "results", "--out", out, "--images", "0", "--readme", readme)
     rows = [line for line in readme_block.read(readme).splitlines() if line.startswith("| YOLO")]
-    assert len(rows) == 2 and all("cross-entropy against focal" in row for row in rows)
+    assert len(rows) == 2 and all("gamma 1 against cross-entropy" in row for row in rows)
