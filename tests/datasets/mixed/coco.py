@@ -107,7 +107,7 @@ FAULTS: dict[str, Edit] = {
     "box_missing": lambda file, image, thing: thing.pop("bbox", None),
     "box_null": _set("bbox", None),
     "box_empty": _set("bbox", []),
-    "box_short": _change("bbox", lambda box: box[:3] if box else box),
+    "box_short": _change("bbox", lambda box: box[:3] if isinstance(box, list) else box),
     "box_mapping": _set("bbox", {"x": 1}),
     "box_nan": _set("bbox", [1, float("nan"), 5, 5]),
     "box_endless": _set("bbox", [1, 2, float("inf"), 5]),

@@ -143,7 +143,12 @@ def check(form: Form, scene: Scene, folder: Path) -> None:
 
 
 def hold(form: Form, folder: Path, examples: int, most: int) -> None:
-    @settings(deadline=None, max_examples=examples, suppress_health_check=[HealthCheck.too_slow])
+    @settings(
+        deadline=None,
+        max_examples=examples,
+        derandomize=examples < 100,  # the quick ones are the same every time, the many look further
+        suppress_health_check=[HealthCheck.too_slow],
+    )
     @given(scenes(form.faults, most))
     def holds(scene: Scene) -> None:
         check(form, scene, folder)
