@@ -28,6 +28,7 @@ from experiments.evaluation.verdict import (
     plain_points,
     signed,
 )
+from experiments.record.files import SWEEP_FILE
 from experiments.report.arms import Arm, Asked, Group, display
 from experiments.report.choice import standing
 from experiments.report.identity import hardware
@@ -38,7 +39,7 @@ from experiments.report.render import compared
 from experiments.report.tables import Metric, comparison, contest_of, contrasts
 from experiments.report.verdict import choice_words, pairing_of, warnings
 from experiments.report.written import escape_markdown
-from experiments.sweep.study import SWEEP_FILE, report_options, study_mapping
+from experiments.sweep.study import report_options, study_mapping
 
 HERE = Path(__file__).parent
 RESULTS, STUDIES = HERE.parent / "results", HERE.parent / "configs/studies"
@@ -67,6 +68,7 @@ class Study(NamedTuple):
     """A study's file, what it asks, and its runs as their report compares them."""
 
     name: str
+    folder: Path
     file: Path
     question: str
     options: dict[str, Any]
@@ -105,7 +107,7 @@ def read(folder: Path) -> Study:
     told["published"] = told.get("published") or published
     file = committed if committed.is_file() else sweep
     question = told.get("question", name)
-    return Study(name, file, question, told, runs, groups, primary, lost)
+    return Study(name, folder, file, question, told, runs, groups, primary, lost)
 
 
 def section(study: Study) -> str:
@@ -122,7 +124,7 @@ def section(study: Study) -> str:
 
 
 def asked(study: Study) -> Iterator[str]:
-    """The study's own words, committed before it ran, and what was run of it."""
+    """The study's own words, committed before it ran, what was run of it, and where that lies."""
     lines = study.file.read_text(encoding="utf-8").splitlines()
     words = []
     for line in lines:
@@ -147,6 +149,19 @@ def asked(study: Study) -> Iterator[str]:
         + "."
         + "".join(choice_words(contest_of(group, study.primary)) for group in study.groups)
     )
+    yield from places(study)
+
+
+def places(study: Study) -> Iterator[str]:
+    """Links to the study's records and to its page, where it was committed."""
+    root = HERE.parent
+    if not study.folder.resolve().is_relative_to(root):
+        return
+    told = f"[Records](../{study.folder.resolve().relative_to(root).as_posix()})"
+    gallery = HERE / "gallery" / study.name
+    if (gallery / "README.md").is_file():
+        told += f" and [the whole page, all settings in its table](gallery/{study.name}/README.md)"
+    yield f"{told}."
 
 
 def pairs_of(study: Study, group: Group) -> list[Pair]:

@@ -8,6 +8,7 @@ value. In a config a schedule is a mapping tagged by the key `schedule`: {schedu
 
 import bisect
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -91,7 +92,7 @@ class Staged:
 
 
 @dataclass(frozen=True, slots=True)
-class Ramp:
+class Ramp(ABC):
     """From `start` to `end` over `ramp`, flat on both sides of it; its kinds differ in `eased`."""
 
     start: float
@@ -113,9 +114,9 @@ class Ramp:
         fraction = min(1.0, max(0.0, (progress - begin) / (end - begin)))
         return _mix(self.start, self.end, self.eased(fraction))
 
+    @abstractmethod
     def eased(self, fraction: float) -> float:
         """How much of the way is done when `fraction` of the ramp is; 0 at 0 and 1 at 1."""
-        raise NotImplementedError
 
     @property
     def extremes(self) -> tuple[float, float]:

@@ -74,9 +74,11 @@ def _note_alone(layout: Layout, files: Sequence[tuple[str, bytes]], findings: Fi
             lines, _ = yolo_text.parse(data, layout.names, keypoints=layout.keypoints)
         except DataError:
             continue  # a text of another kind
-        if lines:
-            what = f"labels of an image that isn't there; not used: {len(lines)} objects"
-            findings.add(file, None, "missing_image", what, lost=len(lines))
+        objects = max(len(lines), yolo_text.rows_like_labels(data))
+        if objects:
+            words = "1 object" if objects == 1 else f"{objects} objects"
+            what = f"labels of an image that isn't there; not used: {words}"
+            findings.add(file, None, "missing_image", what, lost=objects)
 
 
 def _columns(

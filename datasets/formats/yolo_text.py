@@ -57,6 +57,20 @@ def parse(data: bytes, names: Sequence[str], *, keypoints: bool) -> tuple[list[L
     return lines, faults
 
 
+def rows_like_labels(data: bytes) -> int:
+    """How many rows look like an object's, whether or not they can be used: a word, then numbers
+    for the most part. Notes and lists of classes have none.
+
+    >>> rows_like_labels(b"99 .5 .5 .1 .1\\n0 .5 oops .1 .1\\nsee page 3\\ncat\\n")
+    2
+    """
+    count = 0
+    for written in data.decode("utf-8-sig", "replace").splitlines():
+        numbers = [math.isfinite(number(part)) for part in written.split()[1:]]
+        count += bool(numbers) and 2 * sum(numbers) > len(numbers)
+    return count
+
+
 def _line(place: int, parts: list[str], names: Sequence[str], keypoints: bool) -> Line | Fault:
     label = _label(parts[0], names)
     if label is None:

@@ -11,7 +11,6 @@ float64.
 Detections of a compact dump (`compact.py`) have LEFT_OUT besides: how many false ones of the same
 class, small, medium and large as COCO counts, stood right before each by score and are not here.
 
-
 What is allowed though it may look odd: no detections (AP 0 where there are objects), no objects (AP
 undefined), boxes without area (they overlap nothing), boxes that reach out of the image.
 """

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from experiments.errors import UserError
 
+SWEEP_FILE = "sweep.yaml"  # above a sweep's records: what they were run from, by which it goes on
+
 
 class WriteError(OSError, UserError):
     """A file that cannot be written (no room, read-only, too long a name ..): which, and why."""

@@ -7,6 +7,7 @@ others counted (`evaluation/compact.py`), curves thinned, truth and images once 
     FOLDER/.../truth-HASH/          truth.parquet and images.parquet of the runs beside it
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -21,7 +22,7 @@ from experiments.evaluation.diagnosis import diagnose_run, write_diagnosis
 from experiments.evaluation.dump import FILES
 from experiments.evaluation.tables import EvaluationError
 from experiments.record.curves import averaged
-from experiments.record.files import whole_file, write_text
+from experiments.record.files import SWEEP_FILE, whole_file, write_text
 from experiments.record.parts import Compact
 from experiments.record.record import (
     RECORD_FILE,
@@ -35,7 +36,6 @@ from experiments.record.record import (
 from experiments.report.load import ReportError, find_folders
 
 LIST = "records.json"
-SWEEP = "sweep.yaml"  # its words and roles are the report's
 MOST_POINTS = 64  # of curves: 15 kB of a record
 
 
@@ -54,19 +54,43 @@ def keep_records(directories: Sequence[Path], folder: Path, *, ours: bool) -> li
     if folder.exists() and any(folder.iterdir()):
         if not ours and not (folder / LIST).is_file():
             raise ReportError(f"{folder}: is in the way, and no gallery made it")
-        shutil.rmtree(folder)
+    with _in_place_of(folder) as new:
+        listed = _keep_all(directories, new)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return [f"records: {len(listed)} in {folder}, {size / 1e6:.1f} MB", *_told(listed)]
+
+
+@contextlib.contextmanager
+def _in_place_of(folder: Path) -> Iterator[Path]:
+    """A folder to write to, which takes the place of `folder` when all is there; until then what
+    was kept before stays.
+    """
+    new, old = (folder.with_name(f".{folder.name}.{name}") for name in ("new", "old"))
+    for left in (new, old):  # by a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    try:
+        yield new
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+    finally:
+        for left in (new, old):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _keep_all(directories: Sequence[Path], folder: Path) -> dict[str, dict[str, Any]]:
+    """By the kept run's place, what was left out of it."""
     listed = {}
     for directory in directories:
         below = folder / directory.resolve().name if len(directories) > 1 else folder
-        if (directory / SWEEP).is_file():
-            _copy(directory / SWEEP, below / SWEEP)
+        if (directory / SWEEP_FILE).is_file():  # its words and roles are the report's
+            _copy(directory / SWEEP_FILE, below / SWEEP_FILE)
         for run in find_records(directory):
             place = run.relative_to(directory)
             kept = below / (place if place.parts else run.resolve().name)
             listed[kept.relative_to(folder).as_posix()] = _keep(run, kept)
     write_text(folder / LIST, json.dumps({"format": 1, "runs": listed}, indent=1) + "\n")
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return [f"records: {len(listed)} in {folder}, {size / 1e6:.1f} MB", *_told(listed)]
+    return listed
 
 
 def _told(listed: dict[str, dict[str, Any]]) -> Iterator[str]:

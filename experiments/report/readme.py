@@ -38,6 +38,15 @@ class Answer(NamedTuple):
     judgement: Judgement
 
 
+class Named(NamedTuple):
+    """A group of arms and what its comparisons are called by: its study's folder, which says where
+    in a detector the loss acts, else its detector.
+    """
+
+    name: str
+    group: Group
+
+
 def fill(readme: Path, words: str) -> None:
     """Put `words` between the markers of `readme`; everything else stays.
 
@@ -53,9 +62,9 @@ def read(readme: Path) -> str:
     return _parts(readme)[1].strip("\n")
 
 
-def answers_of(groups: Sequence[Group], primary: Metric) -> list[Answer]:
+def answers_of(groups: Sequence[Named], primary: Metric) -> list[Answer]:
     """What was compared, at most MOST of it, each group's first questions first."""
-    by_group = [_asked(group, primary) for group in groups]
+    by_group = [_asked(one.name, one.group, primary) for one in groups]
     turns = [answer for turn in zip_longest(*by_group) for answer in turn if answer is not None]
     kept = {id(answer) for answer in turns[:MOST]}
     return [one for answers in by_group for one in answers if id(one) in kept]
@@ -76,7 +85,7 @@ def table(answers: Sequence[Answer], metric: Metric) -> str:
     return "\n".join(lines)
 
 
-def weakness(groups: Sequence[Group], answers: Sequence[Answer]) -> str:
+def weakness(groups: Sequence[Named], answers: Sequence[Answer]) -> str:
     """What weakens the table, in one sentence."""
     alone = [one for one in answers if min(one.judgement.a.seeds, one.judgement.b.seeds) < 2]
     parts = []
@@ -86,9 +95,9 @@ def weakness(groups: Sequence[Group], answers: Sequence[Answer]) -> str:
     elif answers:
         fewest = min(min(one.judgement.a.seeds, one.judgement.b.seeds) for one in answers)
         parts.append(f"arms have {fewest} seeds, of small networks in short runs")
-    bare = sorted({_data_of(group.arms[0]) for group in groups if group.baseline is None})
+    bare = sorted({_data_of(one.group.arms[0]) for one in groups if one.group.baseline is None})
     if bare:
-        parts.append(f"the records of {listed(bare, 4)} have no arm to be compared with")
+        parts.append(f"single records of {listed(bare, 4)} have no arm to be compared with")
     return f"What weakens this: {'; '.join(parts)}; [all of it, and the page]({GALLERY})."
 
 
@@ -121,17 +130,23 @@ def _groups(
     directories: Sequence[Path],
     options: Mapping[str, Any],
     studies: Mapping[Path, Mapping[str, Any]],
-) -> tuple[list[Group], Metric]:
+) -> tuple[list[Named], Metric]:
     """The groups of every study, then of all other runs, each as its own report compares them; and
     the metric, the first's.
     """
-    asked = [(load_runs([folder], []), studies[folder]) for folder in studies]
-    taken = {run.folder for runs, _ in asked for run in runs}
+    asked = [(folder.name, load_runs([folder], []), studies[folder]) for folder in studies]
+    taken = {run.folder for _, runs, _ in asked for run in runs}
     rest = [run for run in load_runs(directories, []) if run.folder not in taken]
-    asked += [(rest, options)] if rest else []
-    found = [_compared(runs, told) for runs, told in asked]
-    metric = found[0][1]
-    return [group for groups, primary in found if primary == metric for group in groups], metric
+    asked += [("", rest, options)] if rest else []
+    found = [(name, *_compared(runs, told)) for name, runs, told in asked]
+    metric = found[0][2]
+    named = [
+        Named(name or display(group.detector), group)
+        for name, groups, primary in found
+        if primary == metric
+        for group in groups
+    ]
+    return named, metric
 
 
 def _compared(runs: Sequence[Run], options: Mapping[str, Any]) -> tuple[list[Group], Metric]:
@@ -142,13 +157,13 @@ def _compared(runs: Sequence[Run], options: Mapping[str, Any]) -> tuple[list[Gro
     return compared(runs, asked, baseline=options.get("baseline"), metric=options.get("metric"))
 
 
-def _asked(group: Group, primary: Metric) -> list[Answer]:
+def _asked(name: str, group: Group, primary: Metric) -> list[Answer]:
     """The comparisons that study and reader name, those with the baseline first; or else the best
     arm beside it.
     """
     bases = {row.arm for row in comparison(group, primary) if row.is_baseline}
     named = sorted(contrasts(group, primary), key=lambda one: one.against not in bases)
-    found = [_answer(group, one.arm, one.against, one.judgement) for one in named]
+    found = [_answer(name, one.arm, one.against, one.judgement) for one in named]
     if found:
         return found
     rivals = [row for row in comparison(group, primary) if primary.key in row.differences]
@@ -157,14 +172,13 @@ def _asked(group: Group, primary: Metric) -> list[Answer]:
         return []
     best = max(rivals, key=lambda row: row.summaries[primary.key].mean or 0.0)
     assert best.against is not None
-    return [_answer(group, best.arm, best.against, best.differences[primary.key])]
+    return [_answer(name, best.arm, best.against, best.differences[primary.key])]
 
 
-def _answer(group: Group, arm: Arm, against: Arm, judgement: Judgement) -> Answer:
+def _answer(name: str, arm: Arm, against: Arm, judgement: Judgement) -> Answer:
     words = f"{arm.short} against {against.short}"
-    detector = display(group.detector)
-    label = f"{detector}: {arm.short}\nagainst {against.short}"
-    return Answer(f"{detector}: {words}", _data_of(arm), label, judgement)
+    label = f"{name}: {arm.short}\nagainst {against.short}"
+    return Answer(f"{name}: {words}", _data_of(arm), label, judgement)
 
 
 def _data_of(arm: Arm) -> str:

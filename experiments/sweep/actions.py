@@ -20,6 +20,7 @@ from rich.console import Console
 
 from experiments.config.located import dotted
 from experiments.errors import UsageError
+from experiments.record.files import SWEEP_FILE
 from experiments.sweep.checking import MOST_DRAWS, Checker
 from experiments.sweep.command import expand
 from experiments.sweep.coordinator import Coordinator, Options
@@ -32,7 +33,7 @@ from experiments.sweep.ledger import Ledger, holder, read_events
 from experiments.sweep.plan import cost_of_sweep, make_plan, results_below, told
 from experiments.sweep.proposals import first_points, require_optuna
 from experiments.sweep.space import Parameters, Sweep, grid_points, shown
-from experiments.sweep.state import COPY, TRIALS, State, fold, open_state, state_of_records
+from experiments.sweep.state import TRIALS, State, fold, open_state, state_of_records
 from experiments.sweep.sweep_file import read_sweep
 from experiments.sweep.table import (
     MOST_DRAWN,
@@ -274,7 +275,7 @@ def stop(folder: Path) -> int:
 def retry(folder: Path, how: Running) -> int:
     """Run again what failed in `folder`, and whatever is still open."""
     failed = fold(read_events(folder)).with_status("failed")
-    sweep = read_sweep(folder / COPY)
+    sweep = read_sweep(folder / SWEEP_FILE)
     print(f"{folder}: {len(failed)} failed trials to run again", flush=True)
     return run(sweep, folder, replace(how, retry=True))
 
@@ -320,7 +321,7 @@ def _print_status(state: State, folder: Path) -> None:
     for index, item in enumerate(rows):
         if item.trial.status == "running":
             rows[index] = _live_row(item.trial, folder, opened.get("metric"))
-    path = folder / COPY
+    path = folder / SWEEP_FILE
     sweep = read_sweep(path) if path.is_file() else None
     pid = holder(folder)
     running = f"run by process {pid}" if pid else "not running now"

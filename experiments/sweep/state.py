@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from experiments.errors import UsageError
-from experiments.record.files import write_text
+from experiments.record.files import SWEEP_FILE, write_text
 from experiments.record.follow import in_force, log_tail, number, read_record
 from experiments.sweep.ledger import Event, Ledger
 from experiments.sweep.space import Sweep, grid_points, point_key
@@ -203,9 +203,6 @@ def total_seconds(record: Mapping[str, Any]) -> float:
     return (number(seconds.get("total")) or 0.0) if isinstance(seconds, Mapping) else 0.0
 
 
-COPY = "sweep.yaml"  # beside the ledger, so that a folder can be looked at and resumed by itself
-
-
 def open_state(
     ledger: Ledger,
     sweep: Sweep,
@@ -236,7 +233,7 @@ def open_state(
     if sweep.method == "grid":
         events += new_points(state, grid_points(sweep), places)
     if events:
-        write_text(folder / COPY, text)
+        write_text(folder / SWEEP_FILE, text)
         ledger.append(*events)
         for event in events:
             state.apply(event)

@@ -12,11 +12,10 @@ import yaml
 from experiments.config.located import dotted
 from experiments.config.resolve import BASE
 from experiments.errors import ConfigError, UsageError
-from experiments.record.files import write_text
+from experiments.record.files import SWEEP_FILE, write_text
 from experiments.sweep.space import Parameter
 from experiments.sweep.sweep_file import read_sweep
 
-SWEEP_FILE = "sweep.yaml"  # the copy that a sweep keeps in its folder
 WORDS = ("question", "baseline")
 # `--scale tiny` shows that a study's path is sound; it says nothing of its question.
 TINY: dict[str, Any] = {

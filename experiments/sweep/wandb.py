@@ -21,6 +21,7 @@ from typing import Any
 import yaml
 
 from experiments.errors import UsageError
+from experiments.record.files import SWEEP_FILE
 from experiments.record.record import (
     RECORD_FILE,
     RecordError,
@@ -29,7 +30,7 @@ from experiments.record.record import (
     load_record,
 )
 from experiments.sweep.space import Sweep
-from experiments.sweep.state import COPY, TRIALS
+from experiments.sweep.state import TRIALS
 
 DEFAULT_PROJECT = "softgamma"  # as of the runs themselves, `tracking.project`
 Say = Callable[[str], None]
@@ -111,7 +112,9 @@ def pull(path: str, out: Path | None, say: Say) -> Pulled:
         runs = list(found.runs)
     folder = out or Path("runs") / _plain(str(found.name))
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / COPY).write_text(yaml.safe_dump(found.config, sort_keys=False), encoding="utf-8")
+    (folder / SWEEP_FILE).write_text(
+        yaml.safe_dump(found.config, sort_keys=False), encoding="utf-8"
+    )
     brought, here, missing = [], [], {}
     for run in runs:
         target = folder / TRIALS / _plain(str(run.id))

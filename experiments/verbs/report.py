@@ -223,8 +223,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _studies(arguments: argparse.Namespace) -> dict[Path, dict[str, Any]]:
     """The studies below the folders that were given, each with the options of its own report."""
+    from experiments.record.files import SWEEP_FILE
     from experiments.record.record import find_records
-    from experiments.sweep.study import SWEEP_FILE, report_options, study_of
+    from experiments.sweep.study import report_options, study_of
 
     if arguments.study is not None or study_of(arguments.directories) is not None:
         return {}  # all of it is one study

@@ -134,8 +134,9 @@ def run(arguments: argparse.Namespace) -> int:
         ConfigError: the file or one of its points cannot be run.
         UsageError: the command cannot be carried out as given.
     """
+    from experiments.record.files import SWEEP_FILE
     from experiments.sweep import actions
-    from experiments.sweep.state import COPY, TRIALS
+    from experiments.sweep.state import TRIALS
     from experiments.sweep.sweep_file import read_sweep
     from experiments.tracking.owed import send_owed
     from experiments.tracking.tapes import remove_left
@@ -155,7 +156,7 @@ def run(arguments: argparse.Namespace) -> int:
         return pull_told(str(arguments.path), arguments.out)
     if arguments.path.is_dir():  # a sweep's folder: the file that it keeps, run there
         arguments.out = arguments.out or arguments.path
-        arguments.path = arguments.path / COPY
+        arguments.path = arguments.path / SWEEP_FILE
     sweep = read_sweep(arguments.path)
     for warning in sweep.warnings:
         print(f"warning: {warning}", file=sys.stderr)

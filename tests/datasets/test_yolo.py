@@ -217,9 +217,13 @@ def test_labels_of_an_image_that_is_not_there_are_named(tmp_path: Path, draw_ima
     (root / "labels/train/lost.txt").write_text(BOX * 2)
     (root / "labels/train/classes.txt").write_text("cat\ndog\n")
     (root / "labels/train/notes.txt").write_text("of last summer\n")
-    (finding,) = opened(root).problems
+    # None of these can be used, whatever image there were: a class beyond the list, a missing word.
+    (root / "labels/train/worse.txt").write_text("99 .5 .5 .1 .1\n0 .5 .5\n0 .5 oops .1 .1\n")
+    worse, finding = sorted(opened(root).problems, key=lambda one: one.file, reverse=True)
+    assert worse.file == "labels/train/worse.txt" and "3 objects" in worse.message
     assert finding.file == "labels/train/lost.txt" and finding.kind == "missing_image"
     assert "2 objects" in finding.message
+    (root / "labels/train/worse.txt").unlink()
     assert examine(root).splits["train"].written == 3
     with pytest.raises(DataError, match="2 of 3 objects would go"):
         repair(examine(root), tmp_path / "copy")

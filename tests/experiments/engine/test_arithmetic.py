@@ -18,8 +18,8 @@ NARROW, WIDE = nn.Conv2d(64, 64, 3), nn.Conv2d(1024, 1024, 3)
 
 
 def machine(monkeypatch: pytest.MonkeyPatch, able: dict[str, bool], kernels: str) -> None:
-    # Set where numeric tests run under narrower vectors; the made-up machine has neither.
-    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    # Set where numeric tests run under narrower vectors (`make test-all`).
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)  # the made-up machine has neither
     monkeypatch.delenv("DNNL_MAX_CPU_ISA", raising=False)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: kernels)

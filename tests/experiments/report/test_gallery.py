@@ -1,5 +1,6 @@
 """Records that a gallery keeps: small, and what the report says of them stays."""
 
+import errno
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import pytest
 from experiments.api import load_runs
 from experiments.evaluation.compact import unlike_as_printed
 from experiments.record.record import load_record
+from experiments.report import kept
+from experiments.report.kept import keep_records
 from experiments.report.verify import verify
 from tests.calling import call, refused
 
@@ -58,6 +61,24 @@ def test_a_record_whose_numbers_do_not_come_again_is_kept_whole_and_said(
 ) -> None:
     call("report", tiny_study, "--gallery", tmp_path / "gallery", "--images", "0")
     assert "kept whole: its compact form would print other numbers" in capsys.readouterr().out
+
+
+def test_what_was_kept_before_stays_until_all_is_there(
+    tiny_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "records"
+    keep_records([tiny_study], target, ours=False)
+    before = {path: path.read_bytes() for path in target.rglob("*") if path.is_file()}
+
+    def full(folder: Path, *rest: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(folder))
+
+    monkeypatch.setattr(kept, "write_record", full)  # a disk that is full after the first files
+    monkeypatch.setattr(kept, "_copy_files", full)
+    with pytest.raises(OSError, match="No space left"):
+        keep_records([tiny_study], target, ours=False)
+    assert {path: path.read_bytes() for path in target.rglob("*") if path.is_file()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["records"]
 
 
 def test_records_are_not_kept_in_themselves(runs: Path, tmp_path: Path) -> None:

@@ -101,23 +101,17 @@ x-published:
 """
 
 
+def reported(runs: Path, study: Path, out: Path) -> str:
+    """The report of the runs in the words of a study."""
+    assert call("report", runs, "--out", out, "--images", "0", "--study", study, *SVG) == 0
+    return (out / "report.md").read_text(encoding="utf-8")
+
+
 def test_a_study_brings_published_values_of_its_own(tiny_study: Path, tmp_path: Path) -> None:
     """They are in the report, and in its manifest, from which it is made again."""
     study = tmp_path / "study.yaml"
     study.write_text(TABLE)
-    words = [
-        "report",
-        tiny_study,
-        "--out",
-        tmp_path / "out",
-        "--images",
-        "0",
-        "--study",
-        study,
-        *SVG,
-    ]
-    assert call(*words) == 0
-    told = (tmp_path / "out/report.md").read_text(encoding="utf-8")
+    told = reported(tiny_study, study, tmp_path / "out")
     assert "A table of my own" in told and "my notebook" in told and "42.5" in told
     manifest = json.loads((tmp_path / "out/manifest.json").read_text())
     (kept,) = manifest["options"]["published"] if "options" in manifest else manifest["published"]
@@ -149,19 +143,15 @@ def test_what_a_study_says_stands_for_options_that_are_not_given(
     study.write_text(
         "x-question: Why so?\nx-published: yolov2-gamma\nx-baseline: yolov2 cross-entropy\n"
     )
-    words = [
+    told = reported(tiny_study, study, tmp_path / "out")
+    assert told.startswith("# Why so?") and "Published beside ours: Softmax focal loss" in told
+    study.write_text("x-question: [1]\n")
+    refused(
+        "x-question: expected text",
         "report",
         tiny_study,
         "--out",
         tmp_path / "out",
-        "--images",
-        "0",
         "--study",
         study,
-        *SVG,
-    ]
-    assert call(*words) == 0
-    told = (tmp_path / "out/report.md").read_text(encoding="utf-8")
-    assert told.startswith("# Why so?") and "Published beside ours: Softmax focal loss" in told
-    study.write_text("x-question: [1]\n")
-    refused("x-question: expected text", *words)
+    )

@@ -119,5 +119,7 @@ def test_readme_tells_each_study_below_a_folder_by_its_own_contrasts(
     readme.write_text(f"{readme_block.BEGIN}\n{readme_block.END}\n", encoding="utf-8")
     out = tmp_path / "out"
     call("report", tmp_path / "results", "--out", out, "--images", "0", "--readme", readme)
-    rows = [line for line in readme_block.read(readme).splitlines() if line.startswith("| YOLO")]
-    assert len(rows) == 2 and all("gamma 1 against cross-entropy" in row for row in rows)
+    rows = [line for line in readme_block.read(readme).splitlines() if " against " in line]
+    assert len(rows) == 2
+    for row, name in zip(rows, ("one", "two"), strict=True):
+        assert row.startswith(f"| {name}: focal") and "gamma 1 against cross-entropy" in row
