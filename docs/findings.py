@@ -30,7 +30,7 @@ from experiments.evaluation.verdict import (
 )
 from experiments.record.files import SWEEP_FILE
 from experiments.report.arms import Arm, Asked, Group, display
-from experiments.report.choice import standing
+from experiments.report.choice import standing_arms
 from experiments.report.identity import hardware
 from experiments.report.literature import published_table
 from experiments.report.load import Run, load_runs
@@ -203,8 +203,7 @@ def comparisons(study: Study, pairs: Sequence[Pair]) -> Iterator[str]:
 
 def stood(study: Study, group: Group) -> list[Arm]:
     """The setting that stands for each arm."""
-    found = contest_of(group, study.primary)
-    return [arm for one in found.candidates for arm in standing(one) if arm.finished]
+    return [arm for arm in standing_arms(contest_of(group, study.primary)) if arm.finished]
 
 
 def arms(study: Study, group: Group) -> Iterator[str]:

@@ -235,6 +235,11 @@ def standing(one: Candidate) -> tuple[Arm, ...]:
     return (one.chosen,) if one.chosen is not None else one.settings
 
 
+def standing_arms(found: Contest) -> list[Arm]:
+    """What stands for the candidates of a group, in its order: where val chose nothing, all."""
+    return [arm for one in found.candidates for arm in standing(one)]
+
+
 def _alike(one: Mapping[str, Any], other: Mapping[str, Any], keys: Sequence[str]) -> bool:
     return all(one.get(key) == other.get(key) for key in keys)
 

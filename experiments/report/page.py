@@ -11,12 +11,14 @@ from experiments.evaluation.referee import Judgement
 from experiments.evaluation.significance import ALPHA, Summary
 from experiments.evaluation.verdict import p_words, signed
 from experiments.report.arms import Arm, Group
+from experiments.report.choice import standing_arms
 from experiments.report.evidence.group import evidence, rival_of
 from experiments.report.evidence.item import FigureItem
 from experiments.report.evidence.pictures import Grid
+from experiments.report.figures import style
 from experiments.report.identity import differing_settings
 from experiments.report.questions import TwoRuns
-from experiments.report.tables import ClassRow, Metric, Row, comparison, per_class
+from experiments.report.tables import ClassRow, Metric, Row, comparison, contest_of, per_class
 from experiments.report.verdict import pairing_of
 from experiments.report.written import markdown_table
 
@@ -116,14 +118,28 @@ def make_block(
     block.figures = evidence(group, rows, primary, names)
     block.settings = differing_settings(group)
     block.rival = rival_of(rows, primary)
-    _add_classes(block, ranking(rows, primary), primary)
+    _add_classes(block, ranking(group, primary), primary)
     return block
 
 
-def ranking(rows: Sequence[Row], primary: Metric) -> list[Arm]:
-    """The arms, the highest mean first, those without one last."""
-    known = sorted(rows, key=lambda row: -(row.summaries[primary.key].mean or -1.0))
+def ranking(group: Group, primary: Metric) -> list[Arm]:
+    """The arms, the highest mean first, those without one last; before them all those that stand
+    for their other settings, where val chose.
+    """
+    stand = set(standing_arms(contest_of(group, primary)))
+    known = sorted(
+        comparison(group, primary),
+        key=lambda row: (row.arm not in stand, -(row.summaries[primary.key].mean or -1.0)),
+    )
     return [row.arm for row in known]
+
+
+def hues(
+    groups: Sequence[Group], ranked: Sequence[Sequence[Arm]], primary: Metric
+) -> list[dict[str, str]]:
+    """Each group's palette names: settings that val did not choose are faint."""
+    stand = {arm for group in groups for arm in standing_arms(contest_of(group, primary))}
+    return style.colours(groups, [[arm for arm in best if arm in stand] for best in ranked])
 
 
 def picture_names(grid: Grid) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from experiments.evaluation.significance import Summary
 from experiments.report.arms import Arm, Group
-from experiments.report.choice import contest, standing
+from experiments.report.choice import contest, standing_arms
 from experiments.report.literature import Study, Value
 from experiments.report.load import Run
 from experiments.report.settings import alpha_of, gamma_of, settings_of
@@ -62,8 +62,7 @@ def _rows(study: Study, group: Group) -> tuple[Comparison, ...]:
     first: Arm | None = None
     base: float | None = None
     rows = []
-    settled = contest(group, study.metric).candidates
-    arms = [arm for one in settled for arm in standing(one) if arm.finished]
+    arms = [arm for arm in standing_arms(contest(group, study.metric)) if arm.finished]
     for place, value in enumerate(study.values):
         fitting = [arm for arm in arms if fits(value, arm.runs[0].config)]
         arm = _nearest(fitting, first)

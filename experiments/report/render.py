@@ -294,8 +294,8 @@ def _context(
     images: int,
     diagnoses: Diagnoses | None,
 ) -> dict[str, Any]:
-    ranked = [page.ranking(tables.comparison(group, primary), primary) for group in groups]
-    names = style.colours(groups, ranked)
+    ranked = [page.ranking(group, primary) for group in groups]
+    names = page.hues(groups, ranked, primary)
     anchors = identity.arm_anchors(groups)
     two_runs = diagnoses.of_two_runs if diagnoses is not None else lambda a, b: None
     made = zip(groups, anchors, names, strict=True)

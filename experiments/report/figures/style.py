@@ -174,16 +174,17 @@ def inline(svg: str, key: str, description: str) -> str:
 
 
 def colours(groups: Sequence[Group], ranked: Sequence[Sequence[Arm]]) -> list[dict[str, str]]:
-    """For each group: arm title -> palette name. The baseline is grey, seven others have a hue each
-    (of more, the highest by `ranked`), the rest are faint. Arms of one name have one hue in every
+    """For each group: arm title -> palette name. The baseline is grey, seven others of `ranked`
+    have a hue each (of more, the first), the rest are faint. Arms of one name have one hue in every
     group.
     """
     known: dict[str, str] = {}
     found = []
     for group, best in zip(groups, ranked, strict=True):
         others = list(group.others())
-        shown = others
-        if len(others) > len(HUES):
+        there = set(best)
+        shown = [arm for arm in others if arm in there]
+        if len(shown) > len(HUES):
             shown = [arm for arm in best if arm in others][: len(HUES)]
         names = {arm.title: "rest" for arm in others}
         for arm in sorted(shown, key=lambda arm: arm.short not in known):
@@ -204,7 +205,7 @@ def unnamed(names: dict[str, str]) -> str:
     count = sum(name == "rest" for name in names.values())
     if not count:
         return ""
-    return f" {count} lower arm{'' if count == 1 else 's'} faint and not named."
+    return f" {count} other arm{'' if count == 1 else 's'} faint and not named."
 
 
 def marks(names: dict[str, str]) -> dict[str, str]:

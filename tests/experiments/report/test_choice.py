@@ -11,6 +11,7 @@ from experiments.report.arms import Asked, Group, make_groups
 from experiments.report.choice import require_known, settled
 from experiments.report.figures import style
 from experiments.report.load import ReportError, load_runs
+from experiments.report.page import hues, ranking
 from experiments.report.questions import cards
 from experiments.report.tables import METRICS, comparison, contrasts
 from experiments.report.verdict import verdict, warnings
@@ -52,6 +53,17 @@ def test_a_choice_at_the_edge_of_what_was_tried_is_told(study: Study) -> None:
     assert notes["plain (lr 0.2)"] == "chosen on val from 3 settings"
     said = verdict(group, METRICS[0]).uncertainty
     assert "Of focal it is the highest optimizer.lr tried: values beyond might do better." in said
+
+
+def test_settings_that_val_did_not_choose_are_faint_and_last(study: Study) -> None:
+    plain = {0.1: (40.0, 62.0), 0.2: (60.0, 42.0)}
+    focal = {0.1: (41.0, 61.0), 0.2: (80.0, 50.0)}  # not chosen, and highest on test
+    group = settled(study({"plain": plain, "focal": focal}, LR), "voc07_map")
+    ranked = ranking(group, METRICS[0])
+    assert [arm.short for arm in ranked[:2]] == ["focal (lr 0.1)", "plain (lr 0.1)"]
+    (names,) = hues([group], [ranked], METRICS[0])
+    faint = {arm.short for arm in group.arms if names[arm.title] == "rest"}
+    assert faint == {"focal (lr 0.2)", "plain (lr 0.2)"}
 
 
 def test_val_chooses_the_setting_of_every_arm_alike(study: Study) -> None:

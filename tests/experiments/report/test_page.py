@@ -218,7 +218,7 @@ def test_a_larger_sweep_has_main_effects_and_parallel_coordinates(pages: dict[st
     stems = {path.stem for path in (folder / "figures").iterdir()}
     assert {"effects-retinanet", "parallel-retinanet", "heatmap-retinanet"} <= stems
     text = pages["sweep"].read_text(encoding="utf-8")
-    assert "4 lower arms faint and not named." in text
+    assert "4 other arms faint and not named." in text
     by_class = (folder / "figures/classes-retinanet.svg").read_text(encoding="utf-8")
     assert "class 23 (" in by_class and "class 00 (" in by_class and "class 12 (" not in by_class
     assert "4 classes between the frequent and the rare" in text
