@@ -17,16 +17,16 @@ from datasets.yolo import YOLO
 
 
 def layout_of(root: Path, splits: Sequence[str] = ()) -> str:
-    """The name of the first row that knows the folder, `coco` when JSON is named; DataError where
-    none does.
+    """The name of the first row that knows the folder and has splits there, else of the first that
+    knows it, `coco` when JSON is named; DataError where none does.
     """
     if splits and all(name.endswith(".json") for name in splits):
         return "coco"
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
-    for name, row in DATASETS.items():
-        if row.is_at(root):
-            return name
+    at = [name for name, row in DATASETS.items() if row.is_at(root)]
+    for name in [name for name in at if DATASETS[name].splits_in(root)] or at:
+        return name
     if splits or voc_splits(root):  # XML files beside their images
         return "voc"
     known = " nor ".join(f"{name.upper()} layout ({row.FORM})" for name, row in DATASETS.items())
@@ -61,8 +61,21 @@ def written_all(
         name: settings_of(root, layout, name, images=images, first_pixel=first_pixel).written(
             "train"
         )
-        for name in splits or DATASETS[layout].splits_in(root)
+        for name in _split_names(root, layout, splits)
     }
+
+
+def _split_names(root: Path, layout: str, asked: Sequence[str]) -> list[str]:
+    """Those asked for, or all there are; DataError where a folder of this layout holds none.
+
+    VoTT writes a list a class and none of all images; an empty ImageSets is what is left of others.
+    """
+    names = list(asked) or DATASETS[layout].splits_in(root)
+    if names:
+        return names
+    lists = sorted(path.stem for path in root.glob("**/ImageSets/**/*.txt"))
+    some = f", only lists of one class ({', '.join(lists[:4])}, ..)" if lists else ""
+    raise DataError(f"{root}: {layout.upper()} layout, but no split in it{some}; {IMPORT}")
 
 
 def open_all(
@@ -78,7 +91,7 @@ def open_all(
     Named so that no two are called alike, see `short_names`.
     """
     layout = layout_of(root, splits)
-    names = list(splits) or DATASETS[layout].splits_in(root)
+    names = _split_names(root, layout, splits)
     written = written_all(root, names, images=images, first_pixel=first_pixel)
     known = list(dict.fromkeys(name for one in written.values() for name in one.names))
     known = sorted(known) if layout == "voc" else known

@@ -24,9 +24,14 @@ from datasets.stats import Stats
 _MOST_LINES = 40  # of one kind; the rest is counted
 
 
+def _console(file: IO[str] | None = None) -> Console:
+    """One that prints names as they are: a class may be called `[/]` or `:car:`."""
+    return Console(file=file, markup=False, emoji=False)
+
+
 def print_stats(stats: Mapping[str, Stats]) -> None:
     """Two tables: totals of each split, and objects of each class in each split."""
-    console = Console()
+    console = _console()
     for table in (_totals, _classes):
         for part in _fitting(console, stats, table):
             console.print(table(part))
@@ -121,7 +126,7 @@ def print_looked(seen: Examination, file: IO[str]) -> None:
         name: (split.images, split.written, split.objects, split.ignored)
         for name, split in seen.splits.items()
     }
-    console = Console(file=file)
+    console = _console(file)
     decoded = "images decoded" if seen.decoded else "images not decoded, headers only"
     console.print(f"{seen.root}: {seen.layout.upper()} layout, {decoded}", soft_wrap=True)
     console.print(_by_split(titles, counts))
@@ -137,7 +142,7 @@ def print_balance(balance: Mapping[str, Balance], file: IO[str]) -> None:
         )
         for name, one in balance.items()
     }
-    console = Console(file=file)
+    console = _console(file)
     console.print("the copy, read again:")
     console.print(_by_split(titles, counts))
     for what, kinds in (

@@ -113,7 +113,7 @@ def run(sweep: Sweep, folder: Path, how: Running) -> int:
     """Check the points of `sweep`, then run it in `folder`, from its start or where it was left."""
     options = how.options
     refuse_endless(sweep, options.limit)
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False)
     with (
         Ledger(folder) as ledger,
         how.place.executing(sweep) as executor,
@@ -340,7 +340,9 @@ def _print_status(state: State, folder: Path) -> None:
         print(listed(rows, metric, varying_names(state), caption))
     else:
         names = varying_names(state)
-        Console().print(rendered(state, rows, metric, names, caption, maximize=maximize))
+        Console(markup=False).print(
+            rendered(state, rows, metric, names, caption, maximize=maximize)
+        )
 
 
 def _live_row(trial: Any, folder: Path, metric: str | None) -> Any:

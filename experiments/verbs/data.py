@@ -310,7 +310,7 @@ def _print_imbalance(arguments: argparse.Namespace, dataset: "Dataset") -> None:
             name = f"{path.parent.name}/{path.stem}"
             found[name] = count_foreground(config, dataset, arguments.sample)
             step("count foreground", number, len(arguments.config))
-    Console().print(imbalance_table(found))
+    Console(markup=False).print(imbalance_table(found))
 
 
 def _anchors(arguments: argparse.Namespace) -> int:
