@@ -198,7 +198,8 @@ def test_a_lost_connection_loses_no_row(bench: Bench) -> None:
 
 @pytest.mark.slow
 def test_a_network_lost_for_good_does_not_hold_the_run(bench: Bench) -> None:
-    process = bench.start("online", (1, 20), pause=0.1, FINISH=4)
+    rows = 300  # half a minute: the client sends rows together, up to 15 s after the first
+    process = bench.start("online", (1, rows), pause=0.1, FINISH=4)
     while not bench.server.store.runs or not bench.run.history:
         assert process.poll() is None
         time.sleep(0.05)
@@ -206,11 +207,11 @@ def test_a_network_lost_for_good_does_not_hold_the_run(bench: Bench) -> None:
     output = process.communicate(timeout=120)[0]
     assert process.returncode == 0, output
     assert "the run went on" in output and "next command" in output
-    assert len(bench.steps()) < 20
+    assert len(bench.steps()) < rows
     bench.server.down = False
     assert "sent what" in bench.send()
     assert bench.send() == ""  # nothing is owed now
-    assert bench.steps() == list(range(1, 21))
+    assert bench.steps() == list(range(1, rows + 1))
     assert bench.run.summary["status"] == "finished"
     assert "record.json" in bench.run.files
     assert bench.server.asked.count("RunResumeStatus") <= 2
