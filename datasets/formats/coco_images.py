@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 from datasets.formats.finder import Finder, leads_out
 
@@ -43,17 +44,39 @@ class _Search:
         self._finder = Finder(root)
 
     def find(self, name: str) -> str:
-        """By the path as written from each likely folder, else by its name anywhere below."""
+        """By the path as written from each likely folder, else by its name anywhere below; what is
+        found by neither may be an address.
+        """
         for place in self._roots:
             name = name.removeprefix(place)
+        address = _path_of(name)
+        found, expected = self._look(name)
+        if not found and address != name:
+            found, _ = self._look(address)
+        return found or expected
+
+    def _look(self, name: str) -> tuple[str | None, str]:
+        """The file that a name means, and where it would be expected."""
         tried = [os.path.normpath(_within(folder, name)) for folder in self._folders]
         inside = [path for path in tried if not leads_out(path)]
         for path in inside:
             if (self._root / path).is_file():
-                return path
+                return path, path
         found = self._finder.find(name, _within(self._folder, "x"), exact=True)
         expected = inside[0] if inside else _within(self._folder, name.rpartition("/")[2])
-        return found or expected
+        return found, expected
+
+
+def _path_of(address: str) -> str:
+    """The file that an address means.
+
+    >>> _path_of("/data/local-files/?d=photos/a%201.jpg")
+    'photos/a 1.jpg'
+    >>> _path_of("https:/b.s3.amazonaws.com/x/e.jpg?Signature=a/b")
+    'https:/b.s3.amazonaws.com/x/e.jpg'
+    """
+    path, _, query = address.partition("?")
+    return unquote(query.removeprefix("d=") if query.startswith("d=") else path)
 
 
 def _within(folder: str, name: str) -> str:

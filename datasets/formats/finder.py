@@ -1,12 +1,13 @@
 """Files below a folder by their names, for lists and labels that don't say where things lie."""
 
 import os
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".jfif")
 
 
 class Finder:
@@ -19,17 +20,20 @@ class Finder:
         """The file that `name` means, relative to the root; None for none, or for several alike.
 
         Letters and ending may be spelt otherwise: labels written on Windows say IMG.JPG for
-        img.jpg, and many say .jpg for a .png (not where `exact`). Of several, those count that
-        share most folders with the end of `name`, then those that lie nearest to `near`.
+        img.jpg, a Mac's files write an accent by itself, and many labels say .jpg for a .png (not
+        where `exact`). Of several, those count that share most folders with the end of `name`, then
+        those that lie nearest to `near`.
         """
-        last = name.lower().rpartition("/")[2]
-        there = self._by_stem.get(_stem(last)) or self._by_stem.get(last)
+        last = _plain(name).rpartition("/")[2]
+        stem, ending = os.path.splitext(last)  # "img.1", of a label without ending, is whole
+        known = ending in self._endings or ending in IMAGE_ENDINGS
+        there = self._by_stem.get(stem if known else last)
         if not there:
             return None
-        asked = PurePosixPath(name.lower())
-        found = [path for path in there if path.lower().endswith(last)]
+        asked = PurePosixPath(_plain(name))
+        found = [path for path in there if _plain(path).endswith(last)]
         found = found if found or exact else there
-        ends = [_alike(_folders(path.lower())[::-1], asked.parts[-2::-1]) for path in found]
+        ends = [_alike(_folders(_plain(path))[::-1], asked.parts[-2::-1]) for path in found]
         found = _best(found, ends)
         found = _best(found, [_alike(_folders(path), _folders(near)) for path in found])
         return found[0] if len(found) == 1 else None
@@ -38,7 +42,7 @@ class Finder:
     def _by_stem(self) -> dict[str, list[str]]:
         by_stem: dict[str, list[str]] = defaultdict(list)
         for path in files_below(self._root, self._endings):
-            by_stem[_stem(path.rpartition("/")[2].lower())].append(path)
+            by_stem[os.path.splitext(_plain(path.rpartition("/")[2]))[0]].append(path)
         return by_stem
 
 
@@ -80,8 +84,8 @@ def leads_out(path: str) -> bool:
     return path.startswith("/") or path.split("/")[0] == ".." or "\0" in path
 
 
-def _stem(name: str) -> str:
-    return os.path.splitext(name)[0]
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", name.lower())
 
 
 def _folders(path: str) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from datasets.formats.findings import Findings
 _PLAIN = re.compile(r"\w+")  # nearly every line, told fast
 _VERDICT = re.compile(r"(\S(?:.*\S)?)\s+(-1|0|1)")  # the devkit's per-class lists: stem, verdict
 # "images/a.jpg annotations/a.xml", as PaddleDetection and others list pairs
-_PAIR = re.compile(r"(.+?\.(?:jpe?g|png|bmp|webp|tiff?))[\s,;]+(.+\.xml)", re.IGNORECASE)
+_PAIR = re.compile(r"(.+?\.(?:jpe?g|png|bmp|webp|tiff?|jfif))[\s,;]+(.+\.xml)", re.IGNORECASE)
 _ROOMS = re.compile(r"^.*(?:^|/)(?:JPEGImages|Annotations)/", re.IGNORECASE)
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
@@ -220,7 +220,8 @@ def _without_ending(name: str) -> str:
 
 
 def find_images(root: Path, entries: Sequence[Entry], filenames: Sequence[str]) -> list[str]:
-    """The image of each entry: where the list or the folder has it, else by its name.
+    """The image of each entry: where the list or the folder has it, else the one that is called as
+    its labels are, else by the name that these say: in copies and renamed files that is old.
 
     Looked for within JPEGImages, and anywhere only where there is no such folder: masks have the
     names of photos. One that is nowhere is given the place where VOC would keep it.
@@ -238,6 +239,6 @@ def find_images(root: Path, entries: Sequence[Entry], filenames: Sequence[str]) 
         inner, finder = finders[folder]
         stem = entry.annotation.removeprefix(f"{folder}Annotations/").removesuffix(".xml")
         near = entry.annotation.removeprefix(inner)
-        found = (filename and finder.find(tidy(filename), near)) or finder.find(stem, near)
+        found = finder.find(stem, near) or (filename and finder.find(tidy(filename), near))
         files.append(f"{inner}{found}" if found else f"{folder}JPEGImages/{stem}.jpg")
     return files

@@ -1,9 +1,10 @@
 """Which images a YOLO data set's splits hold, and where their labels are."""
 
 import os
+import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from datasets.errors import IMPORT, DataError, nearest
 from datasets.formats.finder import IMAGE_ENDINGS, Finder, files_below, leads_out, tidy
@@ -72,6 +73,9 @@ def label_of(root: Path, image: str) -> str:
     if rooms:
         parts[rooms[-1]] = "labels"
         choices.insert(0, f"{'/'.join(parts)}.txt")
+    if not stem.isascii():  # a Mac's files write an accent by itself, their labels may not
+        forms: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
+        choices += [unicodedata.normalize(form, c) for c in choices for form in forms]
     return next((choice for choice in choices if (root / choice).is_file()), choices[0])
 
 

@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from datasets.decoding import decode_bytes
+from datasets.formats.finder import IMAGE_ENDINGS
 from datasets.pixels.header import header_of
 from datasets.pixels.reading import refuse_bomb, rgb
 from datasets.sample import Sample
 from experiments.errors import UsageError
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
 @dataclass(slots=True)
@@ -53,7 +52,7 @@ def image_files(paths: Sequence[Path]) -> Files:
     if not files.images:
         named = ", ".join(map(str, paths))
         left = f"; left out: {files.told()}" if files.left_out else ""
-        raise UsageError(f"no images ({', '.join(SUFFIXES)}) in {named}{left}")
+        raise UsageError(f"no images ({', '.join(IMAGE_ENDINGS)}) in {named}{left}")
     return files
 
 
@@ -63,7 +62,7 @@ def _sort(paths: Iterable[Path], files: Files) -> None:
             files.left_out["sub-folders ('**/*.jpg' goes into them)"] += 1
         elif path.name.startswith("._"):
             files.left_out["'._' files, which macOS keeps beside others"] += 1
-        elif path.suffix.lower() not in SUFFIXES:
+        elif path.suffix.lower() not in IMAGE_ENDINGS:
             files.left_out["files that are no images"] += 1
         elif path.is_file():
             files.images.append(path)

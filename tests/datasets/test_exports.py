@@ -1,12 +1,15 @@
 """Labels as tools export them, in ways of their own: read right, or refused in one sentence."""
 
+import json
 from pathlib import Path
 
 import pytest
 
+from datasets.importing.finding import find
+from datasets.layouts import open_all
 from experiments.__main__ import main
 from tests.calling import call, refused
-from tests.experiments.verbs.test_world import IMAGES, coco, voc, xml, yolo
+from tests.experiments.verbs.test_world import IMAGES, coco, photo, voc, xml, yolo
 
 
 @pytest.fixture(autouse=True)
@@ -42,3 +45,60 @@ def test_a_folder_without_a_split_is_refused_by_what_is_there(tmp_path: Path) ->
     coco(tmp_path / "both")
     (tmp_path / "both/ImageSets").mkdir()  # empty, beside labels of another layout
     assert call("data", "stats", tmp_path / "both") == 0
+
+
+def photos(root: Path, *names: str) -> None:
+    for name in names:
+        photo(root / name, format="PNG" if name.endswith("png") else "JPEG")
+
+
+def found_by(root: Path) -> dict[str, str]:
+    """The image of each label file that `data import` finds, by the label file."""
+    return {item.source: item.image for item in find(root).items}
+
+
+def test_labels_belong_to_the_image_that_is_called_like_them(tmp_path: Path) -> None:
+    """What they say themselves is old in copies and renamed files, and wrong in some exports."""
+    photos(tmp_path, "images/a.jpg", "images/a_flip.jpg", "images/a.1.jpg", "images/other.png")
+    for stem, said in (("a", "a.jpg"), ("a_flip", "a.jpg"), ("a.1", ""), ("b", "other.jpg")):
+        path = tmp_path / f"labels/{stem}.xml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(xml().replace("<object>", f"<filename>{said}</filename><object>", 1))
+    assert found_by(tmp_path) == {
+        "labels/a.xml": "images/a.jpg",
+        "labels/a_flip.xml": "images/a_flip.jpg",
+        "labels/a.1.xml": "images/a.1.jpg",
+        "labels/b.xml": "images/other.png",
+    }
+    (tmp_path / "images/a.1.jpg").unlink()
+    assert "labels/a.1.xml" not in found_by(tmp_path)  # of no image, not of a.jpg
+
+
+def test_images_of_addresses_are_found(tmp_path: Path) -> None:
+    """As Label Studio writes them, for images that it keeps or that lie elsewhere."""
+    names = {
+        "a 1.jpg": "http://localhost:8080/data/upload/1/a%201.jpg",
+        "b.jpg": "/data/local-files/?d=photos/b.jpg",
+        "c.jpg": "https://b.s3.amazonaws.com/x/c.jpg?X-Amz-Expires=60&Signature=a/b",
+        "d.jpg": "images\\1/d.jpg",
+        "100%25.jpg": "100%25.jpg",
+    }
+    photos(tmp_path, *(f"images/{name}" for name in names))
+    rows = [{"id": n, "file_name": said} for n, said in enumerate(names.values())]
+    things = [{"id": n, "image_id": n, "category_id": 1, "bbox": [1, 2, 30, 20]} for n in range(5)]
+    document = {"images": rows, "annotations": things, "categories": [{"id": 1, "name": "cat"}]}
+    (tmp_path / "result.json").write_text(json.dumps(document))
+    assert [item.image for item in find(tmp_path).items] == [f"images/{name}" for name in names]
+
+
+def test_accents_may_be_letters_of_their_own(tmp_path: Path) -> None:
+    """macOS writes two characters for é in the names of files, and people write one."""
+    yolo(tmp_path)
+    for path in (*tmp_path.glob("images/*/a.jpg"), *tmp_path.glob("labels/*/a.txt")):
+        stem = "e\u0301tale" if path.suffix == ".jpg" else "\xe9tale"
+        path.rename(path.with_stem(stem))
+    (data,) = open_all(tmp_path, ["train"]).values()
+    assert [len(data.annotation(n).boxes_N4) for n in range(3)] == [1, 1, 1]
+    photos(tmp_path / "voc", "photos/e\u0301tale.jfif")
+    (tmp_path / "voc/\xe9tale.xml").write_text(xml())
+    assert found_by(tmp_path / "voc") == {"\xe9tale.xml": "photos/e\u0301tale.jfif"}

@@ -11,7 +11,7 @@ import pandas as pd
 from experiments.errors import nearest
 from experiments.evaluation.tables import EvaluationError
 
-_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".jfif")
 
 
 @dataclass(frozen=True, slots=True)
