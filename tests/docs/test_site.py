@@ -50,6 +50,17 @@ def test_a_formula_that_cannot_be_drawn_ends_the_build() -> None:
         drawn(r"\(\nonesuch{a}\)")
 
 
+def test_formulas_are_spaced_as_tex_spaces_them() -> None:
+    made = drawn(r"\(-t\log p - \log(1-p)/2 = \mathrm{sp}(-x)\)")
+    signs = re.findall(r'<mo( form="prefix")?>−</mo>', made)
+    assert [bool(sign) for sign in signs] == [True, False, False, True]  # signs, not differences
+    thin = '<mspace width="0.167em" />'
+    assert f"<mi>t</mi>{thin}<mi>log</mi>{thin}<mi>p</mi>" in made
+    assert '<mi>log</mi><mo stretchy="false">(</mo>' in made
+    assert '<mo lspace="0" rspace="0">/</mo>' in made
+    assert "<mi>min</mi>" in drawn(r"\(\min(a, b)\)") and made.startswith("<math xmlns=")
+
+
 def test_every_page_is_on_the_map() -> None:
     index = (CHECKOUT / "docs/index.md").read_text()
     pages = {path.name for path in (CHECKOUT / "docs").glob("*.md")} - {"index.md"}
