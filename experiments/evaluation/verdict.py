@@ -12,6 +12,7 @@ from experiments.evaluation.significance import ALPHA, POWER, Interval, Shared, 
 
 ONE_RUN_EACH = "One run each says nothing of the methods: other seeds give other weights."
 TRIES = {0.8: "four of five"}[POWER]
+MOST_TOLD = 6  # arms that one sentence names
 
 
 class Told(NamedTuple):
@@ -24,6 +25,34 @@ class Told(NamedTuple):
 def told(found: Judgement, a: str, b: str, metric: str = "mAP") -> Told:
     """What may be said of arm `b` beside arm `a`."""
     return Told(finding(found, a, b, metric), uncertainty(found))
+
+
+def told_together(found: Sequence[tuple[str, Judgement]], a: str, metric: str) -> Told:
+    """What may be said of several arms beside arm `a`, all of one verdict that is decided.
+
+    The names are given with their answers, the largest difference first or last.
+    """
+    names, answers = [name for name, _ in found], [one for _, one in found]
+    sizes = sorted({fixed(abs(one.points or 0.0)) for one in answers}, key=float)
+    kind = answers[0].verdict
+    words = f"{capital(listed(names, MOST_TOLD))} {'is' if len(found) == 1 else 'are'}"
+    if kind == "equivalent":
+        words += (
+            f" equivalent to {a}: less than {plain_points(answers[0].within)} apart in {metric}."
+        )
+    else:
+        by = " to ".join(dict.fromkeys((sizes[0], sizes[-1])))
+        words += f" {kind} than {a}, by {by} points of {metric}."
+    each = [
+        f"{name} {signed(one.points)}, 95 % interval {interval(one)}, p {p_words(one.p)}"
+        for name, one in found[:MOST_TOLD]
+    ]
+    ways = dict.fromkeys(f"{_seeds_of(one)}, {_way(one)}" for one in answers)
+    more = f"; {len(found) - MOST_TOLD} more are in the table" if len(found) > MOST_TOLD else ""
+    unsure = f"{capital('; '.join(each))}{more} ({listed([*ways], 2)}"
+    if answers[0].family > 1:
+        unsure += f"; p after Holm’s correction for {answers[0].family} comparisons"
+    return Told(words, f"{unsure}).")
 
 
 def finding(found: Judgement, a: str, b: str, metric: str) -> str:
@@ -49,7 +78,7 @@ def uncertainty(found: Judgement) -> str:
     if found.verdict not in DECIDED:
         return _why_open(found)
     words = f"The difference is {signed(found.points)}, 95 % interval {interval(found)}"
-    words += f" ({_seeds_of(found)}, {'paired' if found.paired else 'Welch'}; p {p_words(found.p)}"
+    words += f" ({_seeds_of(found)}, {_way(found)}; p {p_words(found.p)}"
     if found.family > 1:
         words += f" after Holm’s correction for {found.family} comparisons"
     words += ")."
@@ -154,6 +183,10 @@ def _advice(found: Judgement) -> str:
 def _seeds_of(found: Judgement) -> str:
     one, two = found.b.seeds, found.a.seeds
     return f"{one} seeds each" if one == two else f"{one} and {two} seeds"
+
+
+def _way(found: Judgement) -> str:
+    return "paired" if found.paired else "Welch"
 
 
 def _gap(points: float) -> str:

@@ -108,15 +108,17 @@ def costs(groups: Sequence[Group]) -> list[Cost]:
     ]
 
 
-def facts(groups: Sequence[Group]) -> list[tuple[str, str]]:
-    """The line under the question: how many runs, on what data, on what machine."""
+def facts(groups: Sequence[Group], standing: Sequence[Arm]) -> list[tuple[str, str]]:
+    """The line under the question: how many runs, on what data, on what machine. `standing` are the
+    arms without the settings that val did not choose.
+    """
     arms = [arm for group in groups for arm in group.arms]
     runs = [run for arm in arms for run in arm.runs]
     done = sum(len(arm.finished) for arm in arms)
-    seeds = sorted({len(arm.finished) for arm in arms if arm.finished})
+    seeds = sorted({len(arm.finished) for arm in standing if arm.finished})
     spread = "–" if not seeds else str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]}–{seeds[-1]}"
     found = [
-        ("Arms", str(len(arms))),
+        ("Arms", _count(len(standing), len(arms))),
         ("Runs", f"{done}" if done == len(runs) else f"{done} of {len(runs)}"),
         ("Seeds an arm", spread),
     ]
@@ -139,6 +141,10 @@ def facts(groups: Sequence[Group]) -> list[tuple[str, str]]:
         words = ", ".join(f"{count} in {kind}" for kind, count in sorted(kinds.items()))
         found.append(("Arithmetic", words))
     return found
+
+
+def _count(standing: int, settings: int) -> str:
+    return str(standing) if standing == settings else f"{standing} in {settings} settings"
 
 
 def hardware(groups: Sequence[Group]) -> str:

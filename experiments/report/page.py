@@ -3,7 +3,7 @@ that a table lacks.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from experiments.evaluation.bootstrap import PairedDifference
@@ -11,14 +11,13 @@ from experiments.evaluation.referee import Judgement
 from experiments.evaluation.significance import ALPHA, Summary
 from experiments.evaluation.verdict import p_words, signed
 from experiments.report.arms import Arm, Group
-from experiments.report.choice import standing_arms
 from experiments.report.evidence.group import evidence, rival_of
 from experiments.report.evidence.item import FigureItem
 from experiments.report.evidence.pictures import Grid
 from experiments.report.figures import style
 from experiments.report.identity import differing_settings
 from experiments.report.questions import TwoRuns
-from experiments.report.tables import ClassRow, Metric, Row, comparison, contest_of, per_class
+from experiments.report.tables import ClassRow, Metric, Row, comparison, per_class, standing
 from experiments.report.verdict import pairing_of
 from experiments.report.written import markdown_table
 
@@ -82,6 +81,7 @@ class Block:
 
     group: Group
     lines: list[Line]
+    tried: list[Line]  # settings that val did not choose
     markdown: str
     pairing: str = ""  # how seeds were compared, and why
     figures: list[FigureItem] = field(default_factory=list)
@@ -91,6 +91,11 @@ class Block:
     class_difference: str = ""
     class_note: str = ""
     rival: Arm | None = None
+
+    @property
+    def arms(self) -> list[Arm]:
+        """The arms in the settings that stand for them, in the table's order."""
+        return [line.row.arm for line in self.lines]
 
 
 def make_block(
@@ -114,9 +119,10 @@ def make_block(
             images = two_runs(row.against, row.arm)
             bar = _image_bar(images, reach) if images is not None else bar
         lines.append(Line(row, name, anchors[row.arm.title], difference, bar, images))
-    block = Block(group, lines, markdown_table(rows, primary), pairing_of(group, primary))
+    stand, tried = ([line for line in lines if line.row.stands is known] for known in (True, False))
+    block = Block(group, stand, tried, markdown_table(rows, primary), pairing_of(group, primary))
     block.figures = evidence(group, rows, primary, names)
-    block.settings = differing_settings(group)
+    block.settings = differing_settings(replace(group, arms=tuple(block.arms)))
     block.rival = rival_of(rows, primary)
     _add_classes(block, ranking(group, primary), primary)
     return block
@@ -126,7 +132,7 @@ def ranking(group: Group, primary: Metric) -> list[Arm]:
     """The arms, the highest mean first, those without one last; before them all those that stand
     for their other settings, where val chose.
     """
-    stand = set(standing_arms(contest_of(group, primary)))
+    stand = set(standing([group], primary))
     known = sorted(
         comparison(group, primary),
         key=lambda row: (row.arm not in stand, -(row.summaries[primary.key].mean or -1.0)),
@@ -138,7 +144,7 @@ def hues(
     groups: Sequence[Group], ranked: Sequence[Sequence[Arm]], primary: Metric
 ) -> list[dict[str, str]]:
     """Each group's palette names: settings that val did not choose are faint."""
-    stand = {arm for group in groups for arm in standing_arms(contest_of(group, primary))}
+    stand = set(standing(groups, primary))
     return style.colours(groups, [[arm for arm in best if arm in stand] for best in ranked])
 
 
@@ -156,13 +162,16 @@ def _add_classes(block: Block, ranked: list[Arm], primary: Metric) -> None:
     rows: list[ClassRow] = per_class(group, primary)
     if not rows:
         return
-    shown = [arm for arm in group.arms if arm.finished]
+    shown = [arm for arm in block.arms if arm.finished]
+    block.class_note = (
+        "Settings that val did not choose are in per_class.csv." if block.tried else ""
+    )
     if len(shown) > MOST_CLASS_ARMS:
         keep = ([group.baseline] if group.baseline else []) + [
             arm for arm in ranked if arm is not group.baseline
         ]
+        block.class_note = f"{MOST_CLASS_ARMS} of {len(shown)} arms; per_class.csv has all."
         shown = [arm for arm in group.arms if arm in keep[:MOST_CLASS_ARMS]]
-        block.class_note = f"{MOST_CLASS_ARMS} of {len(group.arms)} arms; per_class.csv has all."
     places = [group.arms.index(arm) for arm in shown]
     best = next((arm for arm in ranked if arm is not group.baseline and arm.finished), None)
     pair = None

@@ -4,6 +4,7 @@
 2. Does a rising gamma beat a fixed one? Each soft arm beside the fixed one at its alpha.
 3. What does alpha alone do? At one gamma.
 4. What the study asks by name. Where none of these can be asked, the best arm and the baseline.
+What is decided of other arms beside the baseline comes right after the first answer.
 
 The referee answers; all pairs of a group are one family with each arm's comparison to the baseline.
 """
@@ -13,13 +14,21 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from experiments.evaluation.bootstrap import PairedDifference
-from experiments.evaluation.verdict import ONE_RUN_EACH, capital, fixed, listed, of_two_runs, told
+from experiments.evaluation.verdict import (
+    ONE_RUN_EACH,
+    capital,
+    fixed,
+    listed,
+    of_two_runs,
+    told,
+    told_together,
+)
 from experiments.report.arms import Arm, Group, Question
 from experiments.report.choice import LOSS, contest, val_seeds
 from experiments.report.evidence.item import FigureItem
 from experiments.report.figures import effects
 from experiments.report.settings import comparable, loss_of
-from experiments.report.tables import Contrast, Metric, contest_of, contrasts_of
+from experiments.report.tables import Contrast, Metric, Row, comparison, contest_of, contrasts_of
 from experiments.report.verdict import KINDS, choice_words, ended_early, verdict
 
 FOCAL, SOFT, ALPHA = (
@@ -28,7 +37,11 @@ FOCAL, SOFT, ALPHA = (
     "What does α alone do?",
 )
 STUDY, BEST = "What the study asks", "Which arm is best?"
+OTHERS = "Which other arms differ from {}?"
 MOST_ALPHAS = 6  # pairs of the third question; the table has every arm
+MOST_LINES = 8  # of a figure of other arms
+CLEAR = ("better", "equivalent", "worse")
+ORDER = ("focal", "best", "others", "soft", "alpha", "study")
 
 TwoRuns = Callable[[Arm, Arm], PairedDifference | None]
 
@@ -93,28 +106,37 @@ def cards(
     two_runs: TwoRuns,
 ) -> list[Card]:
     """The cards in the order of the questions; `names` gives each group's palette names."""
+    if sum(len(arm.runs) for group in groups for arm in group.arms) == 1:
+        return [_one_run(groups[0], primary)]
     found: dict[str, Card] = {}
+    said: set[tuple[Arm, Arm | None]] = set()  # arm, against
     for group, hues in zip(groups, names, strict=True):
         for question in group.questions:
             card = found.setdefault(question.key, Card(question.key, question.title))
             card.remarks += [(group.title, question.note)] if question.note else []
             for one in contrasts_of(group, primary, question.pairs):
+                said.add((one.arm, one.against))
                 _add(card, group, one, primary, hues, two_runs, several=len(groups) > 1)
     for group, hues in zip(groups, names, strict=True):
-        known = {pair for question in group.questions for pair in question.pairs}
         for one in contrasts_of(group, primary, group.asked.contrasts):
-            if (one.arm.title, one.against.title) not in known:
+            if (one.arm, one.against) not in said:
+                said.add((one.arm, one.against))
                 card = found.setdefault("study", Card("study", STUDY))
                 _add(card, group, one, primary, hues, two_runs, several=len(groups) > 1)
-    if sum(len(arm.runs) for group in groups for arm in group.arms) == 1:
-        return [_one_run(groups[0], primary)]
     for group in groups:
         if not group.questions or any(card.key == "best" for card in found.values()):
-            said = verdict(group, primary)
+            best = verdict(group, primary)
+            said |= {(best.of, group.baseline)} if best.of is not None else set()
             card = found.setdefault("best", Card("best", BEST))
-            card.answers.append(Answer(group.title, said.kind, said.finding, said.uncertainty))
-    order = ("focal", "soft", "alpha", "study", "best")
-    made = sorted(found.values(), key=lambda card: order.index(card.key))
+            card.answers.append(Answer(group.title, best.kind, best.finding, best.uncertainty))
+    base = {group.baseline.bare for group in groups if group.baseline is not None}
+    title = OTHERS.format(*base) if len(base) == 1 else OTHERS.format("the baseline")
+    for group, hues in zip(groups, names, strict=True):
+        rows = [row for row in _decided(group, primary) if (row.arm, row.against) not in said]
+        if rows:
+            card = found.setdefault("others", Card("others", title))
+            _add_others(card, group, rows, primary, hues, several=len(groups) > 1)
+    made = sorted(found.values(), key=lambda card: ORDER.index(card.key))
     for card in made:
         card.figure = _figure(card, primary)
     return made
@@ -142,28 +164,76 @@ def _add(
 ) -> None:
     answer = one.judgement
     finding, uncertainty = told(answer, one.against.short, one.arm.short, primary.name)
-    uncertainty += choice_words(contest_of(group, primary)) + ended_early(one.arm, one.against)
+    uncertainty += choice_words(contest_of(group, primary), one.arm, one.against)
+    uncertainty += ended_early(one.arm, one.against)
     images = two_runs(one.against, one.arm)
     weights = of_two_runs(images, one.against.short, one.arm.short) if images else ""
     weights = weights.removesuffix(f" {ONE_RUN_EACH}")  # the figure's caption says it once
     kind = KINDS.get(answer.verdict, "open")
     card.answers.append(Answer(group.title, kind, finding, uncertainty, weights))
-    label = f"{group.title}: {one.arm.short}" if several else one.arm.short
-    card.against.add(one.against.short)
+    if answer.points is not None or images is not None:
+        card.against.add(one.against.short)
+        label = f"{group.title}: {one.arm.short}" if several else one.arm.short
+        card.lines.append(_line(label, one, primary, hues, images))
+
+
+def _line(
+    label: str,
+    one: Contrast,
+    primary: Metric,
+    hues: Mapping[str, str],
+    images: PairedDifference | None = None,
+) -> effects.EffectLine:
     hue = hues[one.arm.title] if hues[one.arm.title] != "base" else "ink"
     if images is not None:
         points, low, high = (100 * v for v in (images.difference, images.low, images.high))
-        line = effects.EffectLine(label, hue, points, low, high, (), images=True)
-    elif answer.points is None:
-        return
-    else:
-        a, b = (arm.seeds(primary.key) for arm in (one.against, one.arm))
-        pairs = [(a[seed], b[seed]) for seed in sorted(a.keys() & b.keys())]
-        seeds = effects.of_seeds(pairs) if a.keys() == b.keys() else ()
-        line = effects.EffectLine(
-            label, hue, answer.points, answer.low, answer.high, seeds, images=False
-        )
-    card.lines.append(line)
+        return effects.EffectLine(label, hue, points, low, high, (), images=True)
+    a, b = (arm.seeds(primary.key) for arm in (one.against, one.arm))
+    pairs = [(a[seed], b[seed]) for seed in sorted(a.keys() & b.keys())]
+    seeds = effects.of_seeds(pairs) if a.keys() == b.keys() else ()
+    found = one.judgement
+    ends = (found.points or 0.0, found.low, found.high)
+    return effects.EffectLine(label, hue, *ends, seeds, images=False)
+
+
+def _decided(group: Group, primary: Metric) -> list[Row]:
+    """The arms of whose comparison with the baseline something is known, the highest first; none
+    where each setting has a comparison of its own.
+    """
+    if contest_of(group, primary).mode == "equal":
+        return []
+    rows = [row for row in comparison(group, primary) if primary.key in row.differences]
+    rows = [row for row in rows if row.differences[primary.key].verdict in CLEAR]
+    return sorted(rows, key=lambda row: -(row.differences[primary.key].points or 0.0))
+
+
+def _add_others(
+    card: Card,
+    group: Group,
+    rows: Sequence[Row],
+    primary: Metric,
+    hues: Mapping[str, str],
+    *,
+    several: bool,
+) -> None:
+    """One answer for all of `rows` that are better, for all that are worse, and so on."""
+    found = contest_of(group, primary)
+    for kind in CLEAR:
+        mine = [row for row in rows if row.differences[primary.key].verdict == kind]
+        against = mine[0].against if mine else None
+        if against is None:
+            continue
+        named = [(row.arm.short, row.differences[primary.key]) for row in mine]
+        words = told_together(named, against.short, primary.name)
+        arms = [row.arm for row in mine]
+        more = choice_words(found, *arms, against) + ended_early(*arms, against)
+        unsure = words.uncertainty + more
+        card.answers.append(Answer(group.title, KINDS[kind], words.finding, unsure))
+        for row in mine[: MOST_LINES - len(card.lines)]:
+            card.against.add(against.short)
+            label = f"{group.title}: {row.arm.short}" if several else row.arm.short
+            one = Contrast(row.arm, against, row.differences[primary.key])
+            card.lines.append(_line(label, one, primary, hues))
 
 
 def _figure(card: Card, primary: Metric) -> FigureItem | None:

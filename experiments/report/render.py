@@ -300,15 +300,15 @@ def _context(
     two_runs = diagnoses.of_two_runs if diagnoses is not None else lambda a, b: None
     made = zip(groups, anchors, names, strict=True)
     blocks = [page.make_block(group, primary, mine, hues, two_runs) for group, mine, hues in made]
-    parts = zip(groups, ranked, names, strict=True)
-    details = [make_detail(group, best, hues, diagnoses) for group, best, hues in parts]
+    parts = zip(groups, ranked, names, [diagnoses] * len(groups), blocks, strict=True)
+    details = [make_detail(*part[:-1], part[-1].arms) for part in parts]
     grids = [pictures.choose(block.group, block.rival, images) for block in blocks if images]
     config, config_of = identity.whole_config(groups)
     runs = identity.run_lines(groups, primary, out)
     notes = [note for detail in details for note in detail.notes]
     return {
         "question": question or verdict.question(groups, primary),
-        "facts": identity.facts(groups),
+        "facts": identity.facts(groups, tables.standing(groups, primary)),
         "cards": cards(groups, primary, names, two_runs),
         "single": len(runs) == 1,
         "primary": primary,

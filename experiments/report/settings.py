@@ -118,6 +118,16 @@ def plain(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else "off" if value is None else str(value)
 
 
+def in_words(value: Any) -> str:
+    """A setting's value for a figure: of a list, which is flat as JSON, its parts."""
+    if not isinstance(value, str) or not value.startswith("["):
+        return plain(value)
+    try:
+        return " + ".join(plain(part) for part in json.loads(value)) or "none"
+    except ValueError:
+        return value
+
+
 def _is_late(key: str, runs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> bool:
     """Whether every configuration without the key is silent where others have it, and has made the
     choices on the way there that one of them made.

@@ -3,6 +3,7 @@ included.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from experiments.evaluation.referee import Judgement, judge
 from experiments.evaluation.significance import Summary
 from experiments.evaluation.verdict import listed
 from experiments.report.arms import Arm, Group
-from experiments.report.choice import Contest, contest
+from experiments.report.choice import Contest, contest, standing_arms
 
 
 class Metric(NamedTuple):
@@ -50,6 +51,7 @@ class Row(NamedTuple):
     summaries: dict[str, Summary]
     differences: dict[str, Judgement]  # to `against`, where that is something
     against: Arm | None = None  # the baseline, in the setting that is compared
+    stands: bool = True  # false of a setting that val did not choose for its arm
 
 
 ANSWER = ("diff", "low", "high", "p_holm", "improvement", "test", "verdict")  # columns
@@ -103,7 +105,9 @@ def comparison(group: Group, primary: Metric) -> list[Row]:
 
 @lru_cache(maxsize=16)  # the verdict, the page and three tables ask for the same
 def _comparison(group: Group, primary: Metric) -> tuple[Row, ...]:
-    found, best = contest_of(group, primary), group.best(primary.key)
+    found = contest_of(group, primary)
+    stand = standing_arms(found)
+    best = replace(group, arms=tuple(stand)).best(primary.key)
     metrics = metrics_of([group])
     answers = {metric.key: _answers(group, primary, metric) for metric in metrics}
     against = {found.arms[pair.b]: found.arms[pair.a] for pair in found.pairs}
@@ -120,6 +124,7 @@ def _comparison(group: Group, primary: Metric) -> tuple[Row, ...]:
                 key: each[against[arm], arm] for key, each in answers.items() if arm in against
             },
             against=against.get(arm),
+            stands=arm in stand,
         )
         for arm in group.arms
     )
@@ -131,6 +136,11 @@ def contest_of(group: Group, primary: Metric) -> Contest:
 
 
 _contest = lru_cache(maxsize=16)(contest)
+
+
+def standing(groups: Iterable[Group], primary: Metric) -> list[Arm]:
+    """All groups' arms in the settings that stand for them, where val chose; else all."""
+    return [arm for group in groups for arm in standing_arms(contest_of(group, primary))]
 
 
 def contrasts(group: Group, primary: Metric) -> list[Contrast]:

@@ -8,7 +8,14 @@ from typing import NamedTuple
 
 from experiments.evaluation.verdict import capital, listed, mean_sd, pairing, told
 from experiments.report.arms import Arm, Group, display
-from experiments.report.choice import LOSS, Contest, is_below, standing
+from experiments.report.choice import (
+    LOSS,
+    Candidate,
+    Contest,
+    is_below,
+    standing,
+    standing_arms,
+)
 from experiments.report.load import Run
 from experiments.report.settings import comparable, differing, late_keys
 from experiments.report.tables import Metric, Row, comparison, contest_of, shortened_words
@@ -24,6 +31,7 @@ class Verdict(NamedTuple):
     kind: str
     finding: str
     uncertainty: str
+    of: Arm | None = None  # the arm that is told beside the baseline
 
 
 def question(groups: Sequence[Group], primary: Metric) -> str:
@@ -60,25 +68,25 @@ def verdict(group: Group, primary: Metric) -> Verdict:
         said = _at_equal_settings(group, found, answers, primary)
     else:
         said = _against(group, best, rivals, primary)
-    more = choice_words(found) + ended_early(best.arm, best.against)
-    return said._replace(uncertainty=said.uncertainty + more)
+    more = choice_words(found, best.arm, best.against) + ended_early(best.arm, best.against)
+    return said._replace(uncertainty=said.uncertainty + more, of=best.arm)
 
 
-def choice_words(found: Contest) -> str:
-    """How settings were chosen for arms that were tried in several."""
+def choice_words(found: Contest, *arms: Arm | None) -> str:
+    """How settings were chosen for some arms that were tried in several."""
     keys = listed(found.keys, 3)
     if found.mode == "val":
         most = max(one.tried for one in found.candidates)
         said = f" Each arm stands for the best of its {most} settings of {keys} on val."
-        return said + _edge_words(found)
+        return said + _edge_words([one for one in found.candidates if one.chosen in arms])
     if found.mode == "equal":
         return f" Arms are compared at equal {keys}, and val chose none: {found.why}."
     return ""
 
 
-def _edge_words(found: Contest) -> str:
+def _edge_words(candidates: Sequence[Candidate]) -> str:
     """Arms whose best setting is the last that was tried: a better one may lie beyond."""
-    at = [one for one in found.candidates if one.edges]
+    at = [one for one in candidates if one.edges]
     if not at:
         return ""
     edges = listed(sorted({edge for one in at for edge in one.edges}))
@@ -148,7 +156,7 @@ def warnings(groups: Sequence[Group], primary: Metric) -> list[str]:
     found: list[str] = []
     alone = sum(len(arm.runs) for group in groups for arm in group.arms) == 1
     for group in groups:
-        found += [] if alone else _seed_warnings(group)
+        found += [] if alone else _seed_warnings(group, standing_arms(contest_of(group, primary)))
         found += _budget_warnings(group)
         found += _leak_warnings(group)
         found += _shortened_warnings(group)
@@ -192,8 +200,9 @@ def _picked(rivals: Sequence[Row]) -> str:
 
 
 def _status_warnings(groups: Sequence[Group]) -> list[str]:
-    runs = [run for group in groups for arm in group.arms for run in arm.runs if not run.finished]
-    counts = Counter(_state(run) for run in runs)
+    arms = [arm for group in groups for arm in group.arms]
+    runs = [(arm, run) for arm in arms for run in arm.runs if not run.finished]
+    counts = Counter(_state(run) for _, run in runs)
     words = {
         "failed": "failed",
         "interrupted": "stopped before the end",
@@ -202,7 +211,7 @@ def _status_warnings(groups: Sequence[Group]) -> list[str]:
     }
     found = []
     for status, count in sorted(counts.items()):
-        names = sorted({f"{run.arm} seed {run.seed}" for run in runs if _state(run) == status})
+        names = sorted({f"{a.title} seed {run.seed}" for a, run in runs if _state(run) == status})
         shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
         state = words.get(status, f"ended as '{status}'")
         noun = "1 run" if count == 1 else f"{count} runs"
@@ -237,11 +246,12 @@ def _unfinished_warnings(groups: Sequence[Group], primary: Metric) -> list[str]:
     return found
 
 
-def _seed_warnings(group: Group) -> list[str]:
-    counts = {len(arm.finished) for arm in group.arms if arm.finished}
+def _seed_warnings(group: Group, stand: Sequence[Arm]) -> list[str]:
+    """Too few seeds, or unequal many, of the settings that stand for their arms."""
+    counts = {len(arm.finished) for arm in stand if arm.finished}
     found = []
     if 1 in counts:
-        alone = [arm.short for arm in group.arms if len(arm.finished) == 1]
+        alone = [arm.short for arm in stand if len(arm.finished) == 1]
         who = (
             "every arm has"
             if counts == {1}

@@ -122,8 +122,17 @@ def _fact_cell(value: str | int | float | None) -> str:
 
 def markdown_table(rows: Sequence[Row], primary: Metric) -> str:
     """GitHub Markdown of one group's comparison; names are escaped so that they cannot become
-    markup.
+    markup. Settings that val did not choose come last, in a table of their own.
     """
+    tried = [row for row in rows if not row.stands]
+    table = _markdown_rows([row for row in rows if row.stands], primary)
+    if not tried:
+        return table
+    words = "Settings that val did not choose, compared with nothing:"
+    return f"{table}\n\n{words}\n\n{_markdown_rows(tried, primary)}"
+
+
+def _markdown_rows(rows: Sequence[Row], primary: Metric) -> str:
     head = ["arm", "γ", "α", "seeds", *(metric.name for metric in MAIN)]
     head += [f"Δ {primary.name}", "95 % CI", "verdict"]
     lines = [head, ["---", "---", "---", *["---:"] * (len(MAIN) + 2), ":---:", "---"]]
@@ -208,7 +217,7 @@ def _judgement_cells(found: Judgement) -> list[str]:
 
 
 def _difference_cells(row: Row, primary: Metric) -> list[str]:
-    if row.is_baseline:
+    if row.is_baseline and row.stands:
         return ["", "", "baseline"]
     difference = row.differences.get(primary.key)
     if difference is None:

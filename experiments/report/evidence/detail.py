@@ -5,7 +5,7 @@ such part.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from experiments.evaluation.anatomy import ANATOMY_FILE, KINDS, Anatomy, read_anatomy
@@ -96,17 +96,23 @@ class Detail:
 
 
 def make_detail(
-    group: Group, ranked: Sequence[Arm], names: dict[str, str], diagnoses: Diagnoses | None
+    group: Group,
+    ranked: Sequence[Arm],
+    names: dict[str, str],
+    diagnoses: Diagnoses | None,
+    stand: Sequence[Arm],
 ) -> Detail:
     """Everything that the files beside the group's records give; `ranked` is highest first, `names`
-    the arms' palette names. `diagnoses` None leaves out what is computed from detections.
+    the arms' palette names, `stand` the settings that stand for their arms. `diagnoses` None leaves
+    out what is computed from detections.
     """
     detail = Detail(group)
     if diagnoses is not None:
         known = [(arm, diagnoses.of(arm)) for arm in named(group.arms, names)]
         known = [(arm, runs) for arm, runs in known if runs]
         detail.errors = [kinds.error_row(arm, runs) for arm, runs in known]
-        detail.figures = _figures(group, ranked, known, names)
+        known = [(arm, runs) for arm, runs in known if arm in stand]
+        detail.figures = _figures(replace(group, arms=tuple(stand)), ranked, known, names)
     order = foremost([arm for arm in group.arms if arm.finished], ranked, group.baseline)
     order += [arm for arm in ranked if arm not in order]
     found, detail.notes = find(order)

@@ -141,7 +141,7 @@ def foremost(arms: Sequence[Arm], ranked: Sequence[Arm], baseline: Arm | None) -
     return order[:MOST_SHOWN]
 
 
-MOST_SHOWN = 4
+MOST_SHOWN = 6
 
 
 def _altered(run: Run, kind: str) -> bool:

@@ -4,6 +4,7 @@ What a figure has no room for, its caption says.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -31,20 +32,28 @@ Names = Mapping[str, str]
 def evidence(
     group: Group, rows: list[Row], primary: Metric, names: dict[str, str]
 ) -> list[FigureItem]:
-    """Every figure that the group's runs can fill; `names` gives each arm's palette name."""
+    """Every figure that the group's runs can fill; `names` gives each arm's palette name. All but
+    those of knobs are of the settings that stand for their arms.
+    """
+    stand = replace(group, arms=tuple(row.arm for row in rows if row.stands))
     makers = (_difference_figure, _class_figure, _gamma_figure, _heatmap_figure)
-    found = [maker(group, rows, primary, names) for maker in makers]
+    found = [maker(stand, rows, primary, names) for maker in makers]
     found += _knob_figures(group, primary, names)
-    found += [_size_figure(group, names), _cost_figure(group, primary, names)]
-    found += [_validation_figure(group, primary, names), _loss_figure(group, names)]
-    found += [_schedule_figure(group, parameter, names) for parameter in NAMED]
+    names = {arm.title: names[arm.title] for arm in stand.arms}
+    found += [_size_figure(stand, names), _cost_figure(stand, primary, names)]
+    found += [_validation_figure(stand, primary, names), _loss_figure(stand, names)]
+    found += [_schedule_figure(stand, parameter, names) for parameter in NAMED]
     return [item for item in found if item is not None]
 
 
 def rival_of(rows: Sequence[Row], primary: Metric) -> Arm | None:
-    """The highest arm that is no setting of the baseline: the best, or the nearest to it."""
+    """The highest arm that is no setting of the baseline: the best, or the nearest to it. Settings
+    that val did not choose stand for nothing.
+    """
     ranked = [
-        row for row in rows if not row.is_baseline and row.summaries[primary.key].mean is not None
+        row
+        for row in rows
+        if row.stands and not row.is_baseline and row.summaries[primary.key].mean is not None
     ]
     if not ranked:
         return None
@@ -145,8 +154,8 @@ def _size_figure(group: Group, names: dict[str, str]) -> FigureItem | None:
 
 def _cost_figure(group: Group, primary: Metric, names: dict[str, str]) -> FigureItem | None:
     info = cost.cost_info(group, primary)
-    if len(info.points) < 2:
-        return None
+    if sum(names[point.arm.title] != "rest" for point in info.points) < 2:
+        return None  # nothing to compare with
     caption = "Higher is better, left is cheaper; compare on equal, equally loaded hardware."
     caption += style.unnamed(names)
     caption += f" {_arms(info.left_out)} without a time of their own." if info.left_out else ""

@@ -2,6 +2,8 @@
 at the right.
 """
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +11,9 @@ from matplotlib.figure import Figure
 
 from experiments.evaluation.significance import Summary
 from experiments.report.arms import Arm, Group
+from experiments.report.choice import LOSS, is_below
 from experiments.report.figures import style
+from experiments.report.settings import comparable, differing, in_words
 from experiments.report.tables import Metric, setting
 
 
@@ -28,22 +32,25 @@ class GammaInfo(NamedTuple):
     metric: Metric
     places: tuple[str, ...]
     fixed: int  # how many of the places are fixed gammas
-    series: tuple[tuple[str, tuple[GammaPoint, ...]], ...]  # alpha as text -> its points
+    series: tuple[tuple[str, tuple[GammaPoint, ...]], ...]  # "α 0.5" or "no α" -> its points
 
 
 def gamma_info(group: Group, metric: Metric) -> GammaInfo:
-    """The measured arms by alpha and gamma. An arm whose gamma is unknown is left out."""
+    """The measured arms by alpha and gamma. An arm whose gamma is unknown is left out. Where arms
+    of one alpha and gamma differ in more than the loss, a series names what is not in most of them.
+    """
     arms = [arm for arm in group.arms if arm.gamma is not None and arm.values(metric.key)]
     fixed = sorted({arm.gamma for arm in arms if isinstance(arm.gamma, float)})
     scheduled = sorted({arm.gamma for arm in arms if isinstance(arm.gamma, str)})
     places: list[float | str] = [*fixed, *scheduled]
     series: dict[str, list[GammaPoint]] = {}
-    for arm in arms:
+    for arm, beside in zip(arms, _beside_loss(group, arms), strict=True):
         assert arm.gamma is not None
         point = GammaPoint(
             arm, places.index(arm.gamma), tuple(arm.values(metric.key)), arm.summary(metric.key)
         )
-        series.setdefault(setting(arm.alpha), []).append(point)
+        name = "no α" if arm.alpha is None else f"α {setting(arm.alpha)}"
+        series.setdefault(f"{name}, {beside}" if beside else name, []).append(point)
     ordered = tuple(
         (alpha, tuple(sorted(points, key=lambda point: point.place)))
         for alpha, points in sorted(series.items())
@@ -51,11 +58,30 @@ def gamma_info(group: Group, metric: Metric) -> GammaInfo:
     return GammaInfo(metric, tuple(setting(place) for place in places), len(fixed), ordered)
 
 
+def _beside_loss(group: Group, arms: Sequence[Arm]) -> list[str]:
+    """What each arm has that most have not, outside the loss; "" where alpha and gamma tell all
+    arms apart, or too many would have to be named.
+    """
+    nothing = [""] * len(arms)
+    if len({(arm.alpha, arm.gamma) for arm in arms}) == len(arms):
+        return nothing
+    flats = comparable([arm.runs[0].config for arm in arms])
+    keys = [key for key in differing(flats) if not key.startswith(LOSS)]
+    keys = [key for key in keys if not any(is_below(key, one) for one in group.asked.nuisance)]
+    told = [
+        ", ".join(f"{key.rpartition('.')[2]} {in_words(flat.get(key))}" for key in keys)
+        for flat in flats
+    ]
+    usual = Counter(told).most_common(1)[0][0]
+    found = ["" if words == usual else words for words in told]
+    return found if len(set(found)) <= len(style.DASHES) else nothing
+
+
 def draw(info: GammaInfo) -> Figure:
     """The figure of an info. Its lines are values of alpha, not arms: they have no arm's colour."""
     figure, axes = style.new_figure()
     count = len(info.series)
-    for index, (alpha, points) in enumerate(info.series):
+    for index, (name, points) in enumerate(info.series):
         colour = style.LIGHT["ink" if index % 2 == 0 else "soft"]
         mark, dash = style.MARKS[index % len(style.MARKS)], style.DASHES[index % len(style.DASHES)]
         shift = (index - (count - 1) / 2) * min(0.14, 0.6 / count)
@@ -72,7 +98,7 @@ def draw(info: GammaInfo) -> Figure:
             capsize=3,
             markersize=5,
             markerfacecolor=colour if index % 2 == 0 else style.LIGHT["paper"],
-            label=f"α {alpha}" if alpha != "–" else "no α",
+            label=name,
             linewidth=1.2,
         )
         line = [

@@ -10,11 +10,14 @@ from experiments.evaluation.verdict import fixed
 from experiments.report.arms import Arm, Group
 from experiments.report.choice import LOSS
 from experiments.report.figures import style
-from experiments.report.settings import comparable, differing, plain
+from experiments.report.settings import comparable, differing, in_words
 from experiments.report.tables import Metric, setting
 
 FEWEST_ARMS = 8  # of parallel coordinates; fewer can be read in the table
 MOST_LEVELS = 6  # of a knob of numbers; more are put into as many bins
+LONGEST = 18  # letters of a level
+LETTER = 0.065  # inches, of a level's name that stands upright
+LETTERS = 56  # across the figure
 
 
 class KnobsInfo(NamedTuple):
@@ -51,17 +54,20 @@ def knobs_info(group: Group, metric: Metric) -> KnobsInfo:
 def draw_effects(info: KnobsInfo) -> Figure:
     """Main effects: each level's mean with its 95 % interval, a panel a knob."""
     names = list(dict.fromkeys(effect.knob for effect in info.effects))
-    figure = style.empty_figure(height=style.HEIGHT)
+    panels = [[effect for effect in info.effects if effect.knob == name] for name in names]
+    longest = max(len(_brief(effect.level)) for effect in info.effects)
+    figure = style.empty_figure(height=style.HEIGHT + LETTER * longest)
+    shares = [max(2, len(mine)) for mine in panels]  # a place for each level
+    grid = figure.add_gridspec(1, len(names), width_ratios=shares)
     first = None
-    for place, name in enumerate(names):
-        axes = figure.add_subplot(1, len(names), place + 1, sharey=first)
+    for place, (name, mine) in enumerate(zip(names, panels, strict=True)):
+        axes = figure.add_subplot(grid[place], sharey=first)
         first = first or axes
-        mine = [effect for effect in info.effects if effect.knob == name]
         means = [effect.mean for effect in mine]
         reach = [effect.mean - effect.low for effect in mine]
         places = range(len(mine))
         axes.errorbar(places, means, reach, fmt="o-", color=style.LIGHT["ink"], capsize=3, lw=1.2)
-        axes.set_xticks(places, [_brief(effect.level) for effect in mine], rotation=30, ha="right")
+        axes.set_xticks(places, [_brief(effect.level) for effect in mine], rotation=90)
         axes.tick_params(labelsize=style.SMALL, labelleft=place == 0)
         axes.set_xlim(-0.5, len(mine) - 0.5)
         axes.set_title(_last(name), fontsize=9)
@@ -91,7 +97,7 @@ def draw_parallel(info: KnobsInfo, names: dict[str, str]) -> Figure:
         )
     for place, name in enumerate(knobs):
         for level in info.levels[name]:
-            words = _brief(level)
+            words = _brief(level, int(LETTERS / (len(knobs) + 1)))
             axes.annotate(words, (place, _height(info.levels[name], level)), **_BESIDE)
     for mean in (low, high):
         axes.annotate(fixed(mean), (len(knobs), (mean - low) / span), **_BESIDE)
@@ -105,7 +111,10 @@ def draw_parallel(info: KnobsInfo, names: dict[str, str]) -> Figure:
     return figure
 
 
+# On paper of their own: lines run through the places of levels.
+_PLATE: Any = {"facecolor": style.LIGHT["paper"], "edgecolor": "none", "alpha": 0.8, "pad": 0.6}
 _BESIDE: Any = {"xytext": (3, 2), "textcoords": "offset points", "fontsize": style.SMALL}
+_BESIDE |= {"bbox": _PLATE, "zorder": 4}
 
 
 def _height(levels: list[str], level: str) -> float:
@@ -130,13 +139,14 @@ def _levels(column: list[object]) -> tuple[list[str], list[str]]:
 
 
 def _words(value: object) -> str:
-    if value is None or isinstance(value, str):
-        return setting(value) if value is not None else "none"
-    return setting(float(value)) if isinstance(value, (int, float)) else plain(value)
+    if value is None:
+        return "none"
+    return setting(float(value)) if isinstance(value, (int, float)) else in_words(value)
 
 
-def _brief(level: str) -> str:
-    return level.split(", ")[0][:14]
+def _brief(level: str, most: int = LONGEST) -> str:
+    words = level.split(", ")[0]
+    return words if len(words) <= most else words[: most - 1] + "…"
 
 
 def _last(name: str) -> str:

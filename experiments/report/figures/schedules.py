@@ -1,6 +1,7 @@
 """gamma and alpha in force over training, as each run logged them: one line an arm."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -46,14 +47,24 @@ def schedule_info(group: Group, parameter: str) -> ScheduleInfo:
 
 
 def draw(info: ScheduleInfo, names: dict[str, str]) -> Figure:
-    """The figure of an info; changing parameters are drawn strong, fixed ones thin."""
+    """The figure of an info: changing parameters are strong lines, fixed ones thin dashes above
+    them, whose dashes take turns where several have one value. Faint lines lie beneath.
+    """
     figure, axes = style.new_figure()
     symbol = NAMED.get(info.parameter, info.parameter)
+    equal: dict[str, list[ScheduleLine]] = {}
     for line in info.lines:
+        if names[line.arm.title] != "rest" and _is_fixed(line):
+            equal.setdefault(f"{line.values[0]:.6g}", []).append(line)
+    ordered = sorted(
+        info.lines, key=lambda line: (names[line.arm.title] != "rest", _is_fixed(line))
+    )
+    for line in ordered:
         name = names[line.arm.title]
-        fixed = np.ptp(line.values) <= 1e-9
         label = style.label(line.arm) if name != "rest" else "_"
-        width, dash = (1.1, (0, (4, 2))) if fixed else (2.2, "solid")
+        width, dash = 2.2, "solid"
+        if _is_fixed(line):
+            width, dash = 1.4, _dash(line, equal.get(f"{line.values[0]:.6g}", [line]))
         axes.plot(
             line.progress,
             line.values,
@@ -61,9 +72,21 @@ def draw(info: ScheduleInfo, names: dict[str, str]) -> Figure:
             label=label,
             linewidth=width,
             linestyle=dash,
+            dash_capstyle="butt",
         )
     axes.set_title(f"{symbol} in force while training")
     axes.set_xlabel("progress (% of training)")
     axes.set_ylabel(symbol)
     style.legend_below(axes, figure)
     return figure
+
+
+def _is_fixed(line: ScheduleLine) -> bool:
+    return bool(np.ptp(line.values) <= 1e-9)
+
+
+def _dash(line: ScheduleLine, equal: Sequence[ScheduleLine]) -> Any:
+    """The line's turn among those of its value: each has the gaps of the others."""
+    turn = next((place for place, one in enumerate(equal) if one is line), 0)
+    gaps = max(2, 5 * (len(equal) - 1))
+    return (-5 * turn, (5, gaps))

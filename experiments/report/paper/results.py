@@ -16,7 +16,8 @@ MARKS = ((0.001, r"\ddagger"), (ALPHA, r"\dagger"))
 
 def results_table(group: Group, primary: Metric) -> str:
     """One group's table, with caption and label (tab:KEY)."""
-    rows = comparison(group, primary)
+    every = comparison(group, primary)
+    rows = [row for row in every if row.stands]
     metrics = [primary, *(metric for metric in MAIN if metric is not primary)]
     tops = {metric.key: _top(rows, metric) for metric in metrics}
     heads = [r"$\gamma$", r"$\alpha$", "$n$", *(escape_latex(m.name) for m in metrics)]
@@ -24,7 +25,7 @@ def results_table(group: Group, primary: Metric) -> str:
     lines = [
         r"\begin{table*}[t]",
         r"\centering\small",
-        f"\\caption{{{_caption(group, rows, primary)}}}",
+        f"\\caption{{{_caption(group, rows, primary)}{_left_out(len(every) - len(rows))}}}",
         f"\\label{{tab:{group.key}}}",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         f"\\begin{{tabular}}{{lll{'r' * (len(metrics) + 1)}l}}",
@@ -60,6 +61,12 @@ def _caption(group: Group, rows: Sequence[Row], primary: Metric) -> str:
         f" two-sided, Holm-corrected over {decided[0].family} comparisons; intervals are not"
         " corrected."
     )
+
+
+def _left_out(tried: int) -> str:
+    if not tried:
+        return ""
+    return f" Each arm in the setting that val chose, {tried} others are left out."
 
 
 def _top(rows: Sequence[Row], metric: Metric) -> float | None:

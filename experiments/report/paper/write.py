@@ -12,7 +12,7 @@ from experiments.report.evidence.item import FigureItem
 from experiments.report.figures import style
 from experiments.report.paper.appendix import checklist, hyperparameters, model_card
 from experiments.report.paper.results import results_table
-from experiments.report.tables import Metric
+from experiments.report.tables import Metric, comparison
 from experiments.report.written import escape_latex, escape_markdown
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -32,8 +32,8 @@ def write_paper(
     for figure in figures:
         with whole_file(out / f"figures/{figure.key}.pdf") as temporary:
             temporary.write_bytes(style.column_pdf(figure.make, COLUMN))
-    best = [(group, group.best(primary.key)) for group in groups]
-    cards = [model_card(group, arm, primary) for group, arm in best if arm is not None]
+    best = [row for group in groups for row in comparison(group, primary) if row.is_best]
+    cards = [model_card(row.group, row.arm, primary) for row in best]
     files = {f"results-{group.key}.tex": results_table(group, primary) for group in groups}
     context: dict[str, Any] = {
         "question": question,

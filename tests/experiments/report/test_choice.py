@@ -1,6 +1,7 @@
 """Baseline and rivals get the same care: who stands for an arm, and who is compared with whom."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ import pytest
 from experiments.report.arms import Asked, Group, make_groups
 from experiments.report.choice import require_known, settled
 from experiments.report.figures import style
+from experiments.report.identity import facts
 from experiments.report.load import ReportError, load_runs
 from experiments.report.page import hues, ranking
-from experiments.report.questions import cards
-from experiments.report.tables import METRICS, comparison, contrasts
+from experiments.report.questions import asked_by_reader, cards
+from experiments.report.tables import METRICS, comparison, contrasts, standing
 from experiments.report.verdict import verdict, warnings
 from experiments.report.written import contrasts_csv, markdown_table
 from tests.calling import call, refused
@@ -64,6 +66,36 @@ def test_settings_that_val_did_not_choose_are_faint_and_last(study: Study) -> No
     (names,) = hues([group], [ranked], METRICS[0])
     faint = {arm.short for arm in group.arms if names[arm.title] == "rest"}
     assert faint == {"focal (lr 0.2)", "plain (lr 0.2)"}
+
+
+def test_settings_that_val_did_not_choose_have_a_table_of_their_own(study: Study) -> None:
+    plain = {0.1: (40.0, 62.0), 0.2: (60.0, 42.0)}
+    focal = {0.1: (41.0, 61.0), 0.2: (80.0, 50.0)}
+    group = settled(study({"plain": plain, "focal": focal}, LR), "voc07_map")
+    rows = comparison(group, METRICS[0])
+    assert [row.arm.short for row in rows if row.is_best] == ["focal (lr 0.1)"]
+    first, words, second = markdown_table(rows, METRICS[0]).split("\n\n")
+    assert "**focal (lr 0.1)**" in first and "lr 0.2" not in first and first.count("baseline") == 1
+    assert words.startswith("Settings that val did not choose") and second.count("lr 0.2") == 2
+    assert dict(facts([group], standing([group], METRICS[0])))["Arms"] == "2 in 4 settings"
+    assert not [line for line in warnings([group], METRICS[0]) if "seeds" in line]
+
+
+def test_what_is_decided_of_arms_that_no_question_names_is_told_in_words(study: Study) -> None:
+    levels = {"plain": 60.0, "focal": 60.2, "heavy": 40.0, "soft": 50.0}
+    group = study({name: {0.1: (level, level)} for name, level in levels.items()}, LR)
+    group = asked_by_reader(settled(group, "voc07_map"), "voc07_map")
+    names = style.colours([group], [group.arms])
+    made = {one.key: one for one in cards([group], METRICS[0], names, lambda a, b: None)}
+    assert list(made) == ["focal", "others", "soft"]
+    card = made["others"]
+    assert card.title == "Which other arms differ from plain?" and card.figure is not None
+    (said,) = card.answers
+    assert said.kind == "worse" and len(card.lines) == 2
+    told = r"Soft and heavy are worse than plain, by \d+\.\d to \d+\.\d points of VOC07 mAP\."
+    assert re.fullmatch(told, said.finding), said.finding
+    assert said.uncertainty.count("95 % interval [") == 2 and "4 comparisons" in said.uncertainty
+    assert "gamma" not in contrasts_csv([group], METRICS[0])  # tables are as they were
 
 
 def test_val_chooses_the_setting_of_every_arm_alike(study: Study) -> None:
@@ -152,7 +184,7 @@ def test_contrasts_are_of_one_family_with_the_baseline_s_comparisons(study: Stud
     assert (one.arm.short, one.against.short) == ("soft", "focal")
     assert one.judgement.family == 3 and one.judgement.verdict == "equivalent"
     names = style.colours([group], [group.arms])
-    card, _ = cards([group], METRICS[0], names, lambda a, b: None)
+    *_, card = cards([group], METRICS[0], names, lambda a, b: None)
     assert card.title == "What the study asks"
     (said,) = card.answers
     assert said.group == "YOLOv2" and "less than 2 points apart" in said.finding

@@ -1,10 +1,15 @@
 """Figures: their numbers without a picture, and pictures that are the same bytes each time."""
 
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from experiments.evaluation.main_effects import Effect
 from experiments.report.arms import Group, make_groups
 from experiments.report.figures import (
     classes,
@@ -12,11 +17,13 @@ from experiments.report.figures import (
     differences,
     gamma,
     heatmap,
+    knobs,
     schedules,
     style,
 )
 from experiments.report.load import load_runs
 from experiments.report.tables import METRICS, comparison
+from tests.experiments.report.conftest import Setting
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +45,51 @@ def test_schedule_rises_to_its_end_halfway(group: Group) -> None:
     assert info.varies
     assert soft.values[np.searchsorted(soft.progress, 50.0)] == pytest.approx(2.0, abs=0.1)
     assert soft.values[-1] == 2.0 and soft.progress[-1] == 100.0
+
+
+def test_named_schedules_lie_above_faint_ones_and_equal_values_take_turns(group: Group) -> None:
+    names = dict(zip((arm.title for arm in group.arms), style.HUES, strict=False))
+    faint = next(arm for arm in group.arms if "linear" in arm.name)
+    info = schedules.schedule_info(group, "gamma")
+    fixed = next(line for line in info.lines if line.arm.gamma == 2.0)
+    other = next(line for line in info.lines if line.arm.gamma == 1.0)
+    twin = other._replace(values=fixed.values)
+    lines = [twin if line is other else line for line in info.lines]
+    drawn = schedules.draw(info._replace(lines=tuple(lines)), names | {faint.title: "rest"})
+    labels = [str(line.get_label()) for line in drawn.axes[0].lines]
+    assert labels[0].startswith("_") and not any(one.startswith("_") for one in labels[1:])
+    svg = style.svg_of(schedules.draw, info._replace(lines=(fixed, twin)), names)
+    offsets = re.findall(r"stroke-dasharray: 7,7; stroke-dashoffset: ([\d.]+)", svg)
+    assert len(set(offsets)) == 2
+
+
+def test_levels_of_main_effects_do_not_overlap() -> None:
+    levels = {
+        "loss.gamma": ("0", "1", "2", "0→2"),
+        "detector.sites": ("objectness", "classes"),
+    }
+    levels |= {"optimizer.lr": ("0.0006", "0.0012", "0.0024", "0.0048", "0.0096")}
+    effects = [Effect(knob, one, 50, 49, 51, 9) for knob, all_ in levels.items() for one in all_]
+    figure = knobs.draw_effects(knobs.KnobsInfo(METRICS[0], {}, (), tuple(effects), ()))
+    FigureCanvasAgg(figure).draw()
+    width, height = figure.bbox.size
+    boxes = [label.get_window_extent() for one in figure.axes for label in one.get_xticklabels()]
+    assert len(boxes) == 11 and all(box.y0 >= 0 and box.x1 <= width for box in boxes)
+    for place, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[place + 1 :]), place
+
+
+def test_series_of_one_alpha_name_what_else_differs(
+    tmp_path: Path, make_run: Callable[..., Any]
+) -> None:
+    for name, gamma_of, sites in (("a", 1.0, "x"), ("b", 2.0, "x"), ("c", 2.0, "y")):
+        loss = {"name": "focal", "alpha": 0.5, "gamma": gamma_of}
+        setting = Setting("yolov2", f"yolov2 {name}", loss, 50.0, 0.4)
+        make_run(tmp_path / name, setting, 0, augment={"sites": [sites]})
+    (mixed,) = make_groups(load_runs([tmp_path]))
+    info = gamma.gamma_info(mixed, METRICS[0])
+    found = {name: [point.arm.short for point in points] for name, points in info.series}
+    assert found == {"α 0.5": ["a", "b"], "α 0.5, sites y": ["c"]}
 
 
 def test_differences_are_the_tables(group: Group) -> None:

@@ -30,8 +30,9 @@ def test_arithmetic_that_auto_chose_is_said_and_splits_no_arm(
         changed(folder, arithmetic=Arithmetic(precision, True))
     runs = load_runs([tmp_path / "runs"])
     assert len(make_arms(runs)) == 1
-    assert ("Arithmetic", "2 in bfloat16, 1 in float32") in facts(make_groups(runs))
-    assert not [fact for fact in facts(make_groups(runs[1:])) if fact[0] == "Arithmetic"]
+    told, alike = (facts(made, made[0].arms) for made in (make_groups(runs), make_groups(runs[1:])))
+    assert ("Arithmetic", "2 in bfloat16, 1 in float32") in told
+    assert "Arithmetic" not in dict(alike)
 
 
 def test_the_number_of_processes_is_an_arm_s(

@@ -46,7 +46,9 @@ ARMS: list[tuple[dict[str, Any], float]] = [
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Any:
-    """Reports by name: three seeds of both detectors, one seed, one run, a sweep of 12 arms."""
+    """Reports by name: three seeds of both detectors, one seed, one run, a sweep of 12 arms, and a
+    study of three arms at five learning rates, of which val chose the second for each.
+    """
     from tests.experiments.report.conftest import Setting, photographs, write_run
 
     root = tmp_path_factory.mktemp("pages")
@@ -73,12 +75,19 @@ def pages(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
             setting = arm("retinanet", loss, 55.0 + place % 5)
             folder = root / f"sweep/{place}-{seed}"
             write_run(folder, setting, seed, points=9, arm=None, classes=CLASSES)
-    names = ("seeds", "single", "one", "sweep")
-    forms = {"seeds": ("svg", "pdf", "png")}
+    for place, (loss, gain) in enumerate((ARMS[0], ARMS[2], ARMS[3])):
+        for step, rate in enumerate((6e-4, 1.2e-3, 2.4e-3, 4.8e-3, 9.6e-3)):
+            for seed in range(3):
+                lower = 3.0 * abs(step - 1)
+                setting = arm("yolov2", loss, 60 - gain - lower)
+                folder = root / f"study/{place}-{step}-{seed}"
+                rates = {"optimizer": {"lr": rate}, "val_level": 50 - lower}
+                write_run(folder, setting, seed, truth=truth, points=9, arm=None, **rates)
+    names = ("seeds", "single", "one", "sweep", "study")
+    options: dict[str, dict[str, Any]] = {"seeds": {"formats": ("svg", "pdf", "png")}}
+    options["study"] = {"nuisance": ["optimizer.lr"]}
     return {
-        name: write_report(
-            [root / name], root / f"report-{name}", formats=forms.get(name, ("svg",))
-        )
+        name: write_report([root / name], root / f"report-{name}", **options.get(name, {}))
         for name in names
     }
 
@@ -107,11 +116,12 @@ def test_questions_come_first_each_with_answers_and_an_effect_plot(
     cards = page.locator("article.verdict")
     assert cards.locator("h2").all_inner_texts() == [
         "Does focal loss beat cross-entropy?",
+        "Which other arms differ from cross-entropy?",
         "Does a rising γ beat a fixed one at the same α?",
         "What does α alone do?",
     ]
-    assert cards.locator("figure > svg").count() == 3
-    soft = cards.nth(1).locator(".said").inner_text()
+    assert cards.locator("figure > svg").count() == 4
+    soft = cards.nth(2).locator(".said").inner_text()
     assert SOFT[1:] in soft and "focal α 0.25 γ 2" in soft  # a sentence begins with a capital
     assert soft.count("RetinaNet") == soft.count("YOLOv2") == 1
     assert "val chose the best of 2 and of 1 arms" in cards.nth(0).inner_text().lower()
@@ -132,13 +142,32 @@ def test_an_arm_has_one_name_in_every_file(pages: dict[str, Path]) -> None:
 def test_nothing_is_cut_and_letters_of_figures_can_be_read(
     visit: Callable[..., Any], pages: dict[str, Path], width: int
 ) -> None:
-    for name in ("seeds", "single", "one"):
+    for name in ("seeds", "single", "one", "study"):
         page = visit(pages[name], width)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
         if width >= 800:
             page.evaluate("for (const d of document.querySelectorAll('details')) d.open = true")
         assert page.evaluate(CUT) == [] or width == 390, (name, page.evaluate(CUT))
         assert page.evaluate(SMALLEST) >= 9, name
+
+
+def test_a_study_shows_its_arms_and_folds_what_val_did_not_choose(
+    visit: Callable[..., Any], pages: dict[str, Path]
+) -> None:
+    page = visit(pages["study"])
+    assert page.locator("table.cards tbody tr").count() == 3
+    fold = page.locator("details", has_text="12 settings that val did not choose").first
+    assert fold.locator("tbody tr").count() == 12
+    assert "3 in 15 settings" in page.locator("dl.facts").inner_text()
+    titles = page.locator("article.verdict h2").all_inner_texts()
+    assert titles[:2] == [
+        "Does focal loss beat cross-entropy?",
+        "Which other arms differ from cross-entropy?",
+    ]
+    told = page.locator("article.verdict").nth(1).inner_text()
+    assert SOFT[1:] in told and "worse than cross-entropy" in told
+    drawn = page.locator("article.verdict figure > svg").nth(1).text_content()
+    assert SOFT in drawn
 
 
 def test_gamma_and_alpha_stay_on_a_phone(visit: Callable[..., Any], pages: dict[str, Path]) -> None:
