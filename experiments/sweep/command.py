@@ -9,12 +9,12 @@ import math
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from experiments.config.located import Located, located, read_value
-from experiments.errors import ConfigError, nearest
+from experiments.errors import ConfigError, Findings, nearest, shown
 
 DEFAULT_COMMAND = ("${env}", "${interpreter}", "${program}", "${args}")
 MACRO = re.compile(r"\$\{([^}]*)\}")
@@ -31,6 +31,7 @@ ARGUMENTS = (
 MACROS = ("env", "interpreter", "program", *ARGUMENTS, "envvar:NAME")
 JSON_FILE = "parameters.json"
 TRAIN = ("experiments", "train")  # after -m
+FIRST = "RECIPE"  # the word of `train` that needs no name
 PROGRAM = "train.py"  # what a file names that gives no command
 # What `train` does not read; each has a form that says the same.
 FOREIGN_TO_TRAIN = ("args_no_equals", "args_no_boolean_flags", "args_json_file")
@@ -52,6 +53,9 @@ def check_macros(words: Sequence[str], program: str | None) -> None:
                 raise ValueError(f"${{{name}}} must be a word of its own, found {word!r}")
             elif name in FOREIGN_TO_TRAIN and is_train(words, program):
                 raise ValueError(f"'train' does not read ${{{name}}}; write ${{args_no_hyphens}}")
+    for module, verb in zip(words, words[1:], strict=False):
+        if module == TRAIN[0] and verb != TRAIN[1] and "-m" in words[: words.index(module)]:
+            raise ValueError(f"a trial is '-m experiments train', found {verb!r} for the verb")
     if not any(word == f"${{{name}}}" for word in words for name in ARGUMENTS):
         raise ValueError("no macro hands the parameters over; end it with ${args_no_hyphens}")
 
@@ -73,8 +77,13 @@ def expand(
         elif name == "program":
             line += [program or ""]
         else:
-            line += [MACRO.sub(lambda found: os.environ[found.group(1)[7:]], word)]
+            line += [_filled(word)]
     return line
+
+
+def _filled(word: str) -> str:
+    """A word with the values of the variables that it names."""
+    return MACRO.sub(lambda found: os.environ.get(found.group(1)[7:], found.group(0)), word)
 
 
 def written(value: object) -> str:
@@ -109,20 +118,84 @@ def own_words(words: Sequence[str]) -> list[str]:
     return listed[listed.index("-m") + 2 :] if "-m" in listed else listed
 
 
-def fixed_words(words: Sequence[str], places: Mapping[str, Located]) -> dict[str, Located]:
-    """The `key=value` and `--config FILE` words that a command gives to every trial, each at the
-    place of its word.
+def fixed_words(
+    words: Sequence[str],
+    places: Mapping[str, Located],
+    program: str | None = None,
+    *,
+    swept: bool = False,
+) -> dict[str, Located]:
+    """The values and the recipe (`config`) that a command gives to every trial, each at the place
+    of its word. `swept`: a parameter names recipes too.
+
+    Raises ConfigError with each word that `train` would refuse, so that no trial has to.
     """
+    findings = Findings()
     fixed: dict[str, Located] = {}
-    own = own_words(words)
-    for word, following in zip(own, [*own[1:], ""], strict=True):
-        key, equals, text = word.lstrip("-+").partition("=")
-        if equals and re.fullmatch(r"[A-Za-z_][\w.]*", key) and "${" not in text:
-            value = text if key == "config" else read_value(text, key=key).value
-            fixed[key] = at(value, places[word])
-        elif word == "--config" and following and "${" not in following:
-            fixed["config"] = at(following, places[following])
+    pairs = _train_words if is_train(words, program) else _other_words
+    for word, key, value in pairs([word for word in own_words(words) if not _hands_over(word)]):
+        place = places[word]
+        with findings.kept():
+            if key is None:
+                place.fail(value)
+            if key == FIRST and swept:
+                place.fail(f"the recipe {shown(value)} leaves none for the parameter 'config'")
+            key = "config" if key == FIRST else key
+            node = at(value, place)
+            if key != "config":
+                node = at(read_value(value, Path(place.place), key).value, place)
+            elif value.startswith("{"):
+                node = at(read_value(value, Path(place.place), key).value, place)
+            if key in fixed and fixed[key].value != node.value:
+                both = f"{shown(fixed[key].value)} and {shown(node.value)}"
+                place.fail(f"{key}: is given more than once, as {both}")
+            fixed[key] = node
+    findings.told()
     return fixed
+
+
+def _hands_over(word: str) -> bool:
+    macro = MACRO.fullmatch(word)
+    return macro is not None and macro.group(1) in ARGUMENTS
+
+
+Pairs = Iterator[tuple[str, str | None, str]]  # word of the file, key, value; or what is wrong
+
+
+def _train_words(words: Sequence[str]) -> Pairs:
+    """As `train` reads them (verbs/arguments.py)."""
+    following = iter(words)
+    for word in following:
+        text = _filled(word)
+        option, equals, value = text.partition("=")
+        if option in ("--config", "--out", "--tape-gib") and not equals:
+            word = next(following, word)
+            value = _filled(word)
+        key = option.lstrip("-+")
+        if option == "--out":
+            yield word, None, "--out would be one folder of all trials; give it to `sweep` instead"
+        elif text.startswith("{"):
+            values = read_value(text).keys
+            yield from ((word, name, written(kid.value)) for name, kid in values.items())
+        elif option == "--config" or (equals and key == "config"):
+            yield word, "config", value
+        elif not equals and text[:1] not in ("-", "+"):
+            yield word, FIRST, text
+        elif equals and all(key.split(".")):
+            if option != "--tape-gib":
+                yield word, key, value
+        elif option not in ("--", "--tape-gib"):
+            yield word, None, f"'train' does not read {shown(text)}; a value is given as key=value"
+
+
+def _other_words(words: Sequence[str]) -> Pairs:
+    """Of another program: what looks like values and a recipe."""
+    for word, following in zip(words, [*words[1:], ""], strict=False):
+        key, equals, text = _filled(word).lstrip("-+").partition("=")
+        if equals and re.fullmatch(r"[A-Za-z_][\w.]*", key):
+            yield word, key, text
+        elif word == "--config" and following:
+            yield following, "config", _filled(following)
 
 
 def at(value: object, place: Located) -> Located:

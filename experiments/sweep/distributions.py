@@ -1,14 +1,21 @@
-"""W&B's parameter distributions as quantile functions: u in [0, 1) gives a value.
+"""W&B's parameter distributions as quantile functions: u in [0, 1) gives a value; and how a sweep
+file gives them (`read_distribution`).
 
 Names, defaults and rounding follow W&B's sweep schema. `choices()` lists the values of a
 distribution that a grid can enumerate, and is None for a continuous one.
 """
 
+import dataclasses
+import json
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, cast
+
+from experiments.config.located import Located
+from experiments.errors import nearest, shown
 
 
 class Distribution(Protocol):
@@ -32,8 +39,8 @@ def _require(good: bool, message: str) -> None:
 
 
 def _rounded(value: float, q: float) -> float:
-    steps = round(value / q)
-    return steps * q
+    steps = value / q
+    return round(steps) * q if math.isfinite(steps) else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +114,8 @@ class IntUniform:
 
     def __post_init__(self) -> None:
         _require(self.min <= self.max, f"max: must be >= min, found {self.max} < {self.min}")
+        few = self.max - self.min < sys.maxsize
+        _require(few, f"max: {self.min} to {self.max} are more whole numbers than can be counted")
 
     def at(self, u: float) -> int:
         """An integer, each equally likely."""
@@ -259,6 +268,9 @@ class Quantised:
 
     def __post_init__(self) -> None:
         _require(self.q > 0, f"q: must be > 0, found {self.q}")
+        span = self.inner.max - self.inner.min if type(self.inner) is Uniform else 0.0
+        few = span / self.q < sys.maxsize
+        _require(few, f"q: {self.q} makes more steps than can be counted")
 
     def at(self, u: float) -> float:
         """The inner value, rounded half to even as W&B does."""
@@ -295,3 +307,92 @@ QUANTISED: dict[str, str] = {
     "q_log_normal": "log_normal",
     "q_beta": "beta",
 }
+
+
+GIVEN = ("value", "values", "min", "max", "distribution", "parameters", "probabilities")
+
+
+def read_distribution(place: Located) -> Distribution:
+    """What a sweep file gives one parameter; raises ConfigError with the nearest right spelling."""
+    _check_form(place)
+    name = _distribution_name(place)
+    kind = DISTRIBUTIONS[QUANTISED.get(name, name)]
+    fields = {key: kid for key, kid in place.keys.items() if key != "distribution"}
+    names = [field.name for field in dataclasses.fields(kind)]
+    place.known((*names, *(("q",) if name in QUANTISED else ()), "distribution"))
+    values = {key: _field(kid, key, name) for key, kid in fields.items()}
+    needed = [
+        f.name
+        for f in dataclasses.fields(kind)
+        if f.default is dataclasses.MISSING and f.name not in values
+    ]
+    if needed:
+        place.fail(f"{name} needs '{needed[0]}'")
+    quantum = values.pop("q", 1)
+    try:
+        built = kind(**values)
+        return cast(Distribution, Quantised(built, quantum) if name in QUANTISED else built)
+    except ValueError as error:
+        place.fail(str(error))
+
+
+def _check_form(place: Located) -> None:
+    """Refuse what W&B's schema has no place for: bare values, and nested names without their
+    `parameters`.
+    """
+    name = place.key.rpartition("parameters.")[2]
+    if not isinstance(place.value, dict):
+        key, what = ("values", "to try each") if isinstance(place.value, list) else ("value", "")
+        place.fail(
+            f"expected 'value', 'values' or 'min' and 'max', found {shown(place.value)}; "
+            f"write {name}: {{{key}: {json.dumps(place.value)}}} {what or 'for a constant'}"
+        )
+    if place.keys and not set(place.keys) & {*GIVEN, "mu", "sigma", "a", "b", "q"}:
+        inner, kid = next(iter(place.keys.items()))
+        if kid.keys and set(kid.keys) & {*GIVEN}:
+            place.fail(
+                f"nested names stand below 'parameters': {name}: {{parameters: {{{inner}: ..}}}}"
+            )
+
+
+def _distribution_name(place: Located) -> str:
+    known = (*DISTRIBUTIONS, *QUANTISED)
+    given = place.keys.get("distribution")
+    if given is not None:
+        if given.value not in known:
+            given.fail(f"unknown distribution{nearest(given.value, known)}")
+        return str(given.value)
+    keys = set(place.keys)
+    if "value" in keys:
+        return "constant"
+    if "values" in keys:
+        return "categorical_w_probabilities" if "probabilities" in keys else "categorical"
+    if keys & {"min", "max"}:
+        bounds = [place.keys[key].value for key in ("min", "max") if key in keys]
+        return "int_uniform" if all(type(bound) is int for bound in bounds) else "uniform"
+    place.known(GIVEN)
+    place.fail("says nothing to choose from: give 'value', 'values' or 'min' and 'max'")
+
+
+def _field(node: Located, key: str, distribution: str) -> Any:
+    if key == "value":
+        return node.value
+    if key in ("values", "probabilities"):
+        if not isinstance(node.value, list):
+            node.fail(f"expected a list, found {shown(node.value)}")
+        if key == "probabilities":
+            return tuple(finite_number(item) for item in node.items)
+        return tuple(node.value)
+    number = finite_number(node)
+    if distribution == "int_uniform" and not isinstance(number, int):
+        node.fail(f"int_uniform takes whole numbers, found {number}")
+    return number
+
+
+def finite_number(node: Located) -> float:
+    """A number that a computer can calculate with; raises ConfigError."""
+    if isinstance(node.value, bool) or not isinstance(node.value, (int, float)):
+        node.fail(f"expected a number, found {shown(node.value)}")
+    if not abs(node.value) <= sys.float_info.max:
+        node.fail(f"expected a finite number, found {shown(node.value)}")
+    return node.value

@@ -23,10 +23,14 @@ class Hyperband:
     def __post_init__(self) -> None:
         if self.eta <= 1:
             raise ValueError(f"eta: must be > 1, found {self.eta}")
+        if self.s is not None and self.s < 1:
+            raise ValueError(f"s: must be >= 1, found {self.s}")
         if self.max_iter is None and self.min_iter is None:
             raise ValueError("min_iter: is needed, or max_iter together with s")
         if self.max_iter is not None and self.s is None:
             raise ValueError("s: is needed with max_iter: how many bands to count back from it")
+        if self.min_iter is not None and (self.max_iter is not None or self.s is not None):
+            raise ValueError("min_iter: gives the bands by itself; leave max_iter and s out, or it")
         if self.min_iter is not None and self.min_iter < 1:
             raise ValueError(f"min_iter: must be >= 1, found {self.min_iter}")
         if not self.bands():
@@ -38,7 +42,9 @@ class Hyperband:
             sizes, size = [], float(self.max_iter)
             for _ in range(int(self.s or 0)):
                 size /= self.eta
-                sizes += [int(size)] if size >= 1 else []
+                if size < 1:
+                    break
+                sizes.append(int(size))
             return tuple(sorted(sizes))
         first = float(self.min_iter or 1)
         return tuple(int(first * self.eta**i) for i in range(100) if self.eta**i < 1e12)

@@ -14,7 +14,6 @@ Optuna keeps no files and no processes; a restart or a kill has nothing of it to
 import hashlib
 import importlib
 import importlib.util
-import itertools
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -43,8 +42,7 @@ def require_optuna() -> None:
 
 def never_searched(sweep: Sweep) -> str | None:
     """That a bayes sweep ends before its search begins; None where it does not."""
-    seeds = [p.distribution.choices() or () for p in sweep.parameters if p.role == "seed"]
-    first = FIRST_RANDOM * math.prod(map(len, seeds))
+    first = FIRST_RANDOM * _seeds(sweep)
     if sweep.method != "bayes" or sweep.run_cap is None or sweep.run_cap > first:
         return None
     return (
@@ -135,12 +133,12 @@ def propose(sweep: Sweep, state: State) -> dict[str, Any] | None:
     """The ledger's event of the next point, or None where there is none left."""
     if sweep.run_cap is not None and len(state.trials) >= sweep.run_cap:
         return None
-    seeds = list(seed_points(sweep))
+    seeds = _seeds(sweep)
     for draw in range(state.draws, state.draws + MOST_REPEATS):
-        arm, place = divmod(draw, len(seeds))
+        arm, place = divmod(draw, seeds)
         earlier = state.quantiles.get(arm)
         quantiles = earlier or PROPOSERS[sweep.method](sweep, state, arm)
-        parameters = point_at(sweep, quantiles) | seeds[place]
+        parameters = point_at(sweep, quantiles) | seed_point(sweep, place)
         key = point_key(parameters)
         if key not in state.keys:
             n = len(state.trials)
@@ -159,12 +157,21 @@ def drawn(sweep: Sweep) -> Iterator[Parameter]:
     return (p for p in sweep.parameters if not _is_crossed(p))
 
 
-def seed_points(sweep: Sweep) -> Iterator[dict[str, Any]]:
-    """Every combination of the parameters whose role is `seed`; one empty one if there are none."""
-    crossed = [p for p in sweep.parameters if _is_crossed(p)]
-    choices = [p.distribution.choices() or () for p in crossed]
-    for values in itertools.product(*choices):
-        yield dict(zip((p.name for p in crossed), values, strict=True))
+def seed_point(sweep: Sweep, place: int) -> dict[str, Any]:
+    """A combination of the parameters whose role is `seed`, by its place; empty if there are none.
+    They are counted, never listed.
+    """
+    values: dict[str, Any] = {}
+    for parameter in reversed([p for p in sweep.parameters if _is_crossed(p)]):
+        choices = parameter.distribution.choices() or ()
+        place, at = divmod(place, len(choices))
+        values[parameter.name] = choices[at]
+    return values
+
+
+def _seeds(sweep: Sweep) -> int:
+    choices = [p.distribution.choices() or () for p in sweep.parameters if _is_crossed(p)]
+    return math.prod(map(len, choices))
 
 
 def point_at(sweep: Sweep, quantiles: Quantiles) -> dict[str, Any]:

@@ -6,6 +6,7 @@ that is nothing but the role.
 
 import dataclasses
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -18,13 +19,14 @@ from experiments.sweep.command import (
     PROGRAM,
     check_macros,
     fixed_words,
+    is_train,
 )
 from experiments.sweep.distributions import (
-    DISTRIBUTIONS,
-    QUANTISED,
     Distribution,
     LogUniform,
     Quantised,
+    finite_number,
+    read_distribution,
 )
 from experiments.sweep.early_stop import Hyperband
 from experiments.sweep.proposals import never_searched
@@ -77,9 +79,9 @@ class _Reader:
             if key not in root.keys:
                 findings.add(root.said(f"'{key}' is missing (needed: method and parameters)"))
         program = self.optional("program", str)
-        command, fixed = self.command(program)
-        method = self.method()
         parameters = self.parameters()
+        command, fixed = self.command(program, any(one.name == "config" for one in parameters))
+        method = self.method()
         metric = self.settings("metric", Metric, ignored=IMPUTING)
         early_stop = self.settings("early_terminate", Hyperband, ignored=("type",))
         sweep = Sweep(
@@ -122,8 +124,9 @@ class _Reader:
         name = self.optional("name", str) or self.root.path.stem
         slug = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")
         if not slug:
-            told = f"holds no letter or digit to name a folder by: {name!r}"
-            self.findings.add(self.root.keys["name"].said(told))
+            told = f"holds no letter of a to z and no digit to name a folder by: {name!r}"
+            node = self.root.keys.get("name")
+            self.findings.add(node.said(told) if node else self.root.said(f"name: {told}"))
         return slug
 
     def method(self) -> Method:
@@ -134,8 +137,10 @@ class _Reader:
             self.findings.add(node.said(told))
         return cast(Method, node.value if node is not None else "grid")
 
-    def command(self, program: str | None) -> tuple[tuple[str, ...], dict[str, Located]]:
-        """The words of the command, and what they give to every trial."""
+    def command(
+        self, program: str | None, swept: bool
+    ) -> tuple[tuple[str, ...], dict[str, Located]]:
+        """The words of the command, and what they give to every trial; `swept`: recipes are."""
         node = self.root.keys.get("command")
         if node is None:
             if program is None:
@@ -145,11 +150,9 @@ class _Reader:
                     )
                 )
             return DEFAULT_COMMAND, {}
-        places = node.items or [
-            dataclasses.replace(node, value=word) for word in str(node.value).split()
-        ]
-        listed = [str(item.value) for item in places]
         with self.findings.kept():
+            places = node.items or self.split(node)
+            listed = [str(item.value) for item in places]
             if not listed or not isinstance(node.value, (str, list)):
                 node.fail(f"expected a list of words, found {shown(node.value)}")
             for item in node.items:
@@ -160,8 +163,24 @@ class _Reader:
             except ValueError as error:
                 node.fail(str(error))
             words = {str(item.value): item for item in places}
-            return tuple(listed), fixed_words(listed, words)
+            fixed = fixed_words(listed, words, program, swept=swept)
+            if swept and "config" in fixed and is_train(listed, program):
+                told = "a parameter of this name is in force in every trial, this recipe in none"
+                self.warnings.append(f"{fixed['config'].place}: config: {told}")
+            return tuple(listed), fixed
         return DEFAULT_COMMAND, {}
+
+    def split(self, node: Located) -> list[Located]:
+        """The words of a command that is one line of text."""
+        if not isinstance(node.value, str):
+            return []
+        try:
+            words = shlex.split(node.value)
+        except ValueError as error:
+            node.fail(f"not readable as a command line: {error}")
+        told = "is one text: W&B's agents read a list alone, and run 'program' instead"
+        self.warnings.append(node.said(told))
+        return [dataclasses.replace(node, value=word) for word in words]
 
     def parameters(self) -> tuple[Parameter, ...]:
         """All parameters, nested ones by dotted names, in W&B's order."""
@@ -190,7 +209,7 @@ class _Reader:
                     place.known(("parameters",))
                     yield from self.below(place.keys["parameters"], roles, f"{name}.")
                     continue
-                distribution = _distribution(place)
+                distribution = read_distribution(place)
                 self.warn(name, distribution, place)
                 comment = ROLE_COMMENT.search(self.comments[place.line - 1])
                 role = roles.get(name) or (comment.group(1) if comment else None)
@@ -300,81 +319,12 @@ class _Reader:
         return None
 
 
-def _distribution(place: Located) -> Distribution:
-    if not isinstance(place.value, dict):
-        name = place.key.rpartition("parameters.")[2]
-        place.fail(
-            f"expected 'value', 'values' or 'min' and 'max', found {shown(place.value)}; "
-            f"write {name}: {{value: {shown(place.value)}}} for a constant"
-        )
-    name = _distribution_name(place)
-    kind = DISTRIBUTIONS[QUANTISED.get(name, name)]
-    fields = {key: kid for key, kid in place.keys.items() if key != "distribution"}
-    names = [field.name for field in dataclasses.fields(kind)]
-    place.known((*names, *(("q",) if name in QUANTISED else ()), "distribution"))
-    values = {key: _field(kid, key, name) for key, kid in fields.items()}
-    needed = [
-        f.name
-        for f in dataclasses.fields(kind)
-        if f.default is dataclasses.MISSING and f.name not in values
-    ]
-    if needed:
-        place.fail(f"{name} needs '{needed[0]}'")
-    quantum = values.pop("q", 1)
-    try:
-        built = kind(**values)
-        return cast(Distribution, Quantised(built, quantum) if name in QUANTISED else built)
-    except ValueError as error:
-        place.fail(str(error))
-
-
-def _distribution_name(place: Located) -> str:
-    known = (*DISTRIBUTIONS, *QUANTISED)
-    given = place.keys.get("distribution")
-    if given is not None:
-        if given.value not in known:
-            given.fail(f"unknown distribution{nearest(given.value, known)}")
-        return str(given.value)
-    keys = set(place.keys)
-    if "value" in keys:
-        return "constant"
-    if "values" in keys:
-        return "categorical_w_probabilities" if "probabilities" in keys else "categorical"
-    if keys & {"min", "max"}:
-        bounds = [place.keys[key].value for key in ("min", "max") if key in keys]
-        return "int_uniform" if all(type(bound) is int for bound in bounds) else "uniform"
-    spellings = ("value", "values", "min", "max", "distribution", "parameters", "probabilities")
-    place.known(spellings)
-    place.fail("says nothing to choose from: give 'value', 'values' or 'min' and 'max'")
-
-
-def _field(node: Located, key: str, distribution: str) -> Any:
-    if key == "value":
-        return node.value
-    if key in ("values", "probabilities"):
-        if not isinstance(node.value, list):
-            node.fail(f"expected a list, found {shown(node.value)}")
-        if key == "probabilities":
-            return tuple(_number(item) for item in node.items)
-        return tuple(node.value)
-    number = _number(node)
-    if distribution == "int_uniform" and not isinstance(number, int):
-        node.fail(f"int_uniform takes whole numbers, found {number}")
-    return number
-
-
-def _number(node: Located) -> float:
-    if isinstance(node.value, bool) or not isinstance(node.value, (int, float)):
-        node.fail(f"expected a number, found {shown(node.value)}")
-    return node.value
-
-
 def _check_types(node: Located) -> None:
     for name, kid in node.keys.items():
         if name in ("min_iter", "max_iter", "s") and type(kid.value) is not int:
             kid.fail(f"expected a whole number, found {shown(kid.value)}")
         if name in ("target", "eta"):
-            _number(kid)
+            finite_number(kid)
         if name == "strict" and not isinstance(kid.value, bool):
             kid.fail(f"expected true or false, found {shown(kid.value)}")
         if name == "name" and not isinstance(kid.value, str):

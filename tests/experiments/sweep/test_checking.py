@@ -86,7 +86,7 @@ def test_a_value_that_no_trial_can_have_is_told_with_its_line(
     parameters: str, told: str, desk: Desk
 ) -> None:
     text = f"{GRID}parameters: {parameters}\n".replace(
-        "--config, RECIPE" if "config:" in parameters else "\0", "--quiet"
+        "--config, RECIPE," if "config:" in parameters else "\0", ""
     )
     try:
         found = desk.found(text)
@@ -114,7 +114,7 @@ def test_two_points_of_one_configuration_are_refused_with_both_named(
     same = tmp_path / "same.yaml"
     same.write_text(desk.recipe.read_text())
     text = f"parameters:\n  config: {{values: [{desk.recipe}, {same}]}}\n  seed: {{values: [0]}}\n"
-    (found,) = desk.found(GRID.replace("--config, RECIPE", "--quiet") + text)
+    (found,) = desk.found(GRID.replace("--config, RECIPE,", "") + text)
     assert found.startswith("4: points 0 and 1 are one configuration: config=")
     assert "same.yaml" in found and "leave one out" in found
 

@@ -1,6 +1,5 @@
 """The sweep file: W&B's schema, read strictly, with the line of every mistake."""
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from experiments.config.located import located
 from experiments.errors import ConfigError
-from experiments.sweep.command import at, expand, fixed_words, written
+from experiments.sweep.command import expand, written
 from experiments.sweep.proposals import first_points, point_at, random_quantiles
 from experiments.sweep.space import (
     Sweep,
@@ -115,7 +113,7 @@ MISTAKES = [
     ("parameters: [", "not valid YAML"),
     ("parameters: {g: {values: [&a 1, *a]}}", "aliases (*name) are not allowed"),
     ("parameters: {g: {values: !!python/name:os.system [1]}}", "tag"),
-    ("parameters: {g: {min: 1, max: 1.0e+400}}", "a grid needs values to list"),
+    ("parameters: {g: {min: 1, max: 1.0e+400}}", "g.max: expected a finite number"),
     ("parameters: {g: {values: }}", "expected a list, found None"),
     ("parameters: {}\nmetric: {}", "'name' is missing"),
     ("parameters: {g: {distribution: log_uniform, min: 0, max: 800}}", "exp(800) is no number"),
@@ -123,6 +121,14 @@ MISTAKES = [
     (ONE + "x-roles: {g: sead}", "did you mean 'seed'"),
     (ONE + "metric: {name: a, target: 3}", "metric: goal: is needed here"),
     (ONE + "metric: {name: a}\nearly_terminate: {type: hyperband, min_iter: 1}", "goal: is needed"),
+    ("parameters: {g: [0, 2]}", "write g: {values: [0, 2]} to try each"),
+    ("parameters:\n  g:", "write g: {value: null} for a constant"),
+    ("parameters: {o: {lr: {values: [1]}}}", "below 'parameters': o: {parameters: {lr: ..}}"),
+    ("parameters: {g: {min: 0, max: 99999999999999999999}}", "more whole numbers than can be"),
+    ("parameters: {g: {distribution: q_uniform, min: 0, max: 2, q: 1e-300}}", "more steps than"),
+    ("parameters: {g: {distribution: q_normal, mu: .inf}}", "g.mu: expected a finite number"),
+    (ONE + "early_terminate: {type: hyperband, min_iter: 1, max_iter: 9, s: 2}", "by itself"),
+    (ONE + "early_terminate: {type: hyperband, max_iter: 9, s: 0}", "s: must be >= 1"),
 ]
 
 
@@ -227,72 +233,19 @@ def test_a_missing_file_names_its_neighbours(tmp_path: Path) -> None:
         read_sweep(tmp_path / "sweeep.yaml")
 
 
-def fixed(words: list[str]) -> dict[str, object]:
-    places = {word: at(word, located(None, "command")) for word in words}
-    return {name: node.value for name, node in fixed_words(words, places).items()}
+def test_a_seed_of_many_values_is_crossed_without_being_listed(tmp_path: Path) -> None:
+    text = "run_cap: 3\nparameters: {g: {min: 0.0, max: 1.0}, seed: {min: 0, max: 9999999999}}\n"
+    sweep = read(
+        tmp_path, text + "x-roles: {seed: seed}\n", "method: random\ncommand: [t, '${args}']\n"
+    )
+    assert [point["seed"] for point in first_points(sweep, 3)] == [0, 1, 2]
 
 
-def test_fixed_words_are_what_every_trial_is_given() -> None:
-    words = ["${env}", "-m", "experiments", "train", "--config", "a.yaml", "train.iterations=5"]
-    assert fixed(words) == {"config": "a.yaml", "train.iterations": 5}
-    assert fixed(["--config=b.yaml", "--seed=1"]) == {"config": "b.yaml", "seed": 1}
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        "${env} CUDA_VISIBLE_DEVICES=0 OMP_THREADS=1 ${interpreter} -m experiments train seed=1",
-        "${env} torchrun --standalone --nproc_per_node=2 -m experiments train --seed=1",
-        "torchrun --nproc_per_node=2 train.py ++seed=1",
-        "${env} A=b ${interpreter} ${program} seed=1",
-        "${interpreter} -m our.trial seed=1",
-    ],
-)
-def test_words_of_a_launcher_are_no_configuration(words: str) -> None:
-    assert fixed(words.split()) == {"seed": 1}
-
-
-@pytest.mark.parametrize(
-    ("macro", "taken"),
-    [
-        *((name, True) for name in ("args", "args_no_hyphens", "args_append_hydra")),
-        *((name, True) for name in ("args_override_hydra", "args_json")),
-        *((name, False) for name in ("args_no_equals", "args_json_file")),
-        *((name, False) for name in ("args_no_boolean_flags",)),
-    ],
-)
-@pytest.mark.parametrize("program", ["", "program: train.py\n"])
-def test_what_train_does_not_read_is_refused_at_once(
-    macro: str, taken: bool, program: str, tmp_path: Path
-) -> None:
-    module = '"${program}"' if program else "-m, experiments, train"
-    head = f'method: grid\n{program}command: ["${{interpreter}}", {module}, "${{{macro}}}"]\n'
-    text = "parameters:\n  seed: {values: [0]}\n"
-    if taken:
-        read(tmp_path, text, head)
-    else:
-        with pytest.raises(ConfigError, match=r"'train' does not read .*args_no_hyphens"):
-            read(tmp_path, text, head)
-
-
-def test_macros_are_filled_in_as_wandb_agent_does(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WHERE", "here")
-    values: dict[str, object] = {"lr": 0.1, "flag": True, "off": False}
-
-    def line(word: str) -> list[str]:
-        return expand([word], "prog.py", values, tmp_path)
-
-    assert line("${program}") == ["prog.py"]
-    assert line("${env}") == ["/usr/bin/env"]
-    assert line("${envvar:WHERE}/x") == ["here/x"]
-    assert line("${args}") == ["--lr=0.1", "--flag=true", "--off=false"]
-    assert line("${args_no_hyphens}") == ["lr=0.1", "flag=true", "off=false"]
-    assert line("${args_no_boolean_flags}") == ["--lr=0.1", "--flag"]
-    assert line("${args_no_equals}")[:2] == ["--lr", "0.1"]
-    assert json.loads(line("${args_json}")[0]) == values
-    assert json.loads(Path(line("${args_json_file}")[0]).read_text()) == values
+def test_a_name_that_makes_no_folder_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "\u5b9f\u9a13.yaml"
+    path.write_text(HEAD + ONE)
+    with pytest.raises(ConfigError, match="name: holds no letter of a to z and no digit"):
+        read_sweep(path)
 
 
 PLAIN: Any = st.recursive(
