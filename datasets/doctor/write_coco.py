@@ -14,7 +14,7 @@ from datasets.errors import DataError
 from datasets.formats.coco_json import Document, read_document, row
 from datasets.formats.finder import leads_out
 from datasets.formats.values import flag, identity, number
-from datasets.index import text_at
+from datasets.index import text_at, texts
 
 Row = dict[str, Any]
 _encode = msgspec.json.encode
@@ -52,6 +52,8 @@ class _Copy:
         self._rows = seen.joined.rows[split]
         raw = seen.raw
         self._image_of = {text_at(raw, "image_id", int(r)): int(r) for r in self._rows}
+        self._image_ids = [identity(text) for text in texts(raw, "image_id")]
+        self._image_N = seen.joined.image_N
         objects = np.flatnonzero(np.isin(seen.joined.image_N, self._rows))
         self._object_at = dict(zip(raw["place"][objects].tolist(), objects.tolist(), strict=True))
         meta = seen.written[split].raw.meta
@@ -109,7 +111,7 @@ class _Copy:
         category = identity(found["category_id"])
         return {
             "id": key,
-            "image_id": identity(found["image_id"]),
+            "image_id": self._image_ids[int(self._image_N[thing])],
             "category_id": self._category.get(category, category),
             "bbox": xywh,
             "area": found["area"] if found.get("area") == area else area,

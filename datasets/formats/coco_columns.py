@@ -30,7 +30,12 @@ def columns(document: Document, source: str) -> Columns:
     findings = Findings()
     images = _images(document, source, findings)
     categories = _categories(document, source, findings)
-    reader = Annotations(source, list(images), list(categories), findings)
+    first = first_of_file({key: name for key, (name, _) in images.items()})
+    _note_files(images, first, source, findings)
+    images = {key: image for key, image in images.items() if key not in first}
+    place = {key: row for row, key in enumerate(images)}
+    place |= {key: place[other] for key, other in first.items()}
+    reader = Annotations(source, place, list(categories), findings)
     reader.read_all(document.annotations)
     arrays = reader.arrays()
     names, ids, merged = _merged(categories, arrays["name"], source, findings)
@@ -46,12 +51,34 @@ def columns(document: Document, source: str) -> Columns:
 
 def empty(findings: Findings, source: str) -> Columns:
     """The columns of a file that can't be read."""
-    arrays = Annotations(source, [], [], Findings()).arrays()
+    arrays = Annotations(source, {}, [], Findings()).arrays()
     arrays["size_hw"] = np.zeros((0, 2), np.int32)
     for field in ("image_id", "filename"):
         arrays[field], arrays[f"{field}_ends"] = pack_text([])
     meta = {"names": [], "category_ids": [], "source": source, "lost": 0}
     return Columns(arrays, meta | {"findings": packed(findings.all())})
+
+
+def first_of_file(names: Mapping[Id, str]) -> dict[Id, Id]:
+    """By id, the first id of the same file: what converters of tables write, a row of `images` for
+    each annotation, is one image.
+
+    >>> first_of_file({1: "a.jpg", 2: "b.jpg", 3: "a.jpg"})
+    {3: 1}
+    """
+    first: dict[str, Id] = {}
+    ids = {key: first.setdefault(name, key) for key, name in names.items()}
+    return {key: other for key, other in ids.items() if key != other}
+
+
+def _note_files(
+    images: Mapping[Id, _Image], first: Mapping[Id, Id], source: str, findings: Findings
+) -> None:
+    if first:
+        key, other = next(iter(first.items()))
+        more = f" ({len(first)} such, first here)" if len(first) > 1 else ""
+        what = f"images: {key!r} and {other!r} are both {images[key][0]}: read as one image{more}"
+        findings.add(source, _whole(key), "duplicate_id", what)
 
 
 def _images(document: Document, source: str, findings: Findings) -> dict[Id, _Image]:

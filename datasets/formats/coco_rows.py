@@ -5,7 +5,7 @@ Shapes: N objects, I images.
 
 import math
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -38,13 +38,19 @@ _usual = msgspec.json.Decoder(_Usual).decode
 
 
 class Annotations:
-    """Reads rows; `source`, `images` and `categories` are the file's name and the usable ids."""
+    """Reads rows; `source` is the file's name, `images` the place of each usable image by every id
+    that it has, `categories` the usable ids.
+    """
 
     def __init__(
-        self, source: str, images: Sequence[Id], categories: Sequence[Id], findings: Findings
+        self,
+        source: str,
+        images: Mapping[Id, int],
+        categories: Sequence[Id],
+        findings: Findings,
     ) -> None:
         self._source, self._findings = source, findings
-        self._images = {key: place for place, key in enumerate(images)}
+        self._images = images
         self._categories = {key: place for place, key in enumerate(categories)}
         self._whole = array("q")  # image, category, crowd, id, place in the file
         self._real = array("d")  # x, y, width, height, area
@@ -79,7 +85,8 @@ class Annotations:
         xywh_N4 = np.where(np.abs(real_N5[:, :4]) < _ABSURD, real_N5[:, :4], np.nan)
         own_N = np.abs(np.nan_to_num(xywh_N4[:, 2:]).prod(1))
         area_N = np.where(np.isnan(real_N5[:, 4]), own_N, real_N5[:, 4])
-        counts_I = np.bincount(whole_N5[:, 0], minlength=len(self._images))
+        number = max(self._images.values(), default=-1) + 1
+        counts_I = np.bincount(whole_N5[:, 0], minlength=number)
         self._note_twice(whole_N5[:, 3])
         return {
             "first": np.concatenate([[0], np.cumsum(counts_I)]).astype(np.int64),

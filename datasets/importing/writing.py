@@ -2,19 +2,21 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from datasets.errors import DataError
-from datasets.formats.coco_json import read_document, row
+from datasets.formats.coco_json import read_document, rows
+from datasets.formats.finder import tidy
 from datasets.formats.values import identity
 from datasets.importing.finding import Found, Item
 
 FOLDER = "splits"  # below the data set's folder
 RECORD = "import.json"  # what made them
+Row = dict[str, Any]
 
 
 def refuse_foreign(folder: Path) -> None:
@@ -49,33 +51,35 @@ def _list(found: Found, items: Sequence[Item]) -> str:
 
 def _instances(found: Found, items: Sequence[Item]) -> str:
     """The rows of these images as they were written, ids made anew."""
-    document: dict[str, list[Any]] = {
-        "images": [],
-        "annotations": [],
-        "categories": [{"id": k, "name": name} for k, name in enumerate(found.classes, 1)],
-    }
-    category = {name: k for k, name in enumerate(found.classes, 1)}
+    number = {name: k for k, name in enumerate(found.classes, 1)}
+    images: list[Row] = []
+    annotations: list[Row] = []
     for source in dict.fromkeys(item.source for item in items):
         mine = {item.image_id: item for item in items if item.source == source}
         read = read_document(found.root / source)
-        names = {identity(r["id"]): str(r["name"]).strip() for r in map(row, read.categories)}
-        numbers: dict[str, int] = {}
-        for image in map(row, read.images):
-            item = mine.get(str(identity(image.get("id"))))
-            if item is not None and item.image_id not in numbers:
-                numbers[item.image_id] = len(document["images"]) + 1
-                document["images"].append(
-                    image | {"id": numbers[item.image_id], "file_name": item.image}
-                )
-        for annotation in map(row, read.annotations):
-            number = numbers.get(str(identity(annotation.get("image_id"))))
-            name = names.get(identity(annotation.get("category_id")))
-            if number is not None and name in category:
-                same = {"image_id": number, "category_id": category[name]}
-                document["annotations"].append(
-                    annotation | same | {"id": len(document["annotations"]) + 1}
-                )
-    return msgspec.json.encode(document).decode()
+        names = {identity(r.get("id")): str(r.get("name")).strip() for r in _rows(read.categories)}
+        files: dict[Any, str] = {}
+        new: dict[str, int] = {}  # by file: several ids may mean one
+        for image in _rows(read.images):
+            key, name = identity(image.get("id")), tidy(str(image.get("file_name")).strip())
+            files.setdefault(key, name)
+            item = mine.get(str(key))
+            if item is not None and name not in new:
+                new[name] = len(images) + 1
+                images.append(image | {"id": new[name], "file_name": item.image})
+        for annotation in _rows(read.annotations):
+            image_id = new.get(files.get(identity(annotation.get("image_id")), ""))
+            category_id = number.get(names.get(identity(annotation.get("category_id")), ""))
+            if image_id is not None and category_id is not None:
+                same = {"image_id": image_id, "category_id": category_id}
+                annotations.append(annotation | same | {"id": len(annotations) + 1})
+    categories = [{"id": k, "name": name} for name, k in number.items()]
+    tables = {"images": images, "annotations": annotations, "categories": categories}
+    return msgspec.json.encode(tables).decode()
+
+
+def _rows(values: Sequence[Any]) -> Iterator[Row]:
+    return (row for row in rows(values) if row is not None)
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,11 +1,16 @@
 """Labels as tools export them, in ways of their own: read right, or refused in one sentence."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from datasets.doctor.examine import examine
+from datasets.doctor.repair import repair
 from datasets.importing.finding import find
+from datasets.importing.proposing import import_folder
 from datasets.layouts import open_all
 from experiments.__main__ import main
 from tests.calling import call, refused
@@ -102,3 +107,53 @@ def test_accents_may_be_letters_of_their_own(tmp_path: Path) -> None:
     photos(tmp_path / "voc", "photos/e\u0301tale.jfif")
     (tmp_path / "voc/\xe9tale.xml").write_text(xml())
     assert found_by(tmp_path / "voc") == {"\xe9tale.xml": "photos/e\u0301tale.jfif"}
+
+
+def odd_rows(root: Path) -> None:
+    """Nulls in every table, categories without a name or an id."""
+
+    def edit(document: dict[str, Any]) -> None:
+        for rows in (document["images"], document["annotations"], document["categories"]):
+            rows.insert(0, None)
+        document["images"].append({"id": 77})
+        document["categories"] += [{"id": 9}, {"name": "dog"}]
+
+    coco(root, edit=edit)
+
+
+def a_row_for_each_box(root: Path) -> None:
+    """Three rows of `images` for three annotations of one photo: what converters of tables do."""
+
+    def edit(document: dict[str, Any]) -> None:
+        for number, (image, thing) in enumerate(
+            zip(document["images"], document["annotations"], strict=True)
+        ):
+            image["file_name"] = "a.jpg"
+            thing["bbox"] = [5 + 20 * number, 5, 18, 30]
+
+    coco(root, edit=edit)
+
+
+@pytest.mark.parametrize(
+    ("make", "images"), [(odd_rows, 3), (a_row_for_each_box, 1)], ids=["odd", "box"]
+)
+def test_rows_of_instances_files_reach_every_copy(
+    tmp_path: Path, make: Callable[[Path], None], images: int
+) -> None:
+    make(tmp_path / "set")
+    split = "annotations/instances_train.json"
+    seen = examine(tmp_path / "set", [split])
+    assert (seen.splits[split].images, seen.splits[split].objects) == (images, 3)
+    assert [f.kind for f in seen.findings] == (
+        ["duplicate_id"] if images == 1 else ["bad_row"] * len(seen.findings)
+    )
+    repair(seen, tmp_path / "copy", allow_loss=True)
+    made = import_folder(tmp_path / "set", val=0, test=0).splits["train"]
+    written = json.loads((tmp_path / "set/splits/train.json").read_text())
+    copies = examine(tmp_path / "copy", [split]), examine(tmp_path / "set", ["splits/train.json"])
+    for copy in copies:
+        (one,) = copy.splits.values()
+        assert (one.images, one.objects) == (images, 3)
+    assert len(made) == images and {row["image_id"] for row in written["annotations"]} == {
+        row["id"] for row in written["images"]
+    }
