@@ -20,6 +20,7 @@ from datasets.errors import DataError, nearest
 DEEPEST = 64  # an honest instances file nests 6 deep
 _HEAD_BYTES = 2**16
 _BOM = b"\xef\xbb\xbf"
+_GZIP = b"\x1f\x8b"
 TABLES = ("images", "annotations", "categories")
 _decode = msgspec.json.decode
 _rows = msgspec.json.Decoder(list[Raw])
@@ -45,10 +46,25 @@ def read_document(path: Path) -> Document:
     except (msgspec.DecodeError, RecursionError):
         tables = _slowly(path, data)
         rest = {name: value for name, value in tables.items() if name not in TABLES}
-    for name in TABLES:
-        if not isinstance(tables.get(name), list):
-            raise DataError(f"{path}: {name}: missing or not a list{nearest(name, tables)}")
+    _refuse_other_tables(path, tables)
     return Document(tables["images"], tables["annotations"], tables["categories"], rest)
+
+
+def _refuse_other_tables(path: Path, tables: dict[str, Any]) -> None:
+    """DataError where a table isn't there, or isn't one."""
+    if not any(name in tables for name in TABLES):
+        keys = ", ".join(list(tables)[:4]) or "nothing"
+        raise DataError(
+            f"{path}: holds {keys:.100}, none of COCO's images, annotations, categories;"
+            " labels in another tool's own JSON are not read: export them as COCO, VOC or YOLO"
+        )
+    for name in TABLES:
+        found = tables.get(name)
+        if name not in tables:
+            raise DataError(f"{path}: {name}: missing or not a list{nearest(name, tables)}")
+        if not isinstance(found, list):
+            kind = type(row(found)).__name__
+            raise DataError(f"{path}: {name}: missing or not a list, found a {kind}")
 
 
 def row(value: Any) -> Any:
@@ -84,6 +100,8 @@ def _refuse_depth(path: Path, head: bytes) -> None:
 
 
 def _slowly(path: Path, data: bytes) -> dict[str, Any]:
+    if data.startswith(_GZIP):
+        raise DataError(f"{path}: compressed by gzip; unpack it (gunzip)")
     try:
         document = json.loads(data)
     except RecursionError:
@@ -97,6 +115,6 @@ def _slowly(path: Path, data: bytes) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise DataError(
             f"{path}: holds a {type(document).__name__}, expected an object with images,"
-            " annotations, categories"
+            " annotations, categories (COCO's); labels in another tool's own JSON are not read"
         )
     return document

@@ -13,7 +13,7 @@ from datasets.coco import COCO
 from datasets.errors import DataError, nearest
 from datasets.formats.coco_json import read_document
 from datasets.formats.finder import IMAGE_ENDINGS, files_below
-from datasets.formats.findings import Findings, unpacked
+from datasets.formats.findings import FATAL, Findings, unpacked
 from datasets.formats.voc_columns import read_labels as read_xml
 from datasets.formats.voc_lists import Entry, find_images
 from datasets.formats.yolo_columns import read_labels as read_text
@@ -173,11 +173,12 @@ def _take(
     known = {item.image for item in found.items}
     names = np.array([*raw.meta["names"], ""], object)
     first = raw["first"].tolist()
+    why = {f.file: f.message for f in unpacked(raw.meta["findings"]) if f.kind in FATAL}
     for row, (image, source, name) in enumerate(
         zip(files, sources, texts(raw, "image_id"), strict=True)
     ):
         if row in unread:
-            found.leave_out(UNREADABLE, source)
+            found.leave_out(UNREADABLE, f"{source}: {why[source]}" if source in why else source)
         elif not (found.root / image).is_file():
             found.leave_out(WITHOUT_IMAGE, source if found.layout != "coco" else image)
         elif image in known:

@@ -64,6 +64,12 @@ def import_folder(
         role: [item for item, split in zip(found.items, split_I, strict=True) if split == place]
         for place, role in enumerate(ROLES)
     }
+    for role, share in zip(ROLES, shares, strict=True):
+        if share > 0 and not splits[role]:
+            raise DataError(
+                f"{root}: {len(found.items)} images, copies together, are too few for"
+                f" {', '.join(ROLES)}: {role} would be empty"
+            )
     copies = len(groups) - len(np.unique(groups))
     record = {
         "seed": seed,

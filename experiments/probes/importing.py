@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from datasets import DATASETS
@@ -29,7 +30,7 @@ def import_data(
     made = import_folder(root, val=val, test=test, seed=seed, layout=labels, out=out, report=report)
     settings = {"name": made.found.layout, "root": str(root)} | made.settings
     path = made.folder / f"{detector}.yaml"
-    command = f"python -m experiments train {path}"
+    command = f"python -m experiments train {quote(str(path))}"
     recipe = propose(_opened(settings), settings, detector, command)
     write_text(path, recipe.text)
     return "\n".join([*_told(made), *recipe.reasons, f"recipe: {path}", *_next(made, path)])
@@ -43,12 +44,12 @@ def _opened(settings: dict[str, Any]) -> Any:
 
 
 def _next(made: Imported, recipe: Path) -> list[str]:
-    name = f"{made.found.root.resolve().name}-{recipe.stem}"
-    photos = (made.found.root / made.found.items[0].image).parent
+    run = quote(f"runs/{made.found.root.resolve().name}-{recipe.stem}")
+    photos = quote(str((made.found.root / made.found.items[0].image).parent))
     return [
         "next:",
-        f"  python -m experiments train {recipe} --out runs/{name}",
-        f"  python -m experiments detect runs/{name} {photos} --out found",
+        f"  python -m experiments train {quote(str(recipe))} --out {run}",
+        f"  python -m experiments detect {run} {photos} --out found",
     ]
 
 

@@ -1,6 +1,8 @@
 """Labels as tools export them, in ways of their own: read right, or refused in one sentence."""
 
+import gzip
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from datasets.importing.finding import find
 from datasets.importing.proposing import import_folder
 from datasets.layouts import open_all
 from experiments.__main__ import main
+from experiments.config.run import load_config
 from tests.calling import call, refused
 from tests.experiments.verbs.test_world import IMAGES, coco, photo, voc, xml, yolo
 
@@ -157,3 +160,42 @@ def test_rows_of_instances_files_reach_every_copy(
     assert len(made) == images and {row["image_id"] for row in written["annotations"]} == {
         row["id"] for row in written["images"]
     }
+
+
+OTHERS = {
+    "labelme": ('{"shapes": [], "imagePath": "a.jpg"}', "holds shapes, imagePath, none of COCO's"),
+    "label_studio": ('[{"annotations": []}]', r"holds a list, .*another tool's own JSON"),
+    "rectlabel": ('{"images": {}, "annotations": [], "categories": []}', "images: .*found a dict"),
+    "lines": ('{"id": 1}\n{"id": 2}\n', "line 2, column 1: broken JSON"),
+    "gzip": (gzip.compress(b"{}"), "compressed by gzip"),
+    "cvat": ("<annotations/>", "<annotations>, expected <annotation>"),
+}
+
+
+@pytest.mark.parametrize("name", list(OTHERS))
+def test_labels_in_a_form_of_their_own_are_refused_in_one_sentence(
+    tmp_path: Path, name: str
+) -> None:
+    """With the reason, also where a folder's labels are looked for."""
+    data, told = OTHERS[name]
+    photos(tmp_path, "a.jpg")
+    path = tmp_path / ("a.xml" if name == "cvat" else "instances.json")
+    path.write_bytes(data if isinstance(data, bytes) else data.encode())
+    refused(told, "data", "import", tmp_path)
+    if path.suffix == ".json":
+        refused(told, "data", "stats", tmp_path, path.name)
+
+
+def test_commands_of_an_import_can_be_copied_and_too_few_images_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "my [v2] data"
+    voc(root, xml(), ("a", "bb", "ccc"))
+    assert main(["data", "import", str(root)]) == 0
+    line = next(
+        line for line in capsys.readouterr().out.splitlines() if "experiments train" in line
+    )
+    words = shlex.split(line)
+    assert load_config(Path(words[words.index("train") + 1])).data.root == str(root)
+    (root / "Annotations/a.xml").unlink()
+    refused("2 images, .*too few for train, val, test: test would be empty", "data", "import", root)
