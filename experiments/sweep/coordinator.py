@@ -104,7 +104,7 @@ class Coordinator:
                 self._recover()
                 waiting = self.state.with_status("pending", "passed")
                 waiting = [trial for trial in waiting if not self._used_up(trial)]
-                waiting.sort(key=lambda trial: not self._tryout.is_first(trial.parameters))
+                waiting.sort(key=lambda trial: self._tryout.turn(trial.parameters))
                 self._pending = deque(trial.n for trial in waiting)
                 self._loop()
                 self._tapes.end(self.state, over=self._reached)

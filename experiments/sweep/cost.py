@@ -90,7 +90,7 @@ class Cost:
     seconds: float | None  # of all trials, one after the other
     wall_seconds: float | None  # with so many at a time as were asked for
     gigabytes: float | None  # of the runs' folders
-    taped: float | None = 0.0  # gigabytes of tapes while they run
+    taped: float | None = 0.0  # gigabytes of tapes, the most at a time
     kept: float = 1.0  # what part of their tapes the bound on them lets be kept
 
 
@@ -196,10 +196,14 @@ class Known:
         return images * counts[0] / counts[1]
 
 
-def cost_of(trials: Iterable[Trials], known: Known, share: float = 1.0) -> Cost:
-    """The cost of `trials`, `known.jobs` at a time; `share`: of them run, whichever."""
+def cost_of(trials: Iterable[Trials], known: Known, share: float = 1.0, turns: int = 1) -> Cost:
+    """The cost of `trials`, `known.jobs` at a time; `share`: of them run, whichever; in `turns`,
+    of whose tapes two lie on the disk at a time, the one that ends and the one that begins.
+    """
     running = [_part(each, share) for each in trials]
     taped = _taped(running, known)
+    if taped is not None:
+        taped *= min(1.0, 2 / turns)
     bound = known.tape_bound
     kept = min(1.0, bound / (taped * 1e9)) if taped and bound is not None else 1.0
     alike: dict[str, list[Trials]] = {}
@@ -357,7 +361,8 @@ def disk_told(cost: Cost) -> str | None:
     if not cost.taped:
         return f"disk: {runs}"
     bounded = f", of which {cost.kept:.0%} fit their bound (--tape-gib)" if cost.kept < 1 else ""
-    return f"disk: {runs} of runs, {cost.taped:.2f} GB of tapes until no trial needs them{bounded}"
+    tapes = f"{cost.taped:.2f} GB of tapes at a time, until no trial needs them"
+    return f"disk: {runs} of runs, {tapes}{bounded}"
 
 
 def duration(seconds: float) -> str:

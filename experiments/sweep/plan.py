@@ -73,8 +73,11 @@ def cost_of_sweep(
     sweep: Sweep, points: Sequence[Parameters], trials: Iterable[Trials], known: Known
 ) -> Cost:
     """What `trials`, of all `points`, cost without those that a tryout leaves out."""
-    share = Tryout(sweep).runs(points) / len(points) if sweep.tryout is not None else 1.0
-    return cost_of(trials, known, share)
+    if sweep.tryout is None:
+        return cost_of(trials, known)
+    tryout = Tryout(sweep)
+    share = tryout.runs(points) / len(points)
+    return cost_of(trials, known, share, len({tryout.turn(point) for point in points}))
 
 
 def results_below(folders: Sequence[Path], metric: str | None) -> Iterator[Result]:

@@ -23,16 +23,24 @@ class Tryout:
         roles = {role: [p for p in sweep.parameters if p.role == role] for role in KEPT_APART}
         self._nuisance = [parameter.name for parameter in roles["nuisance"]]
         self._seeds = [parameter.name for parameter in roles["seed"]]
-        self._first: set[str] | None = None
+        self._places: dict[str, int] = {}  # of a seed in the list, where a tryout is asked for
+        self._first: int | None = sweep.tryout
         self._maximize = sweep.metric is not None and sweep.metric.goal == "maximize"
         if sweep.tryout is not None:
             seeds = roles["seed"][0]
-            listed = (seeds.distribution.choices() or ())[: sweep.tryout]
-            self._first = {canonical({seeds.name: value}) for value in listed}
+            listed = seeds.distribution.choices() or ()
+            self._places = {canonical({seeds.name: v}): place for place, v in enumerate(listed)}
+
+    def turn(self, parameters: Parameters) -> int:
+        """The place of a point's seed in the list: trials run seed by seed, so that the tape of
+        one seed lies on the disk at a time, and an unfinished study compares its arms on the same
+        seeds. 0 for all points of a sweep without a tryout, which keeps W&B's order.
+        """
+        return self._places.get(canonical(_only(parameters, self._seeds)), 0)
 
     def is_first(self, parameters: Parameters) -> bool:
         """Whether a point runs whatever comes of the others."""
-        return self._first is None or canonical(_only(parameters, self._seeds)) in self._first
+        return self._first is None or self.turn(parameters) < self._first
 
     def advice(self, trial: Trial, trials: Iterable[Trial]) -> Advice:
         """Whether a trial is to run, has to wait for its arm's first ones, or is passed over."""

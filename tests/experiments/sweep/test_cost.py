@@ -208,6 +208,9 @@ def test_who_writes_a_tape_and_who_replays_it_are_counted_apart(tmp_path: Path) 
     assert "2.40 GB of tapes" in lines[-1]
     half = cost_of([Trials(taped(), 12, 3)], known, share=0.5)  # a tryout leaves no tape out
     assert [kind.trials for kind in half.kinds] == [3, 3] and half.taped == cost.taped
+    in_turn = cost_of([Trials(taped(), 12, 3)], known, turns=3)
+    assert in_turn.taped is not None and cost.taped is not None
+    assert in_turn.taped == pytest.approx(cost.taped * 2 / 3)
 
 
 def test_a_bound_on_tapes_costs_time_and_is_said(tmp_path: Path) -> None:

@@ -111,3 +111,17 @@ def test_a_sweep_tries_first_and_goes_on_with_the_best(bench: Any) -> None:
     before = (bench.out / "ledger.jsonl").read_bytes()
     assert bench.run()[0] == 0
     assert (bench.out / "ledger.jsonl").read_bytes() == before
+
+
+def test_trials_of_a_tryout_run_seed_by_seed(bench: Any) -> None:
+    bench.write(
+        "loss.alpha: {values: [0.25, 0.5]}\nloss.gamma: {values: [0.0, 2.0]}\n"
+        "seed: {values: [5, 3, 8, 1]}\n",
+        extra="method: grid\nx-tryout-seeds: 2\n"
+        "x-roles: {loss.alpha: scientific, loss.gamma: nuisance, seed: seed}\n",
+    )
+    status, output = bench.run(str(bench.file), "--out", str(bench.out), "--jobs", "1")
+    assert status == 0, output
+    points = {event["n"]: event["parameters"] for event in bench.events("point")}
+    seeds = [points[event["n"]]["seed"] for event in bench.events("start")]
+    assert seeds == [5] * 4 + [3] * 4 + [8] * 2 + [1] * 2
