@@ -18,7 +18,7 @@ KINDS: dict[str, str] = {
     "extra_number": "a line with a number that isn't read (YOLO)",
     "duplicate_id": "an id or an image that is there twice",
     "duplicate_object": "the same box of the same class twice in an image",
-    "category_twice": "a category that is there under several ids (COCO)",
+    "category_twice": "a category that is there under several ids (COCO, YOLO)",
     "unknown_class": "a class nobody asked for",
     "no_objects": "a split without one usable object",
     "missing_image": "an image that isn't there",

@@ -7,6 +7,7 @@ import yaml
 
 from datasets.doctor.examine import Examination
 from datasets.doctor.fates import Fates
+from datasets.formats.values import text_of
 from datasets.formats.yolo_layout import SAME, SPLITS, read_layout
 from datasets.formats.yolo_text import SCORED
 from datasets.index import source_of, text_at
@@ -50,7 +51,7 @@ def _name(split: str) -> str | None:
 
 
 def _mended(seen: Examination, fates: Fates, image: int, data: bytes, keypoints: bool) -> bytes:
-    lines = data.decode("utf-8-sig").splitlines()
+    lines = text_of(data).splitlines()
     start, end = seen.raw["first"][image : image + 2].tolist()
     height, width = seen.raw["size_hw"][image].tolist()
     kept = []
@@ -58,12 +59,13 @@ def _mended(seen: Examination, fates: Fates, image: int, data: bytes, keypoints:
         if fates.stays_N[row]:
             words = lines[int(seen.raw["place"][row]) - 1].split()
             tail = words[5:] if keypoints else []
+            words[0] = str(int(seen.raw["name"][row]))  # of two numbers of one name the first
             if fates.changed_N[row]:
                 x1, y1, x2, y2 = fates.box(row)
                 centre = ((x1 + x2) / 2 / width, (y1 + y2) / 2 / height)
                 numbers = (*centre, (x2 - x1) / width, (y2 - y1) / height)
                 told = (f"{value:.6f}" for value in numbers)
-                words = [str(int(seen.raw["name"][row])), *told, *tail]
+                words = [words[0], *told, *tail]
             elif len(words) == SCORED and not keypoints:
                 words.pop()  # named by the doctor
             kept.append(" ".join(words))

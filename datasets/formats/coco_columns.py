@@ -5,7 +5,7 @@ objects, I images.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from datasets.formats.coco_json import Document, rows
 from datasets.formats.coco_rows import Annotations, Id
 from datasets.formats.finder import tidy
 from datasets.formats.findings import Findings, packed
-from datasets.formats.values import identity, pixels
+from datasets.formats.values import identity, is_text, pixels
 from datasets.index import Array, Columns, pack_text
 
 _Image = tuple[str, tuple[int, int]]  # file name, (height, width) or zeros
@@ -87,7 +87,7 @@ def _images(document: Document, source: str, findings: Findings) -> dict[Id, _Im
     for place, row in enumerate(rows(document.images)):
         key = identity((row or {}).get("id"))
         name = (row or {}).get("file_name")
-        if row is None or key is None or not isinstance(name, str) or not name.strip():
+        if row is None or key is None or not _is_name(name):
             field = "id" if key is None else "file_name"
             found = None if row is None else row.get(field)
             _bad(findings, source, f"images[{place}].{field}", found)
@@ -117,7 +117,7 @@ def _categories(document: Document, source: str, findings: Findings) -> dict[Id,
     for place, row in enumerate(rows(document.categories)):
         key = identity((row or {}).get("id"))
         name = str((row or {}).get("name") or "").strip()
-        if key is None or not name:
+        if key is None or not _is_name(name):
             field = "id" if key is None else "name"
             _bad(findings, source, f"categories[{place}].{field}", (row or {}).get(field))
         elif names.setdefault(key, name) != name:
@@ -145,6 +145,10 @@ def _merged(
     place = {name: number for number, name in enumerate(names)}
     merged = np.array([place[name] for name in categories.values()] or [0], np.int32)
     return names, [ids[name] for name in names], merged
+
+
+def _is_name(name: Any) -> TypeGuard[str]:
+    return isinstance(name, str) and bool(name.strip()) and is_text(name)
 
 
 def _bad(findings: Findings, source: str, place: str, found: Any) -> None:

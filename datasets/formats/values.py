@@ -1,11 +1,27 @@
-"""What people write for a number, a yes and an id, in whatever type their program gave it."""
+"""What people write for a number, a yes and an id, in whatever type their program gave it, and for
+text.
+"""
 
 import math
 from typing import Any
 
 YES = ("1", "true", "yes")
 NO = ("", "0", "false", "no")
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _ABSURD = 1e9  # no image is as wide; beyond it float32 loses whole pixels
+
+
+def text_of(data: bytes) -> str:
+    """A text file's contents: UTF-8, or UTF-16 where it begins so, as PowerShell's `>` writes it.
+
+    UnicodeDecodeError where it is neither.
+    """
+    return data.decode("utf-16" if data.startswith(_UTF16) else "utf-8-sig")
+
+
+def is_text(name: str) -> bool:
+    """Whether a name can be written as UTF-8: of a file named in another encoding it can't."""
+    return name.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def number(value: Any) -> float:

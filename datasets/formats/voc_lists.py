@@ -16,13 +16,13 @@ from datasets.formats.finder import (
     tidy,
 )
 from datasets.formats.findings import Findings
+from datasets.formats.values import text_of
 
 _PLAIN = re.compile(r"\w+")  # nearly every line, told fast
 _VERDICT = re.compile(r"(\S(?:.*\S)?)\s+(-1|0|1)")  # the devkit's per-class lists: stem, verdict
 # "images/a.jpg annotations/a.xml", as PaddleDetection and others list pairs
 _PAIR = re.compile(r"(.+?\.(?:jpe?g|png|bmp|webp|tiff?|jfif))[\s,;]+(.+\.xml)", re.IGNORECASE)
 _ROOMS = re.compile(r"^.*(?:^|/)(?:JPEGImages|Annotations)/", re.IGNORECASE)
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 class Entry(NamedTuple):
@@ -175,7 +175,7 @@ def listed(path: Path, place: Path) -> list[tuple[int, Line]]:
     """
     data = path.read_bytes()
     try:
-        text = data.decode("utf-16" if data.startswith(_UTF16) else "utf-8-sig")
+        text = text_of(data)
     except UnicodeDecodeError:
         raise DataError(f"{path}: not a text file in UTF-8") from None
 

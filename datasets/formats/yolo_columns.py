@@ -4,6 +4,7 @@ An image without a label file, or with an empty one, is an image without objects
 """
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from datasets.formats.findings import Findings, packed
 from datasets.formats.yolo_layout import Layout
 from datasets.formats.yolo_lists import Entry
 from datasets.index import Array, Columns, pack_text
+
+Contents = list[bytes | DataError | None]  # of each file, why there is none, or that there is none
 
 
 def read_labels(
@@ -30,15 +33,20 @@ def read_labels(
     files = [*(entry.label for entry in entries), *alone]
     stamps = [_stamp(f"{root}/{file}") for file in files]
     listed = "\n".join([*(f"{entry.image_id}\t{entry.label}" for entry in entries), *alone])
-    contents: list[bytes | None] = []
+    contents: Contents = []
 
-    def read() -> Sequence[bytes | None]:
+    def read() -> Contents:
         if not contents:
             contents.extend(_content(root / file) for file in files)
         return contents
 
     def content() -> str:
-        hashes = b"".join(hashlib.sha256(data or b"none").digest() for data in read())
+        hashes = b"".join(
+            hashlib.sha256(
+                str(data).encode() if isinstance(data, DataError) else data or b"none"
+            ).digest()
+            for data in read()
+        )
         return index.digest("yolo", *told, listed, hashes)
 
     stamp_key = index.digest("yolo", *told, str(root.resolve()), listed, stamps)
@@ -47,7 +55,8 @@ def read_labels(
     def build() -> Columns:
         findings = Findings()
         rest = zip(alone, read()[len(entries) :], strict=True)
-        _note_alone(layout, [(file, data) for file, data in rest if data], findings)
+        texts = [(file, data) for file, data in rest if data and isinstance(data, bytes)]
+        _note_alone(layout, texts, findings)
         return _columns(layout, entries, read()[: len(entries)], findings)
 
     return index.cached(key, build), key
@@ -60,12 +69,14 @@ def _stamp(path: str) -> tuple[int, int, int]:
         return -1, 0, 0
 
 
-def _content(path: Path) -> bytes | None:
+def _content(path: Path) -> bytes | DataError | None:
     try:
         with path.open("rb") as file:
             return file.read(yolo_text.MOST_BYTES + 1)
-    except OSError:
-        return None
+    except OSError as error:
+        if not os.path.lexists(path):
+            return None
+        return DataError(f"can't be read: {error.strerror}")
 
 
 def _note_alone(layout: Layout, files: Sequence[tuple[str, bytes]], findings: Findings) -> None:
@@ -84,7 +95,7 @@ def _note_alone(layout: Layout, files: Sequence[tuple[str, bytes]], findings: Fi
 def _columns(
     layout: Layout,
     entries: Sequence[Entry],
-    contents: Sequence[bytes | None],
+    contents: Contents,
     findings: Findings,
 ) -> Columns:
     unread: list[int] = []
@@ -97,6 +108,8 @@ def _columns(
             findings.count(entry.image, None, "no_label_file", what)
         else:
             try:
+                if isinstance(data, DataError):
+                    raise data
                 found, faults = yolo_text.parse(data, layout.names, keypoints=layout.keypoints)
                 _note(entry.label, faults, findings)
             except DataError as error:
@@ -104,8 +117,7 @@ def _columns(
                 unread.append(row)
         lines += found
         counts.append(len(found))
-    most = max((line.label for line in lines), default=-1)
-    names = list(layout.names) or [str(number) for number in range(most + 1)]
+    names, lines = _merged(layout, lines, findings)
     arrays = _objects(lines, counts)
     for field, values in {
         "image_id": [entry.image_id for entry in entries],
@@ -114,6 +126,23 @@ def _columns(
         arrays[field], arrays[f"{field}_ends"] = pack_text(values)
     meta = {"names": names, "fractions": True, "unread": unread, "lost": findings.lost}
     return Columns(arrays, meta | {"findings": packed(findings.all())})
+
+
+def _merged(
+    layout: Layout, lines: list[yolo_text.Line], findings: Findings
+) -> tuple[list[str], list[yolo_text.Line]]:
+    """Names, each once, and lines with their numbers; where nobody names classes, numbers do."""
+    most = max((line.label for line in lines), default=-1)
+    names = layout.names or tuple(str(number) for number in range(most + 1))
+    once = list(dict.fromkeys(names))
+    if len(once) < len(names):
+        place = [once.index(name) for name in names]
+        name = next(name for name in once if names.count(name) > 1)
+        told = ", ".join(str(number) for number, other in enumerate(names) if other == name)
+        what = f"names: {name!r} is there {names.count(name)} times, read as one: {told}"
+        findings.add(layout.source, None, "category_twice", what)
+        lines = [line._replace(label=place[line.label]) for line in lines]
+    return once, lines
 
 
 def _note(name: str, faults: Sequence[yolo_text.Fault], findings: Findings) -> None:

@@ -4,6 +4,7 @@ Or nothing does, and its folders speak: `images/train` beside `labels/train`, `c
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,13 +14,18 @@ import yaml
 
 from datasets.errors import DataError, nearest
 from datasets.formats.finder import leads_out, tidy
+from datasets.formats.values import text_of
 
 SPLITS = ("train", "val", "test")
 SAME = {"valid": "val", "validation": "val"}
-_NAMES = ("classes.txt", "*.names", "data/*.names", "labels/classes.txt", "obj_names.txt")
+# labelImg leaves classes.txt beside the labels, in whatever folder that is.
+_NAMES = (
+    *("classes.txt", "*.names", "data/*.names", "labels/classes.txt", "obj_names.txt"),
+    *("*/classes.txt", "*/*/classes.txt"),
+)
 _KEYS = {*SPLITS, *SAME, "path", "names", "nc"}  # of data.yaml, that are read here
 MOST_CLASSES = 100_000  # ImageNet-21k has 21,841
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_DRIVE = re.compile(r"[A-Za-z]:/")  # C:/data, of a description that was written on Windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,7 @@ class Layout:
     names: tuple[str, ...]  # of the classes; empty where nobody says them
     places: Mapping[str, Sequence[str]]  # by split: folders of images and lists, as written
     rest: Mapping[Any, Any] = field(default_factory=dict)  # what else the description says
+    source: str = ""  # its file, relative to the root
 
     @property
     def keypoints(self) -> bool:
@@ -73,7 +80,7 @@ def resolved(root: Path, base: str, place: str) -> str | None:
     the machine that it was written on.
     """
     place = tidy(place)
-    foreign = leads_out(place) or Path(place).is_absolute()
+    foreign = Path(place).is_absolute() or _DRIVE.match(place) is not None
     for own in (root, root.absolute(), root.resolve()):
         place = place.removeprefix(f"{own.as_posix()}/")
     inner = place.lstrip("/")
@@ -92,8 +99,7 @@ def resolved(root: Path, base: str, place: str) -> str | None:
 def text_lines(path: Path) -> list[str]:
     """Lines of a text file that say anything, blanks around them gone; DataError."""
     try:
-        data = path.read_bytes()
-        text = data.decode("utf-16" if data.startswith(_UTF16) else "utf-8-sig")
+        text = text_of(path.read_bytes())
     except UnicodeDecodeError:
         raise DataError(f"{path}: not a text file in UTF-8") from None
     except OSError as error:
@@ -106,21 +112,25 @@ def _ultralytics(root: Path, path: Path) -> Layout:
     within = path.parent.relative_to(root).as_posix().removeprefix(".")
     said = str(document.get("path") or "").strip()
     base = resolved(root, within, said) if said else None
+    if said and base is None:  # "../datasets/coco128", of a folder that lies here
+        base = resolved(root, within, tidy(said).rpartition("/")[2])
     places = {
         split: [str(place) for place in (value if isinstance(value, list) else [value])]
         for split, value in _splits(document.items())
     }
-    names = _named(path, document)
+    names = _named(root, path, document)
     rest = {key: value for key, value in document.items() if key not in _KEYS}
-    return Layout(root, within if base is None else base, names, places, rest)
+    source = path.relative_to(root).as_posix()
+    return Layout(root, within if base is None else base, names, places, rest, source)
 
 
 def _darknet(root: Path, path: Path) -> Layout:
     pairs = [line.partition("=") for line in text_lines(path) if "=" in line]
     said = {key.strip().lower(): value.strip() for key, _, value in pairs}
     found = resolved(root, "", said["names"]) if "names" in said else None
-    names = tuple(text_lines(root / found)) if found else _names_below(root)
-    return Layout(root, "", names, {split: [value] for split, value in _splits(said.items())})
+    names = _name_lines(root / found) if found else _names_below(root)
+    places = {split: [value] for split, value in _splits(said.items())}
+    return Layout(root, "", names, places, source=path.relative_to(root).as_posix())
 
 
 def _splits(items: Any) -> Iterator[tuple[str, Any]]:
@@ -130,16 +140,25 @@ def _splits(items: Any) -> Iterator[tuple[str, Any]]:
             yield split, value
 
 
-def _named(path: Path, document: Mapping[Any, Any]) -> tuple[str, ...]:
+def _named(root: Path, path: Path, document: Mapping[Any, Any]) -> tuple[str, ...]:
     names = document.get("names")
     if isinstance(names, Mapping):
         by_number = {str(key).strip(): str(name).strip() for key, name in names.items()}
         wanted = [str(number) for number in range(len(by_number))]
         if sorted(by_number) != sorted(wanted):
-            raise DataError(f"{path}: names: expected the numbers from 0, found {list(names)}")
+            raise DataError(
+                f"{path}: names: expected the numbers from 0, found {', '.join(by_number)}"
+            )
         return tuple(by_number[number] for number in wanted)
     if isinstance(names, list):
         return tuple(str(name).strip() for name in names)
+    if names is not None:
+        place = path.parent.relative_to(root).as_posix().removeprefix(".")
+        found = resolved(root, place, names) if isinstance(names, str) else None
+        if found is None or not (root / found).is_file():
+            what = "expected a list, names by number, or the file that has them"
+            raise DataError(f"{path}: names: {what}, found {names!r:.80}")
+        return _name_lines(root / found)
     count = document.get("nc")
     if not isinstance(count, int):
         return ()
@@ -150,17 +169,39 @@ def _named(path: Path, document: Mapping[Any, Any]) -> tuple[str, ...]:
 
 def _names_below(root: Path) -> tuple[str, ...]:
     for pattern in _NAMES:
-        for path in sorted(root.glob(pattern)):
-            return tuple(text_lines(path))
+        found = {path: _name_lines(path) for path in sorted(root.glob(pattern))}
+        if found:
+            first, *others = found
+            if other := next((path for path in others if found[path] != found[first]), None):
+                raise DataError(f"{first}: other classes than in {other}; keep one of them")
+            return found[first]
     return ()
+
+
+def _name_lines(path: Path) -> tuple[str, ...]:
+    """Names of classes, whose line is their number."""
+    try:
+        lines = [line.strip() for line in text_of(path.read_bytes()).splitlines()]
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: not a text file in UTF-8") from None
+    except OSError as error:
+        raise DataError(f"{path}: can't be read: {error.strerror}") from None
+    while lines and not lines[-1]:
+        lines.pop()
+    if "" in lines:
+        what = "is blank, and a class's line is its number: name the class, or take the line out"
+        raise DataError(f"{path}: line {lines.index('') + 1} {what}")
+    return tuple(lines)
 
 
 def _yaml(path: Path) -> dict[Any, Any]:
     try:
-        text = path.read_text("utf-8-sig")
+        text = text_of(path.read_bytes())
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
             raise DataError(f"{path}: aliases (*name) are not read, a few can grow endless")
         document = yaml.safe_load(text)
+        if isinstance(document, dict) and "names" in document:  # "no" is a name there, and "007"
+            document["names"] = yaml.load(text, yaml.BaseLoader)["names"] or None  # noqa: S506
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         place = getattr(error, "problem_mark", None)
         line = f"line {place.line + 1}: " if place is not None else ""

@@ -8,9 +8,11 @@ from typing import Literal, NamedTuple
 
 from datasets.errors import IMPORT, DataError, nearest
 from datasets.formats.finder import IMAGE_ENDINGS, Finder, files_below, leads_out, tidy
+from datasets.formats.values import is_text
 from datasets.formats.yolo_layout import SPLITS, Layout, resolved, text_lines
 
-_ROOMS = ("images", "JPEGImages")  # folders of images whose labels are in `labels` beside them
+# Folders of images whose labels are in `labels` beside them, however their letters are written.
+_ROOMS = ("images", "jpegimages")
 
 
 class Entry(NamedTuple):
@@ -68,10 +70,10 @@ def label_of(root: Path, image: str) -> str:
     """The label file of an image: in `labels` where it is in `images`, else beside it."""
     stem = os.path.splitext(image)[0]
     parts = stem.split("/")
-    rooms = [place for place, part in enumerate(parts[:-1]) if part in _ROOMS]
+    rooms = [place for place, part in enumerate(parts[:-1]) if part.lower() in _ROOMS]
     choices = [f"{stem}.txt"]
-    if rooms:
-        parts[rooms[-1]] = "labels"
+    for name in ("Labels", "labels") if rooms else ():
+        parts[rooms[-1]] = name
         choices.insert(0, f"{'/'.join(parts)}.txt")
     if not stem.isascii():  # a Mac's files write an accent by itself, their labels may not
         forms: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
@@ -97,7 +99,11 @@ def _places(layout: Layout, split: str, role: str) -> Iterator[str]:
     for written in layout.places.get(split, ()):
         place = resolved(layout.root, layout.base, written)
         if place is None:
-            raise DataError(f"{layout.root}: split {split!r} ({role}): {written}: no such place")
+            others = ", ".join(name for name in layout.places if name != split)
+            raise DataError(
+                f"{layout.root}: split {split!r} is said to be at {written}: no such place;"
+                f" name others to leave it out ({others or 'there are none'}); {IMPORT}"
+            )
         yield place
     if split not in layout.places:
         tried = (split, *(f"{inside}{split}{below}" for inside, below in _FORMS))
@@ -113,7 +119,10 @@ def _places(layout: Layout, split: str, role: str) -> Iterator[str]:
 
 def _images(layout: Layout, place: str) -> Iterator[str]:
     if (layout.root / place).is_dir():
-        yield from files_below(layout.root, IMAGE_ENDINGS, place)
+        for path in files_below(layout.root, IMAGE_ENDINGS, place):
+            if not is_text(path):
+                raise DataError(f"{layout.root}: {path!r}: a file name that isn't UTF-8; rename it")
+            yield path
         return
     finder = Finder(layout.root)
     beside = place.rpartition("/")[0]

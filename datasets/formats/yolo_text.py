@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from datasets.errors import DataError
-from datasets.formats.values import number
+from datasets.formats.values import number, text_of
 
 MOST_BYTES = 4 * 2**20  # some 80,000 objects
 _BEYOND = 2.0  # a fraction above 1 is a box that leaves its image; above this it counts pixels
@@ -42,7 +42,7 @@ def parse(data: bytes, names: Sequence[str], *, keypoints: bool) -> tuple[list[L
     if len(data) > MOST_BYTES:
         raise DataError(f"larger than {MOST_BYTES:,} bytes: not a label file")
     try:
-        text = data.decode("utf-8-sig")
+        text = text_of(data)
     except UnicodeDecodeError:
         raise DataError("not a text file in UTF-8") from None
     lines: list[Line] = []
@@ -65,7 +65,11 @@ def rows_like_labels(data: bytes) -> int:
     2
     """
     count = 0
-    for written in data.decode("utf-8-sig", "replace").splitlines():
+    try:
+        text = text_of(data)
+    except UnicodeDecodeError:
+        text = data.decode("utf-8", "replace")
+    for written in text.splitlines():
         numbers = [math.isfinite(number(part)) for part in written.split()[1:]]
         count += bool(numbers) and 2 * sum(numbers) > len(numbers)
     return count

@@ -14,6 +14,7 @@ from datasets.errors import DataError, nearest
 from datasets.formats.coco_json import read_document
 from datasets.formats.finder import IMAGE_ENDINGS, files_below
 from datasets.formats.findings import FATAL, Findings, unpacked
+from datasets.formats.values import is_text
 from datasets.formats.voc_columns import read_labels as read_xml
 from datasets.formats.voc_lists import Entry, find_images
 from datasets.formats.yolo_columns import read_labels as read_text
@@ -25,6 +26,7 @@ from datasets.index import Columns, source_of, texts
 WITHOUT_IMAGE = "labels without an image"
 UNREADABLE = "label files that can't be read"
 TWICE = "labels of an image that has others"
+NOT_TEXT = "files whose names aren't UTF-8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +75,16 @@ def find(root: Path, layout: str | None = None, *, without: str = "") -> Found:
             for why, count in one.left_out.items()
         )
         raise DataError(
-            f"{root}: no image with labels: neither VOC's XML, COCO's JSON nor YOLO's text beside"
-            f" or by the name of an image{f'; found {told}' if told else ''}"
+            f"{root}: no image with labels: neither VOC's XML by the name of an image, COCO's JSON,"
+            " nor YOLO's text, labels/a.txt for images/a.jpg or beside it"
+            f"{f'; found {told}' if told else ''}"
         )
     return best
 
 
 def _of_voc(root: Path, without: str) -> Found:
-    annotations = list(_files(root, (".xml",), without))
     found = Found(root, "voc", ())
+    annotations = list(_files(root, (".xml",), found, without))
     entries = [Entry(Path(path).stem, path, "") for path in annotations]
     raw, _ = read_xml(root, entries, 1, Findings())
     unread = set(raw.meta["unread"])
@@ -93,7 +96,7 @@ def _of_voc(root: Path, without: str) -> Found:
 
 def _of_coco(root: Path, without: str) -> Found:
     found = Found(root, "coco", ())
-    names = sorted(_files(root, (".json",), without), key=lambda n: "instances" not in n)
+    names = sorted(_files(root, (".json",), found, without), key=lambda n: "instances" not in n)
     classes: dict[str, None] = {}
     for name in names:
         try:
@@ -115,7 +118,7 @@ def _of_coco(root: Path, without: str) -> Found:
 def _of_yolo(root: Path, without: str) -> Found:
     layout = read_layout(root)
     found = Found(root, "yolo", layout.names)
-    images = list(_files(root, IMAGE_ENDINGS, without))
+    images = list(_files(root, IMAGE_ENDINGS, found, without))
     labels = [label_of(root, image) for image in images]
     there = [(root / label).is_file() for label in labels]
     folders = _homes(image for image, known in zip(images, there, strict=True) if known)
@@ -160,10 +163,14 @@ def _homes(paths: Iterable[str]) -> set[str]:
     return {path.rpartition("/")[0] for path in paths}
 
 
-def _files(root: Path, endings: tuple[str, ...], without: str) -> Iterator[str]:
+def _files(root: Path, endings: tuple[str, ...], found: Found, without: str) -> Iterator[str]:
     for path in files_below(root, endings):
-        if not without or not path.startswith(f"{without}/"):
+        if without and path.startswith(f"{without}/"):
+            continue
+        if is_text(path):
             yield path
+        else:
+            found.leave_out(NOT_TEXT, repr(path))
 
 
 def _take(
