@@ -66,6 +66,26 @@ def coco_average_precision(
     )
 
 
+def matched(dump: Dump) -> tuple[Bools, Bools]:
+    """Of each detection of a whole dump: whether it takes an object at any overlap and size, and
+    whether it is passed over at all of them, since an ignored object holds it.
+    """
+    evaluator = hotcoco_evaluator(dump)
+    evaluator.evaluate()
+    ignored_N = np.r_[False, dump.crowd_N | dump.difficult_N]  # by id, from 1
+    takes_D = np.zeros(len(dump.label_D), np.bool_)
+    passed_D = np.zeros(len(dump.label_D), np.int64)
+    sizes = len(evaluator.params.area_rng)
+    for each in evaluator.eval_imgs:
+        if each and each["dtIds"]:
+            rows_R = np.array(each["dtIds"]) - 1
+            object_TR = np.array(each["dtMatches"])
+            takes_D[rows_R] |= (object_TR > 0).any(axis=0)
+            passed_D[rows_R] += ignored_N[object_TR].all(axis=0)
+    passed_all_D = passed_D == sizes
+    return takes_D & ~passed_all_D, passed_all_D
+
+
 def hotcoco_evaluator(dump: Dump, difficult: Difficult = "ignore") -> Any:
     """hotcoco's evaluator for boxes, loaded; image i and label k have the ids i + 1 and k + 1."""
     from hotcoco import COCO, COCOeval

@@ -1,10 +1,11 @@
 """Which detections of a run are worth keeping, so that hundreds of runs can be committed.
 
-Average precision asks two things of a detection: its rank in its class, and whether it overlaps
-an object of that class by half or more. Most overlap none: of such a one it matters only that it
-stands before the next that does, and, for COCO's small, medium and large, its size. So kept are
-those that overlap an object of their class by half, and all from a little below the score of the
-best F1 up, for pictures; the others are counted by rank and size (`tables.LEFT_OUT`).
+Average precision asks two things of a detection: its rank in its class, and whether it takes an
+object of that class, by VOC's rule or COCO's, at any overlap from .5 to .95. Most take none, since
+they overlap none or come second: of such a one it matters only that it stands before the next that
+does, and, for COCO's small, medium and large, its size. So kept are those that take an object or
+are forgiven for an ignored one, and all from a little below the score of the best F1 up, for
+pictures; the others are counted by rank and size (`tables.LEFT_OUT`).
 
 Letters: D detections of the whole dump, K kept ones.
 """
@@ -15,28 +16,26 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from experiments.evaluation.coco import matched
+from experiments.evaluation.corners import on_grid
 from experiments.evaluation.dump import FILES, Tables, read_dump, read_table, write_compact
-from experiments.evaluation.match import areas, pair
+from experiments.evaluation.match import AREAS, OVERLAPS, areas, pair, shared
 from experiments.evaluation.mistakes import best_cut
-from experiments.evaluation.packing import holds
 from experiments.evaluation.summary import evaluate
 from experiments.evaluation.tables import (
+    CORNERS,
     LEFT_OUT,
     Bools,
     Dump,
     EvaluationError,
-    Floats,
     check,
 )
 from experiments.evaluation.verdict import fixed
+from experiments.evaluation.voc import VocRules, rank
 from experiments.record.origin import file_hash
 
-HALF = 0.5  # the least overlap that any protocol counts as found
-SHOWN = 1.5  # rows by score that are kept whole, as a multiple of those above the best cut
-AREAS = (32.0**2, 96.0**2)  # COCO's bounds of small and medium
-# Pixels, the coarsest first; None: corners as they are. One overlap that a step moves across a half
-# may change a digit, so that the next step is another try.
-STEPS = (*(1 / parts for parts in (8, 16, 32, 64, *range(80, 201, 8))), None)
+SHOWN = 1.25  # rows by score that are kept whole, as a multiple of those above the best cut
+STEPS = (1.0, 1 / 2, 1 / 4, 1 / 8, 1 / 16, None)  # pixels; None: corners as they are
 
 
 class Compacted(NamedTuple):
@@ -57,9 +56,14 @@ def write_compacted(run: Path, metrics: dict[str, Any], folder: Path, truth: str
     tables = read_dump(run)
     kept = kept_of(tables)
     kept.attrs["of"] = file_hash(run / FILES["detections"])
+    dump = check(kept.drop(columns=list(LEFT_OUT)), tables.truth, tables.images, tables.classes)
     differing: list[str] = []
     path = folder / FILES["detections"]
-    for step in (step for step in STEPS if holds(kept, step)):
+    for step in STEPS:
+        box_K4 = dump.box_D4 if step is None else on_grid(dump, step)
+        if box_K4 is None:
+            continue
+        kept[CORNERS] = box_K4
         write_compact(folder, kept, tables.classes, step, truth)
         again, _ = read_table(path, "detections")
         numbers = evaluate(
@@ -78,12 +82,14 @@ def kept_of(tables: Tables) -> pd.DataFrame:
     dump.require_whole("a compact dump")
     order_D = np.lexsort((-dump.score_D, dump.label_D))
     complete_from = _complete_from(dump)
-    kept_D = _overlapping(dump) | (dump.score_D >= complete_from)
+    past_D = _past_limit(dump)
+    decides_D, passed_D = _deciding(dump, past_D)
+    past_D |= passed_D
+    kept_D = decides_D | (dump.score_D >= complete_from)
     label_D = dump.label_D[order_D]
     kept_D[order_D[np.flatnonzero(np.diff(label_D, append=-1))]] = True  # ends what it counts
     kept_K = np.flatnonzero(kept_D[order_D])
     found = tables.detections.iloc[order_D[kept_K]].reset_index(drop=True)
-    past_D = _past_limit(dump)
     kind_D = np.searchsorted(AREAS, areas(dump.box_D4), side="right")
     left_D4 = np.eye(4, dtype=np.int64)[np.where(past_D, 3, kind_D)]
     left_D4[kept_D] = 0
@@ -140,6 +146,23 @@ def _past_limit(dump: Dump) -> Bools:
     return past_D
 
 
+def _deciding(dump: Dump, past_D: Bools) -> tuple[Bools, Bools]:
+    """Which detections take an object or are forgiven, at any overlap that is asked for; and which
+    COCO passes over at all of them. `past_D`: those that it does not look at.
+    """
+    decides_D, passed_D = np.zeros_like(past_D), np.zeros_like(past_D)
+    near_R = np.flatnonzero(_overlapping(dump))
+    near = dump.picked(near_R)
+    for overlap in OVERLAPS.tolist():
+        ranked = rank(near, VocRules(iou=overlap))
+        decides_D[near_R[ranked.detection_D[ranked.hit_D | ranked.ignored_D]]] = True
+    seen_R = near_R[~past_D[near_R]]
+    takes_R, passed_R = matched(dump.picked(seen_R))
+    decides_D[seen_R[takes_R]] = True
+    passed_D[seen_R[passed_R]] = True
+    return decides_D, passed_D
+
+
 def _overlapping(dump: Dump) -> Bools:
     """Which detections overlap an object of their class by half, or lie in an ignored one by half,
     which COCO forgives.
@@ -149,19 +172,13 @@ def _overlapping(dump: Dump) -> Bools:
         dump.image_D * classes + dump.label_D,
         dump.image_N * classes + dump.label_N,
     )
-    shared_P = _shared(dump.box_D4[pairs.detection_P], dump.box_N4[pairs.object_P])
+    object_P4 = dump.box_N4[pairs.object_P]
+    shared_P = shared(dump.box_D4[pairs.detection_P], object_P4)
     area_P = areas(dump.box_D4)[pairs.detection_P]
-    union_P = area_P + areas(dump.box_N4)[pairs.object_P] - shared_P
+    union_P = area_P + areas(object_P4) - shared_P
     ignored_P = (dump.difficult_N | dump.crowd_N)[pairs.object_P]
-    found_P = (shared_P >= HALF * union_P) | (ignored_P & (shared_P >= HALF * area_P))
+    half = OVERLAPS[0]
+    found_P = (shared_P >= half * union_P) | (ignored_P & (shared_P >= half * area_P))
     found_D = np.zeros(len(dump.label_D), dtype=np.bool_)
     found_D[pairs.detection_P[found_P & (shared_P > 0)]] = True
     return found_D
-
-
-def _shared(a_P4: Floats, b_P4: Floats) -> Floats:
-    """The areas that boxes share, row by row, in square pixels."""
-    low_P2 = np.maximum(a_P4[:, :2], b_P4[:, :2])
-    high_P2 = np.minimum(a_P4[:, 2:], b_P4[:, 2:])
-    shared_P: Floats = np.maximum(high_P2 - low_P2, 0.0).prod(axis=1)
-    return shared_P

@@ -13,7 +13,7 @@ Shapes: D detections, N objects of one image. Boxes are xyxy pixels of the origi
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from experiments.evaluation.tables import (
     require_columns,
 )
 from experiments.record.files import whole_file
+from experiments.record.origin import file_hash
 
 
 class DetectionCollector:
@@ -184,26 +185,34 @@ def write_table(path: Path, table: pd.DataFrame, kind: str, classes: tuple[str, 
     require_columns(table, _TYPES[kind], kind)
     types = _types_of(table, kind)
     arrow = pa.Table.from_pandas(table[list(types)].astype(types), preserve_index=False)
-    _write(path, arrow, {"format": 1, "kind": kind, "classes": list(classes)})
+    known = {"format": 1, "kind": kind, "classes": list(classes)}
+    arrow = arrow.replace_schema_metadata({_META: json.dumps(known).encode()})
+    with whole_file(path) as temporary:
+        pq.write_table(arrow, temporary, compression="zstd")
     return path
 
 
 def write_compact(
     folder: Path, detections: pd.DataFrame, classes: tuple[str, ...], step: float | None, truth: str
 ) -> Path:
-    """Write compact detections; `truth`: the folder of truth and images, from this one."""
-    arrow, known = packing.pack(detections, step)
+    """Write compact detections; `truth`: the folder of truth and images, from this one, which holds
+    them already.
+    """
+    folder.mkdir(parents=True, exist_ok=True)  # or no path leads on from it
+    images = folder / truth / FILES["images"]
+    arrow, known = packing.pack(detections, _image_ids(images), step)
     known |= {"kind": "detections", "classes": list(classes), "truth": truth}
+    known |= {"images": file_hash(images)}
     known |= {key: detections.attrs[key] for key in ("complete_from", "of")}
     path = folder / FILES["detections"]
-    _write(path, arrow, known, **packing.encodings(arrow))
+    form = packing.encodings(arrow)
+    with (
+        whole_file(path) as temporary,
+        pq.ParquetWriter(temporary, arrow.schema, compression="zstd", **form) as writer,
+    ):
+        writer.write_table(arrow)
+        writer.add_key_value_metadata({_META: json.dumps(known).encode()})
     return path
-
-
-def _write(path: Path, arrow: pa.Table, known: Mapping[str, Any], **form: Any) -> None:
-    arrow = arrow.replace_schema_metadata({_META: json.dumps(known).encode()})
-    with whole_file(path) as temporary:
-        pq.write_table(arrow, temporary, compression="zstd", **form)
 
 
 def _types_of(table: pd.DataFrame, kind: str) -> dict[str, str]:
@@ -223,6 +232,19 @@ def truth_folder(folder: Path) -> Path:
     if (folder / FILES["truth"]).is_file() or not path.is_file():
         return folder
     return folder / str(_known(path).get("truth", "."))
+
+
+def _image_ids(path: Path) -> list[str]:
+    ids: list[str] = read_table(path, "images")[0]["image_id"].tolist()
+    return ids
+
+
+def _unpacked(path: Path, arrow: pa.Table, meta: dict[str, Any]) -> pd.DataFrame:
+    """Compact detections as a table; raises EvaluationError where the images' table is another."""
+    images = path.parent / meta["truth"] / FILES["images"]
+    if images.is_file() and file_hash(images) != meta["images"]:
+        raise EvaluationError(f"{images}: is not the file that {path} was written for")
+    return packing.unpack(arrow, meta, _image_ids(images))
 
 
 def _known(path: Path) -> dict[str, Any]:
@@ -248,13 +270,13 @@ def read_table(path: Path, kind: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
     except (pa.ArrowInvalid, OSError) as error:
         raise EvaluationError(f"{path}: not a Parquet file ({error})") from error
     if meta.get("format", 1) not in (1, packing.FORMAT):
-        raise EvaluationError(f"{path}: of format {meta['format']!r}, which a later version reads")
+        raise EvaluationError(f"{path}: of format {meta['format']!r}, which another version reads")
     if meta.get("kind") != kind:
         raise EvaluationError(
             f"{path}: expected {kind}, found {meta.get('kind', 'a foreign table')}"
         )
     compact = meta["format"] == packing.FORMAT
-    table = packing.unpack(arrow, meta) if compact else arrow.to_pandas()
+    table = _unpacked(path, arrow, meta) if compact else arrow.to_pandas()
     require_columns(table, _TYPES[kind], str(path))
     table = table.astype(_types_of(table, kind))
     table.attrs = {key: meta[key] for key in ("complete_from", "of") if key in meta}

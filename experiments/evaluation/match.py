@@ -11,6 +11,9 @@ import numpy as np
 
 from experiments.evaluation.tables import Bools, Floats, Ints
 
+OVERLAPS: Floats = np.linspace(0.5, 0.95, 10)  # COCO's; the least that any protocol calls found
+AREAS = (32.0**2, 96.0**2)  # square pixels: COCO's bounds of small and medium
+
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
@@ -37,14 +40,20 @@ def overlaps(a_P4: Floats, b_P4: Floats, pixel: float = 0.0) -> Floats:
 
     Boxes of which neither has an area have an overlap of 0.
     """
-    low_P2 = np.maximum(a_P4[:, :2], b_P4[:, :2])
-    high_P2 = np.minimum(a_P4[:, 2:], b_P4[:, 2:])
-    inside_P2 = np.maximum(high_P2 - low_P2 + pixel, 0.0)
-    inside_P = inside_P2[:, 0] * inside_P2[:, 1]
+    inside_P = shared(a_P4, b_P4, pixel)
     union_P = areas(a_P4, pixel) + areas(b_P4, pixel) - inside_P
     overlap_P: Floats = np.zeros_like(inside_P)
     np.divide(inside_P, union_P, out=overlap_P, where=union_P > 0)
     return overlap_P
+
+
+def shared(a_P4: Floats, b_P4: Floats, pixel: float = 0.0) -> Floats:
+    """The areas that boxes share, row by row."""
+    low_P2 = np.maximum(a_P4[:, :2], b_P4[:, :2])
+    high_P2 = np.minimum(a_P4[:, 2:], b_P4[:, 2:])
+    inside_P2 = np.maximum(high_P2 - low_P2 + pixel, 0.0)
+    shared_P: Floats = inside_P2[:, 0] * inside_P2[:, 1]
+    return shared_P
 
 
 def areas(box_P4: Floats, pixel: float = 0.0) -> Floats:

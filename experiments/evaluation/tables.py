@@ -9,13 +9,14 @@ float64.
     images      image_id, width, height, path; turn where a file's pixels are turned (EXIF's 2..8)
 
 Detections of a compact dump (`compact.py`) have LEFT_OUT besides: how many false ones of the same
-class, small, medium and large as COCO counts, stood right before each by score and are not here.
+class, small, medium and large as COCO counts, stood right before each by score and are not here;
+and how many that VOC calls false and COCO passes over.
 
 What is allowed though it may look odd: no detections (AP 0 where there are objects), no objects (AP
 undefined), boxes without area (they overlap nothing), boxes that reach out of the image.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -39,8 +40,8 @@ TRUTH_TYPES = (
 )
 IMAGE_TYPES = {"image_id": "str", "width": "int32", "height": "int32", "path": "str"}
 TURN = {"turn": "uint8"}  # optional column of the images
-# Of detections; left_past and past (0 or 1, of the row itself): beyond the 100 of its image and
-# class that COCO looks at.
+# Of detections; left_past and past (0 or 1, of the row itself): COCO passes over it, since it is
+# beyond the 100 of its image and class or lies in an object that is ignored.
 LEFT_OUT = dict.fromkeys(("left_small", "left_medium", "left_large", "left_past", "past"), "uint32")
 OPTIONAL = {"images": TURN, "detections": LEFT_OUT}  # by kind of table: all of them or none
 
@@ -67,6 +68,16 @@ class Dump:
     crowd_N: Bools
     area_N: Floats
     left_D5: Ints | None = None  # LEFT_OUT of a compact dump: by rank, not by image
+
+    def picked(self, rows_R: Ints | Bools) -> "Dump":
+        """The same with these of its detections alone, of a whole dump."""
+        return replace(
+            self,
+            image_D=self.image_D[rows_R],
+            label_D=self.label_D[rows_R],
+            score_D=self.score_D[rows_R],
+            box_D4=self.box_D4[rows_R],
+        )
 
     def require_whole(self, what: str) -> None:
         """Raise EvaluationError where detections were left out that `what` takes."""

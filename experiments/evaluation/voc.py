@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from experiments.errors import nearest
-from experiments.evaluation.match import best_object, first_claims, overlaps, pair
+from experiments.evaluation.match import OVERLAPS, best_object, first_claims, overlaps, pair
 from experiments.evaluation.tables import Bools, Dump, EvaluationError, Floats, Ints
 
 # As the devkit's 0:0.1:1; its 0.3 is 0.30000000000000004.
@@ -140,8 +140,9 @@ def voc_average_precision(dump: Dump, rules: VocRules = PROTOCOLS["devkit"]) -> 
 
 def rank(dump: Dump, rules: VocRules) -> Ranked:
     """Order detections by class and score (equal scores keep the dump's order) and judge each."""
-    if rules != replace(PROTOCOLS["devkit"], difficult=rules.difficult, iou=max(0.5, rules.iou)):
-        dump.require_whole("other rules than VOC's devkit")
+    asked = np.isclose(OVERLAPS, rules.iou).any()
+    if not asked or rules != replace(PROTOCOLS["devkit"], iou=rules.iou):
+        dump.require_whole("other rules than VOC's devkit at COCO's overlaps")
     score_D, box_D4 = _rounded(dump, rules)
     kept = _kept(dump, rules, score_D)
     there_N = ~dump.difficult_N if rules.difficult == "drop" else np.ones_like(dump.difficult_N)

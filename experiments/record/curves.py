@@ -91,7 +91,7 @@ _NONE = msgspec.Raw()
 
 
 IN_FORCE = ("iteration", "progress", "seconds", "lr", "gamma", "alpha")
-DIGITS = 5  # that count, of a mean
+DIGITS, IN_FORCE_DIGITS = 5, 7  # that count, of a mean and of what was in force
 
 
 def averaged(
@@ -112,10 +112,15 @@ def _mean(points: Sequence[Point]) -> Point:
     for name in dict.fromkeys(name for point in points for name in point):
         values = [value for point in points if (value := point.get(name)) is not None]
         if name in IN_FORCE:
-            found[name] = points[-1].get(name)
+            value = points[-1].get(name)
+            found[name] = _rounded(value, IN_FORCE_DIGITS) if isinstance(value, float) else value
         elif values:
-            found[name] = float(f"{sum(values) / len(values):.{DIGITS}g}")
+            found[name] = _rounded(sum(values) / len(values), DIGITS)
     return found
+
+
+def _rounded(value: float, digits: int) -> float:
+    return float(f"{value:.{digits}g}")
 
 
 class _Head(msgspec.Struct, gc=False):

@@ -1,4 +1,4 @@
-"""Records made small enough to be committed: detections that decide something in 16 bits, the
+"""Records made small enough to be committed: detections that decide something in whole pixels, the
 others counted (`evaluation/compact.py`), curves thinned, truth and images once for all runs.
 
     FOLDER/records.json             what was left out of each; tells the folder as ours
@@ -36,7 +36,7 @@ from experiments.record.record import (
 from experiments.report.load import ReportError, find_folders
 
 LIST = "records.json"
-MOST_POINTS = 64  # of curves: 15 kB of a record
+MOST_POINTS = 48  # of curves: 10 kB of a record
 
 
 def keep_records(directories: Sequence[Path], folder: Path, *, ours: bool) -> list[str]:
@@ -98,8 +98,8 @@ def _told(listed: dict[str, dict[str, Any]]) -> Iterator[str]:
     if small:
         kept, left = sum(one["kept"] for one in small), sum(one["left_out"] for one in small)
         yield (
-            f"compact: {kept:,} detections of {len(small)} runs kept, {left:,} that overlap no"
-            " object of their class by half counted by rank and size"
+            f"compact: {kept:,} detections of {len(small)} runs kept, {left:,} that take no object"
+            " of their class at any overlap counted by rank and size"
         )
     exact = sum(one["step"] is None for one in small)
     if exact:

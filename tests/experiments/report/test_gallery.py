@@ -43,7 +43,7 @@ def test_a_gallery_is_small_and_verifies_without_what_it_was_made_of(
         assert two.compact is not None and one.metrics == two.metrics
         assert two.compact.detections == one.files["detections"].sha256
         assert two.curves[-1]["iteration"] == one.curves[-1]["iteration"]
-        assert two.curve_file is not None and len(two.curves) <= 64 < len(one.curves)
+        assert two.curve_file is not None and len(two.curves) <= 48 < len(one.curves)
         assert two.curve_file.averaged * len(two.curves) >= len(one.curves)
     assert len(list(kept.glob("truth-*/truth.parquet"))) == 1
     (run,) = load_runs(kept / DEMO[0].name)
