@@ -143,11 +143,12 @@ def asked(study: Study) -> Iterator[str]:
     for part in ("train", "val", "test"):
         images = split.split(part) if split is not None else None
         words += [f"{images.images:,} {part} images"] if images else []
+    contests = [contest_of(group, study.primary) for group in study.groups]
     yield (
         "Run: "
         + ", ".join(words)
         + "."
-        + "".join(choice_words(contest_of(group, study.primary)) for group in study.groups)
+        + "".join(choice_words(each, *standing_arms(each)) for each in contests)
     )
     yield from places(study)
 
