@@ -169,7 +169,7 @@ def _finding(raw: Columns, names: Sequence[str], image_N: Array, fault: _Fault) 
 
 
 def _as_written(raw: Columns, row: int) -> str:
-    """The box in the numbers that the label file holds."""
+    """The box in the numbers that the label file holds, or what is none there."""
     x1, y1, x2, y2 = raw["boxes"][row].astype(np.float64)
     if "first_pixel" in raw.meta:
         offset = raw.meta["first_pixel"]
@@ -177,7 +177,10 @@ def _as_written(raw: Columns, row: int) -> str:
         values["ymax"] = y2 + offset - 1
     else:
         values = {"x": x1, "y": y1, "width": x2 - x1, "height": y2 - y1}
-    return ", ".join(f"{name} {round(value, 3):g}" for name, value in values.items())
+    return ", ".join(
+        f"no {name}" if np.isnan(value) else f"{name} {round(value, 3):g}"
+        for name, value in values.items()
+    )
 
 
 def _counts(values: Array) -> list[tuple[int, int]]:

@@ -86,6 +86,8 @@ def _mend(
         mark = _child(thing, "difficult")
         mark.text = "1" if flag(mark.text)[0] else "0"
         corners = _child(thing, "bndbox")
+        for other in thing.findall("bndbox")[1:]:
+            thing.remove(other)
         for tag, value, offset in zip(_CORNERS, fates.box(row), to_file, strict=True):
             element = _child(corners, tag)
             written = float(element.text or "nan")

@@ -81,7 +81,7 @@ def _columns(
         parsed.append(raw or voc_xml.NOTHING)
         if raw is None:
             unread.append(row)
-        elif raw.odd or not raw.width or not raw.height:
+        elif raw.odd or raw.more or not raw.width or not raw.height:
             _note(entry.annotation, raw, findings)
     arrays, names = _objects(parsed, first_pixel)
     arrays["size_hw"] = np.array([_size(raw) for raw in parsed], np.int32).reshape(-1, 2)
@@ -113,6 +113,9 @@ def _parsed(
 def _note(name: str, raw: voc_xml.Raw, findings: Findings) -> None:
     if not (raw.width and raw.height):
         findings.count(name, None, "missing_size", "says no size; the image's own is used")
+    for place, boxes in raw.more.items():
+        what = f"has {boxes} bndbox, of which the first is used: an object has one"
+        findings.add(name, place + 1, "bad_row", what, lost=boxes - 1)
     for place, word in raw.odd.items():
         if word:
             what = f"difficult is {word!r}, neither yes nor no; read as 0"

@@ -4,7 +4,8 @@ Coordinates stay as written in the file: 1-based, inclusive.
 
 Expat's C reader takes some 0.1 ms a file. It is handed only bytes that can't declare an entity:
 plain UTF-8, ASCII or Latin-1 without a `<!` other than a comment. Whatever else comes goes through
-defusedxml, which refuses entities.
+defusedxml, which refuses entities; Chinese, Japanese and Korean encodings, which Expat doesn't
+know, as text.
 """
 
 import math
@@ -23,6 +24,7 @@ MOST_BYTES = 4 * 2**20  # a VOC file is 15 kB at most; 4 MiB holds some 10,000 o
 _MARKUP = re.compile(rb"<!(?!--)")
 _ENCODING = re.compile(rb"""^\s*<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]+)["']""")
 _PLAIN_ENCODINGS = (b"utf-8", b"utf8", b"us-ascii", b"ascii", b"iso-8859-1", b"latin-1")
+_ASIAN = ("gb", "big5", "shift", "sjis", "euc", "cp93", "cp94", "cp95", "iso-2022")
 _NO_BOX = (math.nan,) * 4
 
 
@@ -37,9 +39,10 @@ class Raw:
     corners: list[tuple[float, float, float, float]]  # xmin, ymin, xmax, ymax
     difficult: list[bool]
     odd: dict[int, str]  # by object: the word that is neither yes nor no, "" where there is none
+    more: dict[int, int]  # by object: its boxes, where it has several
 
 
-NOTHING = Raw(0, 0, "", [], [], [], {})
+NOTHING = Raw(0, 0, "", [], [], [], {}, {})
 
 
 def read_bytes(path: Path) -> bytes:
@@ -68,10 +71,13 @@ def parse(data: bytes, path: Path) -> Raw:
     corners: list[tuple[float, float, float, float]] = []
     difficult: list[bool] = []
     odd: dict[int, str] = {}
+    more: dict[int, int] = {}
     for thing in root.iterfind("object"):
         names.append((thing.findtext("name") or "").strip())
-        box = thing.find("bndbox")
-        corners.append(_NO_BOX if box is None else _corners(box))
+        boxes = thing.findall("bndbox")
+        corners.append(_corners(boxes[0]) if boxes else _NO_BOX)
+        if len(boxes) > 1:
+            more[len(names) - 1] = len(boxes)
         mark = thing.findtext("difficult")
         if mark == "0":
             difficult.append(False)
@@ -82,7 +88,7 @@ def parse(data: bytes, path: Path) -> Raw:
             odd[len(names) - 1] = word or ""
     width, height = pixels(root.findtext("size/width")), pixels(root.findtext("size/height"))
     filename = (root.findtext("filename") or "").strip()
-    return Raw(width, height, filename, names, corners, difficult, odd)
+    return Raw(width, height, filename, names, corners, difficult, odd, more)
 
 
 def _corners(box: ElementTree.Element) -> tuple[float, float, float, float]:
@@ -102,7 +108,8 @@ def element(data: bytes, path: Path) -> ElementTree.Element:
     try:
         if plain and b"\0" not in data and not _MARKUP.search(data):
             return ElementTree.fromstring(data)
-        root: ElementTree.Element = defusedxml.ElementTree.fromstring(data)
+        text = _decoded(data, encoding[1].decode() if encoding else "")
+        root: ElementTree.Element = defusedxml.ElementTree.fromstring(text)
         return root
     except DefusedXmlException as error:
         raise DataError(
@@ -112,3 +119,15 @@ def element(data: bytes, path: Path) -> ElementTree.Element:
         raise DataError(f"{path}: line {error.position[0]}: broken XML ({error})") from None
     except (ValueError, LookupError) as error:  # an encoding that doesn't exist or doesn't fit
         raise DataError(f"{path}: unreadable XML ({error})") from None
+
+
+def _decoded(data: bytes, declared: str) -> bytes | str:
+    """Text where Expat can't read what is declared: encodings of several bytes a letter, and UTF-16
+    that isn't, as programs in .NET declare what they then save as UTF-8.
+    """
+    name = declared.lower()
+    if name.startswith(("utf-16", "utf16", "ucs-2")) and b"\0" not in data:
+        return data.decode("utf-8-sig")
+    if name.startswith(_ASIAN):
+        return data.decode("gb18030" if name in ("gb2312", "gbk") else name)
+    return data

@@ -11,6 +11,8 @@ import pytest
 
 from datasets.doctor.examine import examine
 from datasets.doctor.repair import repair
+from datasets.errors import DataError
+from datasets.formats import voc_xml
 from datasets.importing.finding import find
 from datasets.importing.proposing import import_folder
 from datasets.layouts import open_all
@@ -199,3 +201,36 @@ def test_commands_of_an_import_can_be_copied_and_too_few_images_are_refused(
     assert load_config(Path(words[words.index("train") + 1])).data.root == str(root)
     (root / "Annotations/a.xml").unlink()
     refused("2 images, .*too few for train, val, test: test would be empty", "data", "import", root)
+
+
+@pytest.mark.parametrize(
+    ("declared", "saved"),
+    [("GBK", "gbk"), ("gb2312", "gbk"), ("Big5", "big5"), ("Shift_JIS", "shift_jis"),
+     ("utf-16", "utf-8"), ("utf-16", "utf-8-sig"), ("utf-16", "utf-16")],
+)  # fmt: skip
+def test_xml_in_the_encodings_of_the_world(tmp_path: Path, declared: str, saved: str) -> None:
+    """Programs in .NET declare UTF-16 for what they save as UTF-8."""
+    text = f'<?xml version="1.0" encoding="{declared}"?>\n' + xml().replace("cat", "\u8eca")
+    root = voc_xml.element(text.encode(saved), tmp_path)
+    assert root.findtext("object/name") == "\u8eca"
+    entity = text.replace("<annotation>", '<!DOCTYPE a [<!ENTITY b "c">]><annotation>')
+    with pytest.raises(DataError, match="refused"):
+        voc_xml.element(entity.encode(saved), tmp_path)
+
+
+def test_a_second_box_of_an_object_is_named(tmp_path: Path) -> None:
+    voc(tmp_path / "set", xml())
+    box = "<bndbox><xmin>60</xmin><ymin>5</ymin><xmax>90</xmax><ymax>40</ymax></bndbox>"
+    path = tmp_path / "set/Annotations/b.xml"
+    path.write_text(xml().replace("</bndbox>", f"</bndbox>{box}"))
+    (tmp_path / "set/Annotations/c.xml").write_text(xml().replace("bndbox", "robndbox"))
+    seen = examine(tmp_path / "set", ["train"])
+    assert (seen.splits["train"].written, seen.splits["train"].objects) == (4, 2)
+    second, rotated = seen.findings
+    assert (second.file, second.kind) == ("Annotations/b.xml", "bad_row")
+    assert "has 2 bndbox, of which the first is used" in second.message
+    assert "no xmin, no ymin, no xmax, no ymax" in rotated.message
+    with pytest.raises(DataError, match="2 of 4 objects would go: 1 not_a_number, 1 bad_row"):
+        repair(seen, tmp_path / "copy")
+    repair(seen, tmp_path / "copy", allow_loss=True)
+    assert examine(tmp_path / "copy", ["train"]).findings == []
