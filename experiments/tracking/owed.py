@@ -16,7 +16,7 @@ from typing import Any
 from experiments.record.record import RecordError, RunRecord, load_record
 from experiments.tracking import rows as mirror
 from experiments.tracking import wandb as tracking
-from experiments.tracking.settings import in_sweep, mode_of
+from experiments.tracking.settings import in_sweep, leave_aside_what_is_no_setting, mode_of
 
 INIT_SECONDS = 20.0  # of waiting for a server that an earlier command lost
 OWN = (*tracking.PLACE, "WANDB_SWEEP_PARAM_PATH", "WANDB_MODE")  # variables of this process's run
@@ -26,6 +26,7 @@ def mirror_finished(folder: Path, record: RunRecord, settings: Mapping[str, Any]
     """Mirror a run that had finished before this command: to the W&B run that a sweep's agent began
     for it, or where something of it is owed.
     """
+    leave_aside_what_is_no_setting()
     if mode_of(settings["wandb"]) != "online":
         if in_sweep():
             tracking.open_tracker(folder, record, settings)  # says that it stays offline
@@ -63,6 +64,7 @@ def send(folder: Path) -> bool:
         if record.status not in ("finished", "failed") or not owing([folder]):
             return True
         tracking.INIT_SECONDS = INIT_SECONDS
+        leave_aside_what_is_no_setting()
         settings = record.config.get("tracking") or {}
         sent = tracking.WandbTracker(folder, "online", record, settings).finish(record)
     if sent:

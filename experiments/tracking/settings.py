@@ -5,11 +5,13 @@ over them, save that WANDB_MODE wins over a recipe's "online" or "offline", as i
 """
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from experiments.errors import nearest
 from experiments.record.record import RunRecord
 
 SWEEP = "WANDB_SWEEP_ID"  # set by `wandb agent`
@@ -19,6 +21,7 @@ JOB_TYPE = "train"
 MOST_LETTERS, MOST_TAG_LETTERS = 128, 64  # W&B's server refuses longer ones
 
 Mode = Literal["online", "offline", "off"]
+MODES = ("online", "offline", "shared", "disabled", "dryrun", "run")  # W&B's; `off` is ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,25 @@ class Identity:
 
 def in_sweep() -> bool:
     """Whether an agent of a W&B sweep started this process."""
-    return SWEEP in os.environ
+    return bool(os.environ.get(SWEEP))
+
+
+def leave_aside_what_is_no_setting() -> None:
+    """Drop W&B's variables that are empty, as CI leaves them, and a mode that is none of W&B's: its
+    client opens no run beside such a one.
+    """
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        if not os.environ[name].strip():
+            del os.environ[name]
+    mode = os.environ.get("WANDB_MODE")
+    if mode is not None and mode.lower() in (*MODES, "off"):
+        os.environ["WANDB_MODE"] = "disabled" if mode.lower() == "off" else mode.lower()
+    elif mode is not None:
+        print(
+            f"WANDB_MODE={mode} is left aside: no mode of W&B's{nearest(mode, MODES)}",
+            file=sys.stderr,
+        )
+        del os.environ["WANDB_MODE"]
 
 
 def mode_of(asked: str) -> Mode:
@@ -44,7 +65,7 @@ def mode_of(asked: str) -> Mode:
 
     Auto is online in a W&B sweep, whose server waits for the run's metric, and offline elsewhere.
     """
-    named = os.environ.get("WANDB_MODE")
+    named = os.environ.get("WANDB_MODE") or None
     if asked == "off" or named in ("off", "disabled"):
         return "off"
     if named is None:

@@ -20,7 +20,14 @@ from experiments.importing import without
 from experiments.record.record import RECORD_FILE, RunRecord
 from experiments.record.replay import Replay
 from experiments.tracking import rows as mirror
-from experiments.tracking.settings import RUN, SWEEP, identity_of, in_sweep, mode_of
+from experiments.tracking.settings import (
+    RUN,
+    SWEEP,
+    identity_of,
+    in_sweep,
+    leave_aside_what_is_no_setting,
+    mode_of,
+)
 
 if TYPE_CHECKING:
     from experiments.tracking.pictures import Picture
@@ -297,6 +304,7 @@ def exit_code(record: RunRecord) -> int:
 
 def open_tracker(folder: Path, record: RunRecord, settings: Mapping[str, Any]) -> Tracker:
     """The mirror that `settings`, the recipe's `tracking`, and the environment ask for."""
+    leave_aside_what_is_no_setting()
     mode = mode_of(settings["wandb"])
     if in_sweep() and mode != "online":
         named = os.environ.get("WANDB_MODE")

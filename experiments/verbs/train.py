@@ -46,6 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         from experiments.run.progress import outliving_its_log
         from experiments.run.training import default_folder, train_run
         from experiments.tracking.agent import ended_with_agent
+        from experiments.tracking.settings import in_sweep
     gc.freeze()  # or the first collection would go through all that was imported, .35 s
 
     resolved = Recipes().resolve(path, parse_words(overrides))
@@ -59,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     if record.status == "interrupted":
         print(f"stopped; the same command goes on from the checkpoint in {folder}", file=sys.stderr)
         # wandb agent counts other statuses as failures, and leaves a sweep after a few of them.
-        return 0 if "WANDB_SWEEP_ID" in os.environ else INTERRUPTED
+        return 0 if in_sweep() else INTERRUPTED
     if record.status != "finished":
         return 1
     if named is None and is_first():  # a sweep tells its own, the first rank tells for all

@@ -6,7 +6,13 @@ from typing import Any
 import pytest
 
 from experiments.record.record import RunRecord, start_record
-from experiments.tracking.settings import identity_of, mode_of, tags_of
+from experiments.tracking.settings import (
+    identity_of,
+    in_sweep,
+    leave_aside_what_is_no_setting,
+    mode_of,
+    tags_of,
+)
 
 SILENT: dict[str, Any] = dict.fromkeys(
     ("entity", "project", "group", "job_type", "name", "tags", "notes")
@@ -84,3 +90,23 @@ def test_tags_are_detector_data_loss_and_soft_gamma() -> None:
 def test_what_is_longer_than_the_server_takes_is_cut() -> None:
     found = identity_of(a_record(arm="a" * 200), {**SILENT, "tags": ["t" * 80]})
     assert (len(found.name), len(found.group), len(found.tags[0])) == (128, 128, 64)
+
+
+def test_what_w_and_b_s_client_would_refuse_is_left_aside(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """CI leaves variables empty, which ends `wandb.init`, and so does a mode with a slip."""
+    for name in ("SWEEP_ID", "RUN_ID", "TAGS", "MODE", "SILENT"):
+        monkeypatch.setenv(f"WANDB_{name}", "")
+    monkeypatch.setenv("WANDB_NAME", "mine")
+    assert not in_sweep() and mode_of("online") == "online"
+    leave_aside_what_is_no_setting()
+    assert [name for name in os.environ if name.startswith("WANDB_")] == ["WANDB_NAME"]
+    for given, mode in (("Online", "online"), ("off", "disabled"), ("dryrun", "dryrun")):
+        monkeypatch.setenv("WANDB_MODE", given)
+        leave_aside_what_is_no_setting()
+        assert os.environ["WANDB_MODE"] == mode
+    monkeypatch.setenv("WANDB_MODE", "ofline")
+    leave_aside_what_is_no_setting()
+    assert "WANDB_MODE" not in os.environ
+    assert "did you mean 'offline'" in capsys.readouterr().err
