@@ -171,7 +171,12 @@ def read_text(path: Path) -> str:
         return data.decode("utf-16" if wide else "utf-8-sig").removeprefix("\ufeff")
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file{_near_files(path)}") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigError(
+            f"{path}:{line}: is no text in UTF-8 ({error}); save it as UTF-8"
+        ) from error
+    except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
 
 

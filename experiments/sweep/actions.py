@@ -19,10 +19,10 @@ from typing import Any, Literal
 from rich.console import Console
 
 from experiments.config.located import dotted
-from experiments.errors import UsageError
+from experiments.errors import ConfigError, UsageError
 from experiments.record.files import SWEEP_FILE
 from experiments.sweep.checking import MOST_DRAWS, Checker
-from experiments.sweep.command import expand
+from experiments.sweep.command import expand, not_found
 from experiments.sweep.coordinator import Coordinator, Options
 from experiments.sweep.cost import Known, validations_of
 from experiments.sweep.cost import told as cost_told
@@ -57,6 +57,7 @@ TRAINING = (
     "experiments.tracking.pictures",
     "wandb",
 )
+OF_ONE_RUN = ("WANDB_RUN_ID", "WANDB_RESUME", "WANDB_SWEEP_ID")
 MOST_POINTS = 100_000  # of a sweep that is run
 MOST_SHOWN = 1_000  # points that --dry-run lists
 INTERRUPTED = 130  # the shell's status for a process ended by Ctrl-C
@@ -112,7 +113,10 @@ class Running:
 def run(sweep: Sweep, folder: Path, how: Running) -> int:
     """Check the points of `sweep`, then run it in `folder`, from its start or where it was left."""
     options = how.options
+    leave_outer_run()
     refuse_endless(sweep, options.limit)
+    if (missing := nothing_to_run(sweep)) is not None:
+        raise UsageError(missing)
     console = Console(stderr=True, markup=False)
     with (
         Ledger(folder) as ledger,
@@ -140,19 +144,50 @@ def run(sweep: Sweep, folder: Path, how: Running) -> int:
     return _told(coordinator, console)
 
 
+def leave_outer_run() -> None:
+    """Drop W&B's variables of one run: every trial is a run of its own."""
+    for name in [name for name in OF_ONE_RUN if os.environ.pop(name, "")]:
+        print(f"{name} is left aside: every trial is a run of its own", file=sys.stderr)
+
+
 def refuse_endless(sweep: Sweep, limit: int | None) -> None:
     """Refuse a sweep without an end of its own, and one that would end with nobody alive."""
-    size = sweep.size()
-    if size is None and limit is None:
+    if sweep.size() is None and limit is None:
         raise UsageError(
             f"{sweep.path}: a {sweep.method} sweep has no end of its own; give run_cap in the file "
             "or --limit N"
         )
+    refuse_huge(sweep)
+
+
+def refuse_huge(sweep: Sweep) -> None:
+    """Refuse more points than anybody runs; they are counted, never listed."""
+    size = sweep.size()
     if size is not None and size > MOST_POINTS:
         raise UsageError(
             f"{sweep.path}: {size:,} points, and {MOST_POINTS:,} are the most that are run; give "
             "run_cap, fewer values, or method random"
         )
+
+
+def nothing_to_run(sweep: Sweep) -> str | None:
+    """That what its trials are started by is not on this machine; None where it is."""
+    told = not_found(sweep.command, sweep.program)
+    node = sweep.tree.keys.get("command") or sweep.tree.keys["program"]
+    return None if told is None else node.said(told)
+
+
+def _warn_of_missing(sweep: Sweep) -> None:
+    if (missing := nothing_to_run(sweep)) is not None:
+        print(f"warning: {missing}; here it would not run", file=sys.stderr)
+
+
+def kept_sweep(folder: Path) -> Sweep:
+    """The sweep of a folder, by the file that it keeps and the name that it began with."""
+    sweep = read_sweep(folder / SWEEP_FILE)
+    opened = (fold(read_events(folder)).opened if (folder / LEDGER).is_file() else None) or {}
+    named = "name" in sweep.tree.keys or "sweep" not in opened
+    return sweep if named else replace(sweep, name=str(opened["sweep"]))
 
 
 def check(sweep: Sweep) -> None:
@@ -197,6 +232,8 @@ def _without_macro(word: str) -> str:
 
 def plan(sweep: Sweep, limit: int | None, known: Known, records: Sequence[Path]) -> int:
     """Print what the sweep will cost and can show, from what is `known` and the runs on record."""
+    refuse_huge(sweep)
+    _warn_of_missing(sweep)
     count = looked_at(sweep, limit)
     with Checker(sweep, shown_progress()) as checker:
         checker.check(count)
@@ -224,6 +261,8 @@ def dry_run(sweep: Sweep, limit: int | None, known: Known) -> int:
     """Print the points, their time and one command line; raises ConfigError for what `sweep`
     refuses.
     """
+    refuse_huge(sweep)
+    _warn_of_missing(sweep)
     size = sweep.size()
     with Checker(sweep, shown_progress()) as checker:
         checker.check(looked_at(sweep, limit))
@@ -275,7 +314,7 @@ def stop(folder: Path) -> int:
 def retry(folder: Path, how: Running) -> int:
     """Run again what failed in `folder`, and whatever is still open."""
     failed = fold(read_events(folder)).with_status("failed")
-    sweep = read_sweep(folder / SWEEP_FILE)
+    sweep = kept_sweep(folder)
     print(f"{folder}: {len(failed)} failed trials to run again", flush=True)
     return run(sweep, folder, replace(how, retry=True))
 
@@ -291,6 +330,7 @@ def _reopen_failed(ledger: Ledger, state: State) -> None:
 def _told(coordinator: Coordinator, console: Console) -> int:
     """Say how the sweep ended and how to go on; the exit status."""
     state, folder, sweep = coordinator.state, coordinator.folder, coordinator.sweep
+    here = shlex.quote(str(folder))
     failed = state.with_status("failed")
     lines = [f"sweep {sweep.name}: {counts(state)}"]
     for trial in failed:
@@ -298,16 +338,15 @@ def _told(coordinator: Coordinator, console: Console) -> int:
         log = coordinator.running_log(trial)
         lines.append(f"  log: {log}" if log.is_file() else f"  {trial.error}")
     if failed:
-        lines.append(f"to run failed trials again: python -m experiments sweep retry {folder}")
+        lines.append(f"to run failed trials again: python -m experiments sweep retry {here}")
     late = [trial for trial in state.with_status("pending") if trial.over is not None]
     lines += [f"trial {trial.n} {trial.over_told}" for trial in late]
     if late:
         lines.append("to let them go on, give --trial-hours a larger number with the same command")
     if coordinator.interrupted or state.with_status("pending"):
-        where = f" --out {folder}" if folder != default_folder(sweep) else ""
-        lines.append(
-            f"to go on where this stopped: python -m experiments sweep {sweep.path}{where}"
-        )
+        where = f" --out {here}" if folder != default_folder(sweep) else ""
+        file = shlex.quote(str(sweep.path))
+        lines.append(f"to go on where this stopped: python -m experiments sweep {file}{where}")
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     if coordinator.interrupted:
@@ -322,7 +361,14 @@ def _print_status(state: State, folder: Path) -> None:
         if item.trial.status == "running":
             rows[index] = _live_row(item.trial, folder, opened.get("metric"))
     path = folder / SWEEP_FILE
-    sweep = read_sweep(path) if path.is_file() else None
+    try:
+        sweep = read_sweep(path) if path.is_file() else None
+    except ConfigError as error:  # of another version or another machine: the trials are told
+        print(
+            f"note: its file cannot be read here, and the time left not told: {error}",
+            file=sys.stderr,
+        )
+        sweep = None
     pid = holder(folder)
     running = f"run by process {pid}" if pid else "not running now"
     if pid and sweep is not None:

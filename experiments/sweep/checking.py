@@ -17,10 +17,24 @@ from experiments.sweep.command import is_train
 from experiments.sweep.cost import Trials
 from experiments.sweep.proposals import first_points
 from experiments.sweep.space import Parameters, Sweep, point_key
+from experiments.sweep.sweep_file import read_sweep, readable_part
 
 CHECKOUT = str(Path(__file__).parents[2])  # where its process finds the rooms, wherever it runs
+FAULTY = -1  # for a count of points: the file itself cannot be read as it is
 MOST_DRAWS = 32  # of a sweep without an end that are looked at before it starts
 Progress = Callable[[int, int], None]  # points done, points in all
+
+
+def read_whole(path: Path) -> Sweep:
+    """Read a sweep file; what is wrong with it and with its parameters is told at once."""
+    try:
+        return read_sweep(path)
+    except ConfigError as error:
+        part = readable_part(path)  # raises what the file is, where it is no YAML
+        if part is None or not Checker(part).judges:
+            raise
+        with Checker(part) as checker:
+            raise ConfigError(*error.findings, *checker.listen(FAULTY)) from None
 
 
 class Checker:
@@ -52,7 +66,7 @@ class Checker:
             return
         wanted = self.sweep.size() if count is None else count
         looked_at = MOST_DRAWS if wanted is None else wanted
-        findings = self._listen(looked_at)
+        findings = self.listen(looked_at)
         if findings:
             self.close()
             raise ConfigError(*findings)
@@ -70,7 +84,7 @@ class Checker:
         if not self.judges or point_key(point) in self._known:
             return self.known(point)
         if self._process is None:
-            self._listen(0)
+            self.listen(0)
         process = self._process
         assert process is not None and process.stdin is not None and process.stdout is not None
         process.stdin.write(json.dumps(dict(point)) + "\n")
@@ -92,7 +106,8 @@ class Checker:
             self._process.kill()
         self.close()
 
-    def _listen(self, count: int) -> list[str]:
+    def listen(self, count: int) -> list[str]:
+        """Start the process that judges, and what it finds in the first `count` points."""
         command = [sys.executable, "-m", "experiments.sweep.judging"]
         given = os.environ.get("PYTHONPATH")
         self._process = subprocess.Popen(

@@ -4,10 +4,12 @@ Values are written so that YAML reads them back as they were: mappings and lists
 null in YAML's spelling, small numbers with a dot (1.0e-05, since YAML 1.1 takes 1e-05 for text).
 """
 
+import itertools
 import json
 import math
 import os
 import re
+import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -102,6 +104,32 @@ def is_train(words: Sequence[str], program: str | None = None) -> bool:
     filled = [program or "" if word == "${program}" else word for word in words]
     by_module = any(filled[i : i + 2] == [*TRAIN] for i in range(len(filled)))
     return by_module or any(Path(word).name == PROGRAM for word in filled)
+
+
+def not_found(words: Sequence[str], program: str | None) -> str | None:
+    """What of a command is not on this machine: the program that it starts, or the script that an
+    interpreter is given; None where all is, as far as it can be told.
+    """
+    line = [_filled(word) for word in expand(words, program, {}, Path("."))]
+    if line and Path(line[0]).name == "env":
+        line = line[1:]
+        while line and re.fullmatch(r"[A-Za-z_]\w*=.*", line[0]) and line[0][:5] != "PATH=":
+            line = line[1:]
+        if not line or line[0][:1] == "-" or "=" in line[0]:
+            return None
+    if not line:
+        return None
+    if shutil.which(line[0]) is None:
+        return f"{shown(line[0])}: there is no such program on this machine"
+    if not Path(line[0]).name.startswith("python"):
+        return None
+    scripts = itertools.dropwhile(
+        lambda word: word in ("-u", "-O", "-S", "-E", "-B", "-I"), line[1:]
+    )
+    script = next(scripts, "")
+    if not script.endswith(".py") or Path(script).is_file():
+        return None
+    return f"{shown(script)}: no such file below {Path.cwd()}; 'program: {PROGRAM}' is ours"
 
 
 def own_words(words: Sequence[str]) -> list[str]:

@@ -25,18 +25,18 @@ from experiments.errors import ConfigError, UserError, nearest, shown
 from experiments.evaluation.measures import measure_keys
 from experiments.record.follow import VAL
 from experiments.record.parts import NUMBERS
+from experiments.sweep.checking import FAULTY
 from experiments.sweep.command import at
 from experiments.sweep.paces import kind_of
 from experiments.sweep.proposals import first_points
 from experiments.sweep.space import Parameters, Sweep, canonical, grid_point, point_key
-from experiments.sweep.sweep_file import read_sweep
+from experiments.sweep.sweep_file import CHOOSING, read_sweep, readable_part
 
 MOST_POINTS = 100_000  # of a grid that is looked at one by one
 MOST_VALUES = 1_000  # of one parameter that is looked at by itself
 MOST_KINDS = 500  # of different cost that are told apart
 MOST_TOLD = 20  # findings about combinations of values; the rest is counted
 TELL_EVERY = 100
-CHOOSING = ("config", "name", "schedule", "shape", "mode", "preset")  # what others are read by
 MEASURED = (*NUMBERS, *measure_keys())
 METRICS = (*MEASURED, *(f"{VAL}{name}" for name in MEASURED))
 Event = Mapping[str, Any]
@@ -123,11 +123,16 @@ class Judge:
             yield name, place or at(value, self._parameters[name].place)
 
     def _check_choosing(self, config: RunConfig, plain: Mapping[str, Any]) -> None:
-        """Where trials are chosen among by val: val shares no image with what measures them. Each
-        set of data is looked at once.
+        """Where the metric is val's, there is a val; where trials are chosen by it, val shares no
+        image with what measures them. Each set of data is looked at once.
         """
         metric, chooser = self.sweep.metric, _chooser(self.sweep)
-        if metric is None or not chooser or not metric.name.startswith(VAL):
+        if metric is None or not metric.name.startswith(VAL):
+            return
+        if not chooser:
+            if plain["data"].get("val") is None:
+                name = self.sweep.tree.keys["metric"].keys["name"]
+                name.fail("is of val, and data.val is null: no record would hold it")
             return
         key = json.dumps([plain["data"], plain["evaluate"]["split"]], sort_keys=True)
         if key not in self._leaks:
@@ -323,8 +328,25 @@ def _tell(event: Event) -> None:
     print(json.dumps(event), flush=True)
 
 
+def also_wrong(path: Path) -> Iterator[str]:
+    """What is wrong with the parameters of a file that cannot be run for another reason."""
+    sweep = readable_part(path)
+    if sweep is None:
+        return
+    yield from filter(None, (_metric_finding(sweep),))
+    if sweep.method == "grid":
+        yield from _alone(Judge(sweep))
+    else:
+        yield from _findings(Judge(sweep), first_points(sweep, 1)[0])
+
+
 def main(path: Path, count: int, asked: Iterable[str]) -> None:
-    """Judge the file's points, then each point asked for."""
+    """Judge the file's points, then each point asked for; of a faulty file, its parameters."""
+    if count == FAULTY:
+        for told in also_wrong(path):
+            _tell({"finding": told})
+        _tell({"end": True})
+        return
     sweep = read_sweep(path)
     for event in judged(sweep, count):
         _tell(event)

@@ -8,6 +8,7 @@ that process ends.
 
 import json
 import os
+import shlex
 import time
 import zlib
 from collections.abc import Mapping
@@ -133,5 +134,6 @@ def _locked(folder: Path) -> files.Lock:
     except files.HeldError as held:
         raise UsageError(
             f"{folder}: this sweep is being run by process {held.process} already; wait for it, "
-            f"look at it with 'sweep status {folder}', or end it with 'sweep stop {folder}'"
+            f"look at it with 'sweep status {shlex.quote(str(folder))}', or end it with "
+            f"'sweep stop {shlex.quote(str(folder))}'"
         ) from None

@@ -7,6 +7,7 @@ setting of its arm was better in the tryout.
 Opens a sweep's folder: a new one gets its points, an old one must be the same sweep.
 """
 
+import shlex
 import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,9 +15,17 @@ from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any, Literal
 
+from experiments.config.located import read_text
 from experiments.errors import UsageError
 from experiments.record.files import SWEEP_FILE, write_text
-from experiments.record.follow import in_force, log_tail, number, read_record
+from experiments.record.follow import (
+    Progress,
+    final_metric,
+    in_force,
+    log_tail,
+    number,
+    read_record,
+)
 from experiments.sweep.ledger import Event, Ledger
 from experiments.sweep.space import Sweep, grid_points, point_key
 
@@ -219,7 +228,7 @@ def open_state(
     kind and tape of each point.
     """
     state = fold(ledger.events)
-    text = sweep.path.read_text(encoding="utf-8")
+    text = read_text(sweep.path)
     fingerprint = sweep.fingerprint()
     events: list[dict[str, Any]] = []
     if state.opened is None or state.opened["fingerprint"] != fingerprint:
@@ -227,17 +236,43 @@ def open_state(
             _refuse_other(state, sweep, folder)
         if state.opened is not None:
             say(f"extended: {changed(state, sweep)}")
-        events.append(
-            {"event": "open", "format": FORMAT, "fingerprint": fingerprint, **described(sweep)}
-        )
+        events.append(_opening(sweep, fingerprint))
+    elif any(state.opened.get(key) != described(sweep)[key] for key in ("metric", "goal")):
+        events.append(_opening(sweep, fingerprint))
+    if state.opened is not None and state.opened.get("metric") != described(sweep)["metric"]:
+        again = _measured_again(state, folder, sweep)
+        events += again
+        say(f"its metric was {state.opened.get('metric')}: {len(again)} trials are read again")
     if sweep.method == "grid":
         events += new_points(state, grid_points(sweep), places)
+    kept = folder / SWEEP_FILE
+    if events or not kept.is_file() or read_text(kept) != text:
+        write_text(kept, text)  # what decides no point may have changed: run_cap, metric, comments
     if events:
-        write_text(folder / SWEEP_FILE, text)
         ledger.append(*events)
         for event in events:
             state.apply(event)
     return state
+
+
+def _opening(sweep: Sweep, fingerprint: str) -> dict[str, Any]:
+    return {"event": "open", "format": FORMAT, "fingerprint": fingerprint, **described(sweep)}
+
+
+def _measured_again(state: State, folder: Path, sweep: Sweep) -> list[dict[str, Any]]:
+    """Ends of the trials that have one, by a metric that the sweep did not have before."""
+    name = sweep.metric.name if sweep.metric else None
+    events = []
+    for trial in state.with_status("finished", "stopped"):
+        place = trial.folder(folder)
+        metric = final_metric(read_record(place) or {}, name)
+        if trial.status == "stopped":
+            progress = Progress(place, name)
+            progress.update()
+            metric = progress.history[-1] if progress.history else None
+        end = {"event": "end", "n": trial.n, "status": trial.status, "metric": metric}
+        events.append({**end, "resolved": trial.resolved})
+    return events
 
 
 def described(sweep: Sweep) -> dict[str, Any]:
@@ -288,5 +323,6 @@ def _refuse_other(state: State, sweep: Sweep, folder: Path) -> None:
     raise UsageError(
         f"{folder}: {sweep.path} has changed since this sweep began ({changed(state, sweep)}). "
         "Give another --out for a sweep of its own, or keep all trials and add the new points: "
-        f"python -m experiments sweep extend {sweep.path} --out {folder}"
+        f"python -m experiments sweep extend {shlex.quote(str(sweep.path))} --out "
+        f"{shlex.quote(str(folder))}"
     )

@@ -5,6 +5,7 @@ that is nothing but the role.
 """
 
 import dataclasses
+import difflib
 import re
 import shlex
 from collections.abc import Iterator, Mapping
@@ -42,6 +43,12 @@ DESCRIPTIVE = ("apiVersion", "kind", "controller", "description", "project", "en
 NEEDS_SERVER = ("job", "image_uri", "scheduler", "metrics")
 KNOWN = ("program", "command", "method", "name", "metric", "parameters", "run_cap")
 TOP_LEVEL = (*KNOWN, "early_terminate", *DESCRIPTIVE, *NEEDS_SERVER)
+OURS = (
+    *("x-seed", "x-trial-hours", "x-roles", "x-tryout-seeds", "x-question", "x-baseline"),
+    *("x-contrasts", "x-equivalence", "x-published"),
+)
+LIKENESS = 0.8  # of a key to one of ours, from which it is a misspelling
+CHOOSING = ("config", "name", "schedule", "shape", "mode", "preset")  # what others are read by
 ROLE_COMMENT = re.compile(rf"(?:^|\s)#\s*({'|'.join(ROLES)})\s*$")
 IMPUTING = ("impute", "impute_while_running")
 LEAST_EXPONENT = 0.0  # log_uniform with such bounds was meant as log_uniform_values, nearly always
@@ -49,20 +56,36 @@ LEAST_EXPONENT = 0.0  # log_uniform with such bounds was meant as log_uniform_va
 
 def read_sweep(path: Path) -> Sweep:
     """Read and check one sweep file; raises ConfigError, each finding as `file:line: key: what`."""
-    root = read_located(path)
-    findings = Findings()
-    with findings.kept():
-        root.known(TOP_LEVEL + tuple(key for key in root.keys if key.startswith("x-")))
-    for key in NEEDS_SERVER:
-        if key in root.keys:
-            what = "is carried out by W&B's server; a sweep run here cannot use it"
-            findings.add(root.keys[key].said(what))
-    comments = read_text(path).splitlines()
-    reader = _Reader(root, findings, comments)
+    reader = _Reader(read_located(path), Findings(), read_text(path).splitlines())
     sweep = reader.sweep()
-    findings.told()
-    assert sweep is not None
+    reader.findings.told()
     return sweep
+
+
+def readable_part(path: Path) -> Sweep | None:
+    """A faulty sweep file without the parameters at fault, so that all else can be judged; None
+    where too little of it is left. Raises ConfigError where it is no YAML.
+    """
+    root = read_located(path)
+    reader = _Reader(root, Findings(), read_text(path).splitlines())
+    sweep = reader.sweep()
+    if sweep.method not in METHODS:
+        sweep = dataclasses.replace(sweep, method="grid")
+    listed = [p for p in sweep.parameters if sweep.method != "grid" or p.distribution.choices()]
+    names = {one.name for one in listed}
+    given = set(_names_of(root.keys["parameters"])) if "parameters" in root.keys else set()
+    choosing = any(name.rpartition(".")[2] in CHOOSING for name in given - names)
+    if not listed or choosing or not reader.command_read or sweep.method == "bayes":
+        return None
+    return dataclasses.replace(sweep, parameters=tuple(listed))
+
+
+def _names_of(node: Located, prefix: str = "") -> Iterator[str]:
+    for key, kid in node.keys.items():
+        if "parameters" in kid.keys:
+            yield from _names_of(kid.keys["parameters"], f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
 
 
 class _Reader:
@@ -71,10 +94,32 @@ class _Reader:
     def __init__(self, root: Located, findings: Findings, comments: list[str]) -> None:
         self.root, self.findings, self.comments = root, findings, comments
         self.warnings: list[str] = []
+        self.command_read = False
 
-    def sweep(self) -> Sweep | None:
-        """The sweep, or None where something was found."""
+    def known(self) -> None:
+        """Whether every key is one that is read; an x- key that resembles none of ours is not."""
         root, findings = self.root, self.findings
+        own = [key for key in root.keys if key.startswith("x-")]
+        with findings.kept():
+            root.known((*TOP_LEVEL, *own))
+        for key in (key for key in own if key not in OURS):
+            plain = key.lower().replace("_", "-")
+            close = difflib.get_close_matches(plain, OURS, n=1, cutoff=LIKENESS)
+            if close:
+                findings.add(
+                    root.keys[key].said(f"unknown key {key!r}; did you mean {close[0]!r}?")
+                )
+            else:
+                self.warnings.append(root.keys[key].said("nothing here reads this key"))
+        for key in NEEDS_SERVER:
+            if key in root.keys:
+                what = "is carried out by W&B's server; a sweep run here cannot use it"
+                findings.add(root.keys[key].said(what))
+
+    def sweep(self) -> Sweep:
+        """The sweep, as far as it can be read."""
+        root, findings = self.root, self.findings
+        self.known()
         for key in ("method", "parameters"):
             if key not in root.keys:
                 findings.add(root.said(f"'{key}' is missing (needed: method and parameters)"))
@@ -109,7 +154,7 @@ class _Reader:
             findings.add(root.keys["x-tryout-seeds"].said(told))
         if (never := never_searched(sweep)) is not None:
             self.warnings.append(f"{root.keys['run_cap'].place}: {never}")
-        return None if findings else dataclasses.replace(sweep, warnings=tuple(self.warnings))
+        return dataclasses.replace(sweep, warnings=tuple(self.warnings))
 
     def warn_of_imputing(self) -> None:
         """Say what of the metric is left to W&B's server."""
@@ -149,6 +194,7 @@ class _Reader:
                         f"'command' is missing: say how to run a trial, or 'program: {PROGRAM}'"
                     )
                 )
+            self.command_read = program is not None
             return DEFAULT_COMMAND, {}
         with self.findings.kept():
             places = node.items or self.split(node)
@@ -167,6 +213,7 @@ class _Reader:
             if swept and "config" in fixed and is_train(listed, program):
                 told = "a parameter of this name is in force in every trial, this recipe in none"
                 self.warnings.append(f"{fixed['config'].place}: config: {told}")
+            self.command_read = True
             return tuple(listed), fixed
         return DEFAULT_COMMAND, {}
 

@@ -71,6 +71,8 @@ def create(sweep: Sweep) -> str:
     import wandb
 
     sent = {key: node.value for key, node in sweep.tree.keys.items() if not key.startswith("x-")}
+    if "command" in sent:
+        sent["command"] = [*sweep.command]  # a list, which agents read, also where it was one text
     project = sweep.project or os.environ.get("WANDB_PROJECT") or DEFAULT_PROJECT
     with _told("the sweep was not created"):
         name = wandb.sweep(sent, project=project)

@@ -5,12 +5,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from experiments.errors import UsageError
 from experiments.verbs.arguments import (
     above_zero,
     add_known,
     add_tape,
     known_of,
     natural,
+    not_below_zero,
     positive,
     records_of,
 )
@@ -64,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--grace",
-        type=float,
+        type=not_below_zero,
         default=120.0,
         metavar="S",
         help="seconds a stopped trial has to save",
@@ -134,10 +136,9 @@ def run(arguments: argparse.Namespace) -> int:
         ConfigError: the file or one of its points cannot be run.
         UsageError: the command cannot be carried out as given.
     """
-    from experiments.record.files import SWEEP_FILE
     from experiments.sweep import actions
+    from experiments.sweep.checking import read_whole
     from experiments.sweep.state import TRIALS
-    from experiments.sweep.sweep_file import read_sweep
     from experiments.tracking.owed import send_owed
     from experiments.tracking.tapes import remove_left
 
@@ -154,12 +155,19 @@ def run(arguments: argparse.Namespace) -> int:
 
         send_owed(sorted(RUNS.iterdir()) if RUNS.is_dir() else ())  # what an agent here kept back
         return pull_told(str(arguments.path), arguments.out)
+    _refuse_unread(arguments)
     if arguments.path.is_dir():  # a sweep's folder: the file that it keeps, run there
         arguments.out = arguments.out or arguments.path
-        arguments.path = arguments.path / SWEEP_FILE
-    sweep = read_sweep(arguments.path)
+        sweep = actions.kept_sweep(arguments.path)
+    else:
+        sweep = read_whole(arguments.path)
     for warning in sweep.warnings:
         print(f"warning: {warning}", file=sys.stderr)
+    if arguments.action == "plan":
+        known = known_of(arguments, probe=True)
+        return actions.plan(sweep, arguments.limit, known, records_of(arguments))
+    if arguments.dry_run:
+        return actions.dry_run(sweep, arguments.limit, known_of(arguments, probe=False))
     if arguments.backend == "wandb":
         from experiments.sweep.wandb import create_and_run
 
@@ -167,15 +175,29 @@ def run(arguments: argparse.Namespace) -> int:
         status = create_and_run(sweep, arguments.agents)
         remove_left(RUNS)  # its agents' tapes
         return status
-    if arguments.action == "plan":
-        known = known_of(arguments, probe=True)
-        return actions.plan(sweep, arguments.limit, known, records_of(arguments))
-    if arguments.dry_run:
-        return actions.dry_run(sweep, arguments.limit, known_of(arguments, probe=False))
     folder = arguments.out or actions.default_folder(sweep)
     status = actions.run(sweep, folder, _running(arguments))
     send_owed((folder / TRIALS).iterdir())
     return status
+
+
+def _refuse_unread(arguments: argparse.Namespace) -> None:
+    """Refuse words that what was asked for does not read."""
+    looks = arguments.dry_run or arguments.action == "plan"
+    if str(arguments.path) in ACTIONS and not arguments.path.exists():
+        raise UsageError(f"sweep {arguments.path}: give the sweep's file or its folder, too")
+    if arguments.backend != "wandb" and arguments.agents:
+        raise UsageError(
+            "--agents goes with --backend wandb; --jobs N runs N trials at a time here"
+        )
+    if arguments.backend == "wandb" and not looks:
+        if arguments.action == "extend":
+            raise UsageError("W&B's server extends no sweep; run the file for a sweep of its own")
+        given = [name for name in ("limit", "out", "trial_hours") if getattr(arguments, name)]
+        given += ["jobs"] * (arguments.jobs > 1) + ["executor"] * (arguments.executor != "local")
+        if given:
+            option = given[0].replace("_", "-")
+            raise UsageError(f"--{option} is of sweeps run here; W&B's agents do not read it")
 
 
 def _running(arguments: argparse.Namespace) -> "Running":

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from experiments.errors import ConfigError
-from experiments.sweep.checking import Checker
-from experiments.sweep.judging import judged
+from experiments.sweep.checking import Checker, read_whole
+from experiments.sweep.judging import also_wrong, judged
 from experiments.sweep.sweep_file import read_sweep
 
 TRAIN = 'command: ["${interpreter}", -m, experiments, train, --config, RECIPE, "${args}"]\n'
@@ -255,3 +255,45 @@ def test_what_another_program_reads_is_its_own_affair(tmp_path: Path) -> None:
     with Checker(read_sweep(path)) as checker:
         assert not checker.judges
         checker.check()
+
+
+def test_a_file_s_mistakes_and_its_parameters_are_told_at_once(desk: Desk) -> None:
+    text = f"{GRID}metric: {{name: voc07_mpa, goal: maximise}}\nx-tryout-seed: 2\nrun_cap: 0\n"
+    knobs = """parameters:
+  loss.gama: {values: [0, 2]}
+  optimizer.lr: {values: [1, 1.0]}
+  seed: {values: [-1]}
+  train.iterations: [1]
+"""
+    path = desk.write(text + knobs)
+    with pytest.raises(ConfigError) as caught:
+        read_whole(path)
+    told = [finding.removeprefix(f"{path}:") for finding in caught.value.findings]
+    assert sorted(int(finding.partition(":")[0]) for finding in told) == [3, 4, 5, 7, 8, 9, 10]
+    assert any("did you mean 'x-tryout-seeds'" in finding for finding in told)
+
+
+@pytest.mark.parametrize(
+    ("text", "judged_too"),
+    [
+        (f"method: rndom\n{TRAIN}parameters: {{loss.gama: {{values: [1]}}}}\n", True),
+        (f"{GRID}parameters: {{loss.gama: {{values: [1]}}, seed: {{min: 0.1, max: 1}}}}\n", True),
+        (f"{GRID}parameters: {{loss.name: [focal], loss.gama: {{values: [1]}}}}\n", False),
+        ("method: grid\ncommand: [x]\nparameters: {loss.gama: {values: [1]}}\n", False),
+    ],
+)
+def test_what_is_left_of_a_faulty_file_is_judged(text: str, judged_too: bool, desk: Desk) -> None:
+    told = list(also_wrong(desk.write(text)))
+    assert bool(told) is judged_too
+    assert all("loss.gama: unknown key" in finding for finding in told)
+
+
+def test_a_key_of_the_user_s_own_is_warned_of(desk: Desk) -> None:
+    path = desk.write(f"{GRID}x-team: ours\nparameters: {{seed: {{values: [0]}}}}\n")
+    assert read_sweep(path).warnings == (f"{path}:3: x-team: nothing here reads this key",)
+
+
+def test_a_metric_of_val_needs_a_val(desk: Desk) -> None:
+    text = f"{GRID}metric: {{name: val_voc07_map, goal: maximize}}\nparameters:\n"
+    (found,) = desk.found(text + "  data.val: {values: [val, null]}\n")
+    assert found.startswith("3: metric.name: is of val, and data.val is null")

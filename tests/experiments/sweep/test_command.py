@@ -8,7 +8,7 @@ import pytest
 
 from experiments.config.located import located
 from experiments.errors import ConfigError
-from experiments.sweep.command import at, expand, fixed_words
+from experiments.sweep.command import at, expand, fixed_words, not_found
 from experiments.sweep.space import Sweep
 from experiments.sweep.sweep_file import read_sweep
 
@@ -132,3 +132,25 @@ def test_macros_are_filled_in_as_wandb_agent_does(
     assert line("${args_no_equals}")[:2] == ["--lr", "0.1"]
     assert json.loads(line("${args_json}")[0]) == values
     assert json.loads(Path(line("${args_json_file}")[0]).read_text()) == values
+
+
+@pytest.mark.parametrize(
+    ("words", "missing"),
+    [
+        ("${env} ${interpreter} -u here.py", None),
+        ("${env} A=1 B=2 ${interpreter} -m experiments train", None),
+        ("${env} ${interpreter} ${program}", "'there.py': no such file below"),
+        ("env -i sh x", None),
+        ("env PATH=/x launcher", None),
+        ("poetri run python x.py", "'poetri': there is no such program"),
+        ("${env} OMP_NUM_THREADS=1 torchrum x.py", "'torchrum': there is no such program"),
+        ("sh -c x", None),
+    ],
+)
+def test_what_a_command_starts_is_looked_for(
+    words: str, missing: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("here.py").write_text("")
+    told = not_found([*words.split(), "${args}"], "there.py")
+    assert told is None if missing is None else told is not None and missing in told
