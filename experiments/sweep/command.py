@@ -119,7 +119,7 @@ def not_found(words: Sequence[str], program: str | None) -> str | None:
             return None
     if not line:
         return None
-    if shutil.which(line[0]) is None:
+    if shutil.which(line[0], path=search_path()) is None:
         return f"{shown(line[0])}: there is no such program on this machine"
     if not Path(line[0]).name.startswith("python"):
         return None
@@ -130,6 +130,14 @@ def not_found(words: Sequence[str], program: str | None) -> str | None:
     if not script.endswith(".py") or Path(script).is_file():
         return None
     return f"{shown(script)}: no such file below {Path.cwd()}; 'program: {PROGRAM}' is ours"
+
+
+def search_path() -> str:
+    """Where a trial's programs are looked for: last beside this interpreter, where its launchers
+    (torchrun) are, whether or not the environment is activated.
+    """
+    beside = str(Path(sys.executable).parent)
+    return os.pathsep.join(filter(None, (os.environ.get("PATH"), beside)))
 
 
 def own_words(words: Sequence[str]) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from experiments.record.follow import LOG
+from experiments.sweep.command import search_path
 from experiments.sweep.executors import Ended, Started, Task
 from experiments.sweep.executors.processes import kill_group, start_mark
 from experiments.sweep.executors.warm import WarmProcess
@@ -133,7 +134,7 @@ class LocalExecutor:
     def start(self, task: Task) -> Started:
         """Start the task's process behind its gate; raises OSError where that is impossible."""
         slot = min(set(range(self._jobs)) - {run.slot for run in self._running.values()})
-        environment = {**os.environ, **self._share(slot), **task.environment}
+        environment = {**os.environ, "PATH": search_path(), **self._share(slot), **task.environment}
         with (task.folder / LOG).open("ab", buffering=0) as log:
             log.write(f"\n--- {shlex.join(task.command)}\n".encode())
             child = self._child(task, environment, log.fileno())

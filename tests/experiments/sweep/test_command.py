@@ -145,6 +145,7 @@ def test_macros_are_filled_in_as_wandb_agent_does(
         ("poetri run python x.py", "'poetri': there is no such program"),
         ("${env} OMP_NUM_THREADS=1 torchrum x.py", "'torchrum': there is no such program"),
         ("sh -c x", None),
+        ("beside_this_interpreter x", None),
     ],
 )
 def test_what_a_command_starts_is_looked_for(
@@ -152,5 +153,8 @@ def test_what_a_command_starts_is_looked_for(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("here.py").write_text("")
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    for name in ("python", "beside_this_interpreter"):
+        Path(name).touch(mode=0o755)
     told = not_found([*words.split(), "${args}"], "there.py")
     assert told is None if missing is None else told is not None and missing in told
