@@ -12,6 +12,7 @@ from datasets.coco import COCO
 from datasets.dataset import Dataset, DataSettings
 from datasets.errors import IMPORT, DataError
 from datasets.formats.split_names import voc_splits
+from datasets.formats.yolo_layout import DESCRIBING
 from datasets.written import Written, chosen
 from datasets.yolo import YOLO
 
@@ -121,6 +122,11 @@ def open_truth(path: Path, split: str) -> tuple[Dataset, bool]:
             root, name = root.parent, f"annotations/{name}"
         return COCO(str(root), name, name, name).open("test"), True
     if path.is_file():
+        if path.suffix not in DESCRIBING:
+            raise DataError(
+                f"{path}: found a file '{path.suffix}'; the truth is a folder, COCO's JSON, or a"
+                " YOLO set's data.yaml or obj.data"
+            )
         return YOLO(str(path.parent), split, split, split, path.name).open("test"), True
     layout = layout_of(path)
     return settings_of(path, layout, split).open("test"), layout != "voc"

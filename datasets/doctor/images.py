@@ -2,11 +2,11 @@
 
 import contextlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from datasets.decoding import OTHER_DECODER, decode_told
 from datasets.doctor.joined import Joined
@@ -46,6 +46,7 @@ def look_at_images(
     rows_of: dict[str | bytes, list[int]] = defaultdict(list)
     for row, name in enumerate(names):
         rows_of[name].append(row)
+    looked.findings.extend(_labelled_twice(joined, rows_of))
     there, known = joined.labels["bytes"] >= 0, set(joined.unread)
     for row, name in enumerate(names):
         if not there[row]:
@@ -64,6 +65,18 @@ def look_at_images(
     same = (_overlap(joined, names, rows) for rows in rows_of.values())
     looked.findings.extend(dict.fromkeys(finding for finding in same if finding is not None))
     return looked
+
+
+def _labelled_twice(joined: Joined, rows_of: Mapping[Any, Sequence[int]]) -> Iterator[Finding]:
+    """Images that a split has more than once, each time with labels of its own: what the others
+    hold is background there.
+    """
+    for name, rows in rows_of.items():
+        places = Counter(split for row in rows for split in joined.splits[row])
+        split, count = places.most_common(1)[0]
+        if count > 1:
+            what = f"is in the split {split} {count} times, with other labels each time"
+            yield Finding(name, None, "labelled_twice", what)
 
 
 class _Seen(NamedTuple):

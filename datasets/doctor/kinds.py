@@ -24,6 +24,7 @@ KINDS: dict[str, str] = {
     "missing_image": "an image that isn't there",
     "unreadable_image": "an image that doesn't decode",
     "other_size": "an image of another size than its labels say",
+    "labelled_twice": "an image that a split has twice, with labels of its own each time",
     "in_two_splits": "the same image in two splits",
     "alike_in_two_splits": "images of different splits that look the same",
     "undecided_turn": "an image that EXIF turns, with labels that fit neither frame",

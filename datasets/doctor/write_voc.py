@@ -63,7 +63,8 @@ def _write_list(root: Path, out: Path, part: str, whole: set[str]) -> None:
 def _line(folder: str, entry: Entry) -> str:
     within = f"{folder}/" if folder else ""
     annotation, image = entry.annotation.removeprefix(within), entry.image.removeprefix(within)
-    if annotation.startswith("Annotations/") or not image:
+    own = Path(image).stem == Path(annotation).stem
+    if not image or (own and annotation.startswith("Annotations/")):
         return annotation.removeprefix("Annotations/").removesuffix(".xml")
     return f"{image} {annotation}"
 

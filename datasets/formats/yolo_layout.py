@@ -17,6 +17,7 @@ from datasets.formats.finder import leads_out, tidy
 from datasets.formats.values import text_of
 
 SPLITS = ("train", "val", "test")
+DESCRIBING = (".yaml", ".yml", ".data")  # endings of files that describe a data set
 SAME = {"valid": "val", "validation": "val"}
 # labelImg leaves classes.txt beside the labels, in whatever folder that is.
 _NAMES = (

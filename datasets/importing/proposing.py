@@ -64,12 +64,7 @@ def import_folder(
         role: [item for item, split in zip(found.items, split_I, strict=True) if split == place]
         for place, role in enumerate(ROLES)
     }
-    for role, share in zip(ROLES, shares, strict=True):
-        if share > 0 and not splits[role]:
-            raise DataError(
-                f"{root}: {len(found.items)} images, copies together, are too few for"
-                f" {', '.join(ROLES)}: {role} would be empty"
-            )
+    _refuse_too_few(found, splits, shares)
     copies = len(groups) - len(np.unique(groups))
     record = {
         "seed": seed,
@@ -83,10 +78,25 @@ def import_folder(
     }
     names = write_splits(found, splits, folder, record)
     settings: dict[str, Any] = {"name": found.layout} | names
+    if not splits["val"]:
+        settings["val"] = None
+    if not splits["test"]:  # what measures a run is never empty
+        settings["test"] = names["val" if splits["val"] else "train"]
     if found.layout == "coco":
         settings["images"] = "."
     settings["classes"] = list(found.classes)
     return Imported(found, folder, splits, settings, copies, tuple(notes))
+
+
+def _refuse_too_few(
+    found: Found, splits: Mapping[str, Sequence[Item]], shares: Sequence[float]
+) -> None:
+    for (role, items), share in zip(splits.items(), shares, strict=True):
+        if share > 0 and not items:
+            raise DataError(
+                f"{found.root}: {len(found.items)} images, copies together, are too few for"
+                f" {', '.join(splits)}: {role} would be empty"
+            )
 
 
 def _groups(found: Found, report: Report) -> tuple[Any, list[str]]:

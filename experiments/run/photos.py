@@ -71,18 +71,21 @@ def _sort(paths: Iterable[Path], files: Files) -> None:
 
 
 def output_names(files: Sequence[Path]) -> list[str]:
-    """A name an image: its stem, with the folder before it where stems alone would collide."""
+    """A name an image: its stem, with the folder before it where stems alone would collide.
+
+    What of a file's name is no UTF-8 stands as an escape: `gr\\udcfcn`.
+    """
     stems = Counter(file.stem for file in files)
-    names = [
-        file.stem if stems[file.stem] == 1 else "_".join((*file.parts[-2:-1], file.stem))
-        for file in files
-    ]
-    seen: Counter[str] = Counter()
-    for place, name in enumerate(names):
-        seen[name] += 1
-        if seen[name] > 1:
-            names[place] = f"{name}_{seen[name]}"
-    return names
+    names: dict[str, None] = {}
+    for file in files:
+        alone = stems[file.stem] == 1
+        name = file.stem if alone else "_".join((*file.parts[-2:-1], file.stem))
+        name = name.encode("utf-8", "backslashreplace").decode()
+        number = 1
+        while (one := name if number == 1 else f"{name}_{number}") in names:
+            number += 1
+        names[one] = None
+    return list(names)
 
 
 def read_photo(file: Path) -> tuple[Sample, bool]:

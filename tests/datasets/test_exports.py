@@ -234,3 +234,34 @@ def test_a_second_box_of_an_object_is_named(tmp_path: Path) -> None:
         repair(seen, tmp_path / "copy")
     repair(seen, tmp_path / "copy", allow_loss=True)
     assert examine(tmp_path / "copy", ["train"]).findings == []
+
+
+def test_an_image_with_two_label_files_is_named_and_copied_as_it_is(tmp_path: Path) -> None:
+    """By a list of pairs: what one file holds is background where the other's is learned."""
+    voc(tmp_path / "set", xml())
+    pairs = "JPEGImages/a.jpg Annotations/a.xml\nJPEGImages/a.jpg Annotations/b.xml\n"
+    (tmp_path / "set/ImageSets/Main/train.txt").write_text(pairs)
+    seen = examine(tmp_path / "set", ["train"])
+    assert [(f.file, f.kind) for f in seen.findings] == [("JPEGImages/a.jpg", "labelled_twice")]
+    repair(seen, tmp_path / "copy")
+    (copy,) = open_all(tmp_path / "copy", ["train"]).values()
+    assert [Path(copy.annotation(n).path).name for n in range(2)] == ["a.jpg", "a.jpg"]
+
+
+@pytest.mark.parametrize(("val", "test", "measured"), [(0.3, 0, "val"), (0, 0.3, "test")])
+def test_what_measures_a_run_is_never_empty(
+    tmp_path: Path, val: float, test: float, measured: str
+) -> None:
+    voc(tmp_path, xml(), ("a", "bb", "ccc"))
+    settings = import_folder(tmp_path, val=val, test=test).settings
+    assert settings["test"] == f"splits/{measured}.txt"
+    assert settings["val"] == ("splits/val.txt" if val else None)
+
+
+@pytest.mark.parametrize("name", ["truth.csv", "Annotations/a.xml"])
+def test_a_file_that_is_no_truth_is_refused(tmp_path: Path, name: str) -> None:
+    voc(tmp_path, xml())
+    (tmp_path / name).write_text("a,b")
+    (tmp_path / "cat.txt").write_text("a .9 1 2 3 4\n")
+    words = ["--detections", tmp_path, "--truth", tmp_path / name]
+    refused(f"found a file '{Path(name).suffix}'; the truth is a folder", "eval", *words)

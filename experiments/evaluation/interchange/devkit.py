@@ -27,10 +27,16 @@ def class_files(files: Iterable[Path], classes: Sequence[str]) -> dict[str, Path
     explained: dict[str, dict[str, Path]] = defaultdict(dict)
     for path in files:
         for name in classes:
-            if name and path.stem.endswith(name):
-                explained[path.stem[: -len(name)]][name] = path
+            written = file_name(name)
+            if name and path.stem.endswith(written):
+                explained[path.stem[: -len(written)]][name] = path
     best = min(explained, key=lambda prefix: (-len(explained[prefix]), len(prefix)), default="")
     return dict(explained[best]) if explained else {}
+
+
+def file_name(name: str) -> str:
+    """A class in the name of a file: `fork%2Fknife` for fork/knife, which would be a folder."""
+    return name.replace("/", "%2F")
 
 
 def read_devkit(files: dict[str, Path]) -> pd.DataFrame:
@@ -71,6 +77,6 @@ def write_devkit(
     for label, name in enumerate(classes):
         rows = detections.loc[detections["label"] == label, _COLUMNS].copy()
         rows[["x1", "y1"]] += 1
-        paths.append(folder / f"{prefix}{name}.txt")
+        paths.append(folder / f"{prefix}{file_name(name)}.txt")
         rows.to_csv(paths[-1], sep=" ", header=False, index=False, float_format="%.6f")
     return paths

@@ -35,15 +35,16 @@ def read_per_image(
 ) -> dict[str, pd.DataFrame]:
     """What the files hold, in every reading that gives boxes: image, class, score, corners.
 
-    A class is its name, or its place in `classes` where that is no name of one. `size_by_file`:
-    (width, height) of each file's image.
+    A class is its name, or its place in `classes` where that is no name of one, also as "0.0", of
+    programs that write arrays of numbers. `size_by_file`: (width, height) of each file's image.
     """
     read = [read_lines(path, LINE) for path in files]
     counts = [len(names) for names, _ in read]
     names = [name for some, _ in read for name in some]
     numbers_D5 = np.concatenate([numbers for _, numbers in read]) if read else np.zeros((0, 5))
     size_D2 = np.repeat(np.array([size_by_file[path] for path in files], float), counts, axis=0)
-    places = {str(label): name for label, name in enumerate(classes)}
+    places = {f"{label}.0": name for label, name in enumerate(classes)}
+    places |= {str(label): name for label, name in enumerate(classes)}
     columns: dict[str, Any] = {
         "image": np.repeat([path.stem for path in files], counts),
         "name": [name if name in classes else places.get(name, name) for name in names],

@@ -170,7 +170,7 @@ def write_results(path: Path, detections: pd.DataFrame, category_ids: Sequence[i
 
 def _load(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return json.loads(path.read_bytes())  # in UTF-8 or UTF-16, with or without a mark
     except OSError as error:
         raise EvaluationError(f"{path}: can't be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,14 @@ def test_the_folder_that_detect_writes_is_read(tmp_path: Path) -> None:
     assert mean_ap(read_detections(tmp_path, truth)) == 1.0
 
 
+def test_a_class_with_a_slash_has_a_file(tmp_path: Path) -> None:
+    classes = ("fork/knife", "knife", "n/a")
+    truth = replace(truth_of(), classes=classes)
+    paths = write_devkit(tmp_path, perfect(truth), classes, "det_")
+    assert paths[0].name == "det_fork%2Fknife.txt" and paths[0].parent == tmp_path
+    assert mean_ap(read_detections(tmp_path, truth)) == 1.0
+
+
 def test_a_class_without_a_file_is_one_without_detections(tmp_path: Path) -> None:
     truth = truth_of()
     write_devkit(tmp_path, perfect(truth), CLASSES, "comp4_det_test_")
@@ -140,9 +149,15 @@ def score_last(row: Any) -> str:
     return " ".join(map(str, [row.label, *centres(row), row.score]))
 
 
+def float_class(row: Any) -> str:
+    """As programs write arrays of numbers."""
+    return " ".join(map(str, [float(row.label), row.score, *centres(row)]))
+
+
 @pytest.mark.parametrize(
     ("line", "told"),
     [
+        (float_class, "class score centre_x"),
         (corners, "left top right bottom"),
         (sizes, "left top width height"),
         (score_first, "class score centre_x"),
