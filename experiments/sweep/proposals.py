@@ -69,14 +69,21 @@ def suggested_quantiles(sweep: "Sweep", state: "State", arm: int) -> dict[str, f
         study = optuna.create_study(direction=sweep.metric.goal, sampler=sampler)
         space = _space(sweep)
         for trial in state.trials.values():
-            _tell(study, trial, state.quantiles[trial.arm], space)
+            quantiles = state.quantiles.get(trial.arm, {})
+            if _is_of(sweep, trial.parameters, quantiles):
+                _tell(study, trial, quantiles, space)
         asked = study.ask(space)
     return {name: _quantile(asked.params[name], space[name]) for name in space}
 
 
-def _space(sweep: "Sweep") -> dict[str, Any]:
-    from experiments.sweep.proposals import drawn
+def _is_of(sweep: "Sweep", parameters: dict[str, Any], quantiles: dict[str, float]) -> bool:
+    """Whether a trial is one of the space as it is now: an extended sweep has others, too."""
+    if not all(parameter.name in quantiles for parameter in drawn(sweep)):
+        return False
+    return all(parameters.get(name) == v for name, v in point_at(sweep, quantiles).items())
 
+
+def _space(sweep: "Sweep") -> dict[str, Any]:
     kinds: Any = importlib.import_module("optuna.distributions")
     space: dict[str, Any] = {}
     for parameter in drawn(sweep):
@@ -137,6 +144,8 @@ def propose(sweep: Sweep, state: State) -> dict[str, Any] | None:
     for draw in range(state.draws, state.draws + MOST_REPEATS):
         arm, place = divmod(draw, seeds)
         earlier = state.quantiles.get(arm)
+        if earlier is not None and not all(p.name in earlier for p in drawn(sweep)):
+            earlier = None  # of a space without a name that an extended sweep has
         quantiles = earlier or PROPOSERS[sweep.method](sweep, state, arm)
         parameters = point_at(sweep, quantiles) | seed_point(sweep, place)
         key = point_key(parameters)

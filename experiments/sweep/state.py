@@ -230,6 +230,11 @@ def open_state(
     state = fold(ledger.events)
     text = read_text(sweep.path)
     fingerprint = sweep.fingerprint()
+    kept = folder / SWEEP_FILE
+    if state.opened is None and kept.is_file() and read_text(kept) != text:
+        raise UsageError(
+            f"{kept}: is of no sweep that ran here, and would be lost; give another --out"
+        )
     events: list[dict[str, Any]] = []
     if state.opened is None or state.opened["fingerprint"] != fingerprint:
         if state.opened is not None and not extend:
@@ -245,7 +250,6 @@ def open_state(
         say(f"its metric was {state.opened.get('metric')}: {len(again)} trials are read again")
     if sweep.method == "grid":
         events += new_points(state, grid_points(sweep), places)
-    kept = folder / SWEEP_FILE
     if events or not kept.is_file() or read_text(kept) != text:
         write_text(kept, text)  # what decides no point may have changed: run_cap, metric, comments
     if events:

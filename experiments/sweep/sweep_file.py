@@ -8,6 +8,7 @@ import dataclasses
 import difflib
 import re
 import shlex
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -241,6 +242,10 @@ class _Reader:
             if names.count(parameter.name) > 1:
                 told = "given twice, once nested and once dotted"
                 self.findings.add(parameter.place.said(told))
+        lines = Counter(one.place.line for one in found if one.role and one.name not in roles)
+        for line in (line for line, several in lines.items() if several > 1):
+            told = "its comment stands behind several parameters; a line each, or x-roles"
+            self.findings.add(f"{self.root.path}:{line}: {told}")
         return found
 
     def below(

@@ -1,6 +1,7 @@
 """`sweep`: run a sweep file, look at it, retry what failed, stop it."""
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,6 +47,7 @@ be run, 130 interrupted (give the same command to go on). The same file runs und
 and `wandb agent`.
 """
 RUNS = Path("runs")  # where trials of `wandb agent` lie
+OF_FOLDERS = ("status", "retry", "stop", "pull")
 ACTIONS = ("run", "extend", "plan", "status", "retry", "stop", "pull")
 
 
@@ -142,6 +144,7 @@ def run(arguments: argparse.Namespace) -> int:
     from experiments.tracking.owed import send_owed
     from experiments.tracking.tapes import remove_left
 
+    _refuse_unread(arguments)
     if arguments.action == "status":
         return actions.status(arguments.path, as_json=arguments.json)
     if arguments.action == "stop":
@@ -155,7 +158,6 @@ def run(arguments: argparse.Namespace) -> int:
 
         send_owed(sorted(RUNS.iterdir()) if RUNS.is_dir() else ())  # what an agent here kept back
         return pull_told(str(arguments.path), arguments.out)
-    _refuse_unread(arguments)
     if arguments.path.is_dir():  # a sweep's folder: the file that it keeps, run there
         arguments.out = arguments.out or arguments.path
         sweep = actions.kept_sweep(arguments.path)
@@ -184,6 +186,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _refuse_unread(arguments: argparse.Namespace) -> None:
     """Refuse words that what was asked for does not read."""
     looks = arguments.dry_run or arguments.action == "plan"
+    if arguments.action in OF_FOLDERS:
+        _refuse_for_folders(arguments)
     if str(arguments.path) in ACTIONS and not arguments.path.exists():
         raise UsageError(f"sweep {arguments.path}: give the sweep's file or its folder, too")
     if arguments.backend != "wandb" and arguments.agents:
@@ -198,6 +202,20 @@ def _refuse_unread(arguments: argparse.Namespace) -> None:
         if given:
             option = given[0].replace("_", "-")
             raise UsageError(f"--{option} is of sweeps run here; W&B's agents do not read it")
+
+
+def _refuse_for_folders(arguments: argparse.Namespace) -> None:
+    verb = f"sweep {arguments.action}"
+    if arguments.dry_run:
+        raise UsageError(f"{verb} does what it says; --dry-run goes with a sweep's file")
+    if arguments.action != "pull" and arguments.path.is_file():
+        folder = arguments.out or RUNS / arguments.path.stem
+        raise UsageError(
+            f"{arguments.path}: {verb} takes a sweep's folder, its --out or runs/NAME: "
+            f"python -m experiments {verb} {shlex.quote(str(folder))}"
+        )
+    if arguments.action != "pull" and arguments.out is not None:
+        raise UsageError(f"{verb} works in the folder that it is given; leave --out out")
 
 
 def _running(arguments: argparse.Namespace) -> "Running":

@@ -108,6 +108,11 @@ def test_what_cannot_start_is_refused_once_and_warned_of_by_a_dry_run(
         ("FILE --backend wandb --jobs 2", "--jobs is of sweeps run here"),
         ("FILE --backend wandb --out x", "--out is of sweeps run here"),
         ("extend FILE --backend wandb", "extends no sweep"),
+        ("retry FILE", "sweep retry takes a sweep's folder, its --out or runs/NAME"),
+        ("status FILE --out a", "python -m experiments sweep status a"),
+        ("retry nowhere --dry-run", "--dry-run goes with a sweep's file"),
+        ("stop nowhere --dry-run", "--dry-run goes with a sweep's file"),
+        ("retry nowhere --out x", "leave --out out"),
         ("FILE --grace -5", "argument --grace: expected a number above 0"),
     ],
 )
@@ -146,3 +151,28 @@ def test_variables_of_one_run_are_no_trial_s(
     assert "WANDB_RUN_ID is left aside" in capsys.readouterr().err
     logs = [log.read_text() for log in bench.out.glob("trials/*/trial.log")]
     assert len(logs) == 2 and not any("abc123" in log for log in logs)
+
+
+def test_an_extended_search_learns_from_what_its_space_holds(bench: Any) -> None:
+    """A grid becomes a search, whose space then gets a name: no trial is taken for another."""
+    pytest.importorskip("optuna")
+    bench.write(TWO)
+    assert sweep(bench.file, "--out", bench.out) == 0
+    for knobs, cap in ((TWO, 3), ("loss.gamma: {min: 1.0, max: 2.0}", 14)):
+        more = "" if cap == 3 else "\nsteps: {values: [1, 2]}"
+        bench.write(knobs + more, f"method: bayes\nrun_cap: {cap}")
+        assert sweep("extend", bench.file, "--out", bench.out) == 0
+    found = fold(read_events(bench.out)).trials.values()
+    assert [trial.parameters.keys() >= {"steps"} for trial in found] == [False] * 2 + [True] * 12
+    assert {trial.status for trial in found} == {"finished"}
+
+
+def test_a_file_that_is_there_is_no_place_for_a_sweep_s_own(
+    bench: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.write(TWO)
+    bench.out.mkdir()
+    (bench.out / "sweep.yaml").write_text("name: mine\n")
+    assert sweep(bench.file, "--out", bench.out) == 2
+    assert "is of no sweep that ran here, and would be lost" in capsys.readouterr().err
+    assert (bench.out / "sweep.yaml").read_text() == "name: mine\n"

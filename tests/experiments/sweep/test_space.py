@@ -122,6 +122,10 @@ MISTAKES = [
     (ONE + "metric: {name: a, target: 3}", "metric: goal: is needed here"),
     (ONE + "metric: {name: a}\nearly_terminate: {type: hyperband, min_iter: 1}", "goal: is needed"),
     ("parameters: {g: [0, 2]}", "write g: {values: [0, 2]} to try each"),
+    (
+        "parameters: {g: {values: [1]}, seed: {values: [1]}}  # seed",
+        ":3: its comment stands behind",
+    ),
     ("parameters:\n  g:", "write g: {value: null} for a constant"),
     ("parameters: {o: {lr: {values: [1]}}}", "below 'parameters': o: {parameters: {lr: ..}}"),
     ("parameters: {g: {min: 0, max: 99999999999999999999}}", "more whole numbers than can be"),
