@@ -259,6 +259,8 @@ class _Reader:
             with self.findings.kept():
                 if "parameters" in place.keys:
                     place.known(("parameters",))
+                    if name == "config":
+                        place.fail("give 'value' or 'values': {_base_: FILE, what differs: ..}")
                     yield from self.below(place.keys["parameters"], roles, f"{name}.")
                     continue
                 distribution = read_distribution(place)
@@ -322,9 +324,9 @@ class _Reader:
             )
 
     def optional(self, key: str, kind: type[T]) -> T | None:
-        """A key's value of the given kind, or None."""
+        """A key's value of the given kind, or None; null is as if it were not there."""
         node = self.root.keys.get(key)
-        if node is None:
+        if node is None or node.value is None:
             return None
         if not isinstance(node.value, kind) or isinstance(node.value, bool):
             self.findings.add(node.said(f"expected {kind.__name__}, found {shown(node.value)}"))

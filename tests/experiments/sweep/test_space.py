@@ -84,6 +84,11 @@ parameters:
     assert known == {"loss.gamma": "scientific", "lr": "nuisance", "seed": "seed"}
 
 
+def test_a_key_that_is_left_empty_is_not_given(tmp_path: Path) -> None:
+    sweep = read(tmp_path, ONE + "entity:\nproject: null\nname: ~\nrun_cap:\n")
+    assert (sweep.entity, sweep.project, sweep.name, sweep.run_cap) == (None, None, "sweep", None)
+
+
 def test_run_cap_cuts_the_grid(tmp_path: Path) -> None:
     sweep = read(tmp_path, "run_cap: 3\nparameters: {seed: {min: 0, max: 9}}")
     assert (len(list(grid_points(sweep))), sweep.size()) == (3, 3)
@@ -122,6 +127,7 @@ MISTAKES = [
     (ONE + "metric: {name: a, target: 3}", "metric: goal: is needed here"),
     (ONE + "metric: {name: a}\nearly_terminate: {type: hyperband, min_iter: 1}", "goal: is needed"),
     ("parameters: {g: [0, 2]}", "write g: {values: [0, 2]} to try each"),
+    ("parameters: {config: {parameters: {_base_: {value: a.yaml}}}}", "config: give 'value' or"),
     (
         "parameters: {g: {values: [1]}, seed: {values: [1]}}  # seed",
         ":3: its comment stands behind",
