@@ -73,7 +73,8 @@ def parse(data: bytes, path: Path) -> Raw:
     odd: dict[int, str] = {}
     more: dict[int, int] = {}
     for thing in root.iterfind("object"):
-        names.append((thing.findtext("name") or "").strip())
+        name = (thing.findtext("name") or "").strip()
+        names.append(" ".join(name.split()) if "\n" in name else name)
         boxes = thing.findall("bndbox")
         corners.append(_corners(boxes[0]) if boxes else _NO_BOX)
         if len(boxes) > 1:

@@ -13,18 +13,19 @@ from datasets.coco import COCO
 from datasets.errors import DataError, nearest
 from datasets.formats.coco_json import read_document
 from datasets.formats.finder import IMAGE_ENDINGS, files_below
-from datasets.formats.findings import FATAL, Findings, unpacked
+from datasets.formats.findings import FATAL, LOSING, Findings, unpacked
 from datasets.formats.values import is_text
 from datasets.formats.voc_columns import read_labels as read_xml
 from datasets.formats.voc_lists import Entry, find_images
 from datasets.formats.yolo_columns import read_labels as read_text
-from datasets.formats.yolo_layout import read_layout
+from datasets.formats.yolo_layout import described_by, read_layout
 from datasets.formats.yolo_lists import Entry as TextEntry
 from datasets.formats.yolo_lists import label_of, texts_alone
 from datasets.index import Columns, source_of, texts
 
 WITHOUT_IMAGE = "labels without an image"
 UNREADABLE = "label files that can't be read"
+UNUSABLE = "rows that can't be used"
 TWICE = "labels of an image that has others"
 NOT_TEXT = "files whose names aren't UTF-8"
 
@@ -106,6 +107,9 @@ def _of_coco(root: Path, without: str) -> Found:
             continue
         written = COCO(str(root), name, name, name).written("train")
         classes |= dict.fromkeys(written.names)
+        for finding in written.findings:
+            if finding.kind in FATAL:
+                found.leave_out(UNREADABLE, f"{name}: {finding.message}")
         _take(found, written.raw, list(written.files), [name] * len(written.files), set())
     used = {name for item in found.items for name in item.classes}
     for name in classes:
@@ -133,6 +137,9 @@ def _of_yolo(root: Path, without: str) -> Found:
         for finding in unpacked(raw.meta["findings"]):
             if finding.kind == "missing_image":
                 found.leave_out(WITHOUT_IMAGE, finding.file)
+        for path in () if layout.names else _files(root, (".yaml", ".yml"), found, without):
+            if described_by((root / path).parent) == root / path:
+                found.leave_out("names of classes in folders below: import those", path)
         _take(found, raw, [e.image for e in entries], sources, set(raw.meta["unread"]))
         found.classes = tuple(raw.meta["names"])
     return found
@@ -180,7 +187,11 @@ def _take(
     known = {item.image for item in found.items}
     names = np.array([*raw.meta["names"], ""], object)
     first = raw["first"].tolist()
-    why = {f.file: f.message for f in unpacked(raw.meta["findings"]) if f.kind in FATAL}
+    findings = unpacked(raw.meta["findings"])
+    why = {f.file: f.message for f in findings if f.kind in FATAL}
+    for finding in findings:
+        if finding.kind in LOSING:
+            found.leave_out(UNUSABLE, f"{finding.file}: {finding.message}")
     for row, (image, source, name) in enumerate(
         zip(files, sources, texts(raw, "image_id"), strict=True)
     ):

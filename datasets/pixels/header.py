@@ -7,6 +7,8 @@ and every other format, is left to Pillow.
 import io
 import struct
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -23,6 +25,10 @@ _SIZES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})  # JPEG markers th
 _ALONE = frozenset({0x01, *range(0xD0, 0xD9)})  # JPEG markers without a segment
 _MOST_STRAY = 2**16  # a file with more of them is no JPEG for us; Pillow may say what it is
 _MOST_CHUNKS = 2**12  # of a PNG, before its pixels
+_EXIF = b"Exif\0\0"
+_EXIF_BYTES = 512  # of a segment: cameras put the directory first, others behind a thumbnail
+_MOST_EXIF = 2**16
+_SHORT, _LONG = 3, 4  # types of numbers in a directory
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -106,29 +112,37 @@ def jpeg_frame(head: bytes, file: BinaryIO | None = None) -> Frame | None:
         else:
             length = int.from_bytes(at(place + 2, 2))
             if marker[1] == 0xE1 and not orientation:
-                orientation = _jpeg_exif(at(place + 4, min(max(length - 2, 0), 512)))
+                orientation = _jpeg_exif(partial(at, place + 4), max(length - 2, 0))
             place += 2 + max(length, 2)
     return None
 
 
-def _jpeg_exif(segment: bytes) -> int:
-    return exif_orientation(segment[6:]) if segment[:6] == b"Exif\0\0" else 0
+def _jpeg_exif(read: Callable[[int], bytes], length: int) -> int:
+    begun = read(min(length, _EXIF_BYTES))
+    if begun[:6] != _EXIF:
+        return 0
+    found = exif_orientation(begun[6:])
+    return (exif_orientation(read(length)[6:]) if found is None else found) or 0
 
 
-def exif_orientation(exif: bytes) -> int:
-    """Orientation 1..8 in EXIF's first directory, 0 where it is not there or no such number."""
+def exif_orientation(exif: bytes) -> int | None:
+    """Orientation 1..8 in EXIF's first directory, 0 where it is not there or no such number; None
+    where the directory goes on beyond these bytes.
+    """
     order = {b"II": "<", b"MM": ">"}.get(exif[:2])
     if order is None or len(exif) < 8:
         return 0
     (start,) = struct.unpack_from(order + "I", exif, 4)
     if start + 2 > len(exif):
-        return 0
+        return None
     (count,) = struct.unpack_from(order + "H", exif, start)
     for entry in range(start + 2, start + 2 + 12 * count, 12):
-        if entry + 10 > len(exif):
-            return 0
-        tag, _, _, value = struct.unpack_from(order + "HHIH", exif, entry)
+        if entry + 12 > len(exif):
+            return None
+        tag, kind = struct.unpack_from(order + "HH", exif, entry)
         if tag == ORIENTATION:
+            form = {_SHORT: "H", _LONG: "I"}.get(kind)
+            value = struct.unpack_from(order + form, exif, entry + 8)[0] if form else 0
             return value if 1 <= value <= 8 else 0
     return 0
 
@@ -145,7 +159,7 @@ def _png(head: bytes, file: BinaryIO) -> Header | None:
             break
         length = int.from_bytes(chunk[:4])
         if chunk[4:] == b"eXIf":
-            orientation = exif_orientation(file.read(min(length, 512)))
+            orientation = exif_orientation(file.read(min(length, _MOST_EXIF))) or 0
         place += 12 + length
     return Header(height, width, orientation, depth == 16 and colours == 0)
 

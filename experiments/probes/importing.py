@@ -7,7 +7,8 @@ from shlex import quote
 from typing import Any
 
 from datasets import DATASETS
-from datasets.importing.finding import Item
+from datasets.errors import DataError
+from datasets.importing.finding import Found, Item
 from datasets.importing.proposing import Imported, Report, import_folder
 from experiments.probes.proposal import DetectorName, propose
 from experiments.record.files import write_text
@@ -31,7 +32,10 @@ def import_data(
     settings = {"name": made.found.layout, "root": str(root)} | made.settings
     path = made.folder / f"{detector}.yaml"
     command = f"python -m experiments train {quote(str(path))}"
-    recipe = propose(_opened(settings), settings, detector, command)
+    try:
+        recipe = propose(_opened(settings), settings, detector, command)
+    except DataError as error:
+        raise DataError("; ".join([str(error), *_left_out(made.found)])) from None
     write_text(path, recipe.text)
     return "\n".join([*_told(made), *recipe.reasons, f"recipe: {path}", *_next(made, path)])
 
@@ -59,12 +63,18 @@ def _told(made: Imported) -> list[str]:
         f"{len(found.items)} images with {found.layout.upper()} labels,"
         f" {len(found.classes)} classes: {made.folder}"
     )
-    for why, count in found.left_out.items():
-        lines.append(f"left out: {count} {why}, the first is {found.first[why]}")
+    lines += _left_out(found)
     if made.copies:
         lines.append(f"{made.copies} images are copies of others and stay in their split")
     lines += made.notes
     return lines + _table(found.classes, made.splits)
+
+
+def _left_out(found: Found) -> list[str]:
+    return [
+        f"left out: {count} {why}, the first is {found.first[why]}"
+        for why, count in found.left_out.items()
+    ]
 
 
 def _table(classes: Sequence[str], splits: Any) -> list[str]:

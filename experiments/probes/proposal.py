@@ -49,7 +49,10 @@ def propose(
     """
     own_N2, _ = box_sizes(data, (1, 1), "none")
     if not len(own_N2):
-        raise DataError("the training split holds no object that counts: nothing to learn from")
+        why = f"; {data.problems[0]}" if data.problems else ""
+        raise DataError(
+            f"the training split holds no object that counts: nothing to learn from{why}"
+        )
     height, width, why = _input(data)
     sizes_N2, _ = box_sizes(data, (height, width), "letterbox")
     iterations, visits = _length(len(data))

@@ -265,3 +265,25 @@ def test_a_file_that_is_no_truth_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "cat.txt").write_text("a .9 1 2 3 4\n")
     words = ["--detections", tmp_path, "--truth", tmp_path / name]
     refused(f"found a file '{Path(name).suffix}'; the truth is a folder", "eval", *words)
+
+
+def test_an_import_says_why_nothing_can_be_learned(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def nameless(document: dict[str, Any]) -> None:
+        for image in document["images"]:
+            image["path"] = f"/datasets/{image.pop('file_name')}"
+
+    coco(tmp_path / "path", edit=nameless)
+    refused(r"images\[0\]\.file_name: missing", "data", "import", tmp_path / "path")
+    coco(tmp_path / "none", edit=lambda document: document.update(categories=[]))
+    told = r"nothing to learn from; left out: 3 rows that .*category_id: 1 is not in the file"
+    refused(told, "data", "import", tmp_path / "none", "--val", "0", "--test", "0")
+    yolo(tmp_path / "deep/set")
+    assert call("data", "import", tmp_path / "deep", "--val", "0", "--test", "0") == 0
+    assert "names of classes in folders below: import those" in capsys.readouterr().out
+
+
+def test_a_name_over_several_lines_is_one(tmp_path: Path) -> None:
+    text = xml().replace("<name>cat<", "<name>\n  traffic\n  light\n<").encode()
+    assert voc_xml.parse(text, tmp_path).names == ["traffic light"]

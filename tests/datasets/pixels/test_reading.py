@@ -1,6 +1,7 @@
 """Files as people have them become the pixels that other programs show."""
 
 import io
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,30 @@ def test_orientation_is_read_from_the_header_and_applied_when_asked(
     stored = decode_bytes(data).permute(1, 2, 0).numpy()
     assert stored.shape == (40, 60, 3)
     assert form == "JPEG" or np.array_equal(stored, PIXELS)
+
+
+def directory(order: str, kind: int, start: int, before: int) -> bytes:
+    """EXIF with an orientation of 6, of a number of this type, after `before` other entries."""
+    value = struct.pack(order + {1: "B3x", 3: "HH", 4: "I"}[kind], *((6, 0) if kind == 3 else (6,)))
+    others = struct.pack(order + "HHI4s", 0x010F, 2, 4, b"abc") * before
+    entries = others + struct.pack(order + "HHI", 0x0112, kind, 1) + value
+    head = (b"II" if order == "<" else b"MM") + struct.pack(order + "HI", 42, start)
+    count = struct.pack(order + "H", before + 1)
+    return b"Exif\0\0" + head.ljust(start, b"\0") + count + entries + bytes(4)
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("kind", [1, 3, 4])
+@pytest.mark.parametrize(("start", "before"), [(8, 0), (8, 45), (600, 0), (5000, 45)])
+def test_orientation_may_lie_anywhere_in_exif(
+    order: str, kind: int, start: int, before: int
+) -> None:
+    """Behind a thumbnail, after many entries, as a long number; as a byte nobody reads it."""
+    data = written("JPEG", exif=directory(order, kind, start, before))
+    with Image.open(io.BytesIO(data)) as image:
+        upright = ImageOps.exif_transpose(image).size
+    assert header_of(data).orientation == (0 if kind == 1 else 6)
+    assert upright == ((60, 40) if kind == 1 else (40, 60))
 
 
 def test_headers_are_those_that_pillow_reads(tmp_path: Path) -> None:
