@@ -24,7 +24,7 @@ from experiments.evaluation.mistakes import (
     match_all,
 )
 from experiments.evaluation.tables import Dump, EvaluationError, Floats, check
-from experiments.evaluation.voc import precision_curves
+from experiments.evaluation.voc import PROTOCOLS, precision_curves, rank
 from experiments.record.files import write_text
 
 KEPT = "diagnosis.json"  # of a run whose detections are not all kept, beside its record
@@ -66,12 +66,13 @@ class Diagnosis:
 
 def diagnose(dump: Dump) -> Diagnosis:
     """Diagnose a checked dump."""
-    matched, cut = match_all(dump), best_cut(dump)
+    matched, ranked = match_all(dump), rank(dump, PROTOCOLS["devkit"])
+    cut = best_cut(dump, ranked)
     shares, scores = error_shares(dump, matched), calibration(dump, matched)
     return Diagnosis(
         precision={
             name: tuple(precision_R.round(DIGITS).tolist())
-            for name, precision_R in precision_curves(dump).items()
+            for name, precision_R in precision_curves(dump, ranked).items()
         },
         ap50=_number(shares.ap50),
         errors=dict(shares.counts),
@@ -83,7 +84,7 @@ def diagnose(dump: Dump) -> Diagnosis:
         ),
         classes=dump.classes,
         cut=round(cut, DIGITS),
-        confusion=tuple(map(tuple, confusion(dump, least_score=cut).matrix.tolist())),
+        confusion=tuple(map(tuple, confusion(dump, matched, least_score=cut).matrix.tolist())),
     )
 
 

@@ -18,6 +18,7 @@ from experiments.evaluation.tables import Dump, no_formula
 from experiments.evaluation.voc import (
     PROTOCOLS,
     Curve,
+    Ranked,
     VocResult,
     VocRules,
     curve,
@@ -118,21 +119,22 @@ def calibration(dump: Dump, matched: Any = None, *, bins: int = 10) -> Calibrati
     )
 
 
-def confusion(dump: Dump, *, least_score: float = 0.3) -> Confusion:
+def confusion(dump: Dump, matched: Any = None, *, least_score: float = 0.3) -> Confusion:
     """Match detections of at least `least_score` with objects of any class and count the pairs."""
     dump.require_whole("the confusion of classes")
-    found: dict[str, Any] = hotcoco_evaluator(dump).confusion_matrix(
+    found: dict[str, Any] = (matched or hotcoco_evaluator(dump)).confusion_matrix(
         iou_thr=0.5, min_score=least_score
     )
     return Confusion(dump.classes, found["matrix"].astype(np.int64))
 
 
-def best_cut(dump: Dump, rules: VocRules = PROTOCOLS["devkit"]) -> float:
+def best_cut(dump: Dump, ranked: Ranked | None = None) -> float:
     """The score at which F1 over all classes is highest: each run at its own best working point,
-    for a larger gamma lowers scores. 0.5 where there is nothing to find or nothing found.
+    for a larger gamma lowers scores. 0.5 where there is nothing to find or nothing found. `ranked`
+    is what `rank` gave before, by the devkit's rules.
     """
     dump.require_whole("the best cut on scores")
-    ranked = rank(dump, rules)
+    ranked = ranked or rank(dump, PROTOCOLS["devkit"])
     shown_D = ~ranked.ignored_D
     score_D = dump.score_D[ranked.detection_D[shown_D]]
     wanted = int(ranked.objects_K.sum())

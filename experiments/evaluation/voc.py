@@ -215,11 +215,12 @@ def curve(dump: Dump, ranked: Ranked, label: int) -> Curve:
     return Curve(*_recall_precision(ranked, label), dump.score_D[shown])
 
 
-def precision_curves(dump: Dump, rules: VocRules = PROTOCOLS["devkit"]) -> dict[str, Floats]:
+def precision_curves(dump: Dump, ranked: Ranked | None = None) -> dict[str, Floats]:
     """The best precision at each of RECALLS or more, by class; classes without objects are left
-    out. The one curve that W&B, report and diagnosis show.
+    out. The one curve that W&B, report and diagnosis show. `ranked` is what `rank` gave before, by
+    the devkit's rules.
     """
-    ranked = rank(dump, rules)
+    ranked = ranked or rank(dump, PROTOCOLS["devkit"])
     return {
         dump.classes[label]: best_precision(*_recall_precision(ranked, label), RECALLS)
         for label in np.flatnonzero(ranked.objects_K).tolist()

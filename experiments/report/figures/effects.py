@@ -73,6 +73,7 @@ def _label(axes: Axes, place: int, words: str, x: float, side: str) -> None:
         va="center",
         fontsize=style.SMALL,
         color=style.LIGHT["ink"],
+        bbox=style.PLATE,
     )
     shown.set_in_layout(False)
 

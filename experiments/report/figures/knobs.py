@@ -111,10 +111,8 @@ def draw_parallel(info: KnobsInfo, names: dict[str, str]) -> Figure:
     return figure
 
 
-# On paper of their own: lines run through the places of levels.
-_PLATE: Any = {"facecolor": style.LIGHT["paper"], "edgecolor": "none", "alpha": 0.8, "pad": 0.6}
 _BESIDE: Any = {"xytext": (3, 2), "textcoords": "offset points", "fontsize": style.SMALL}
-_BESIDE |= {"bbox": _PLATE, "zorder": 4}
+_BESIDE |= {"bbox": style.PLATE, "zorder": 4}
 
 
 def _height(levels: list[str], level: str) -> float:
