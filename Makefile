@@ -30,11 +30,11 @@ test: $(STAMP) check
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -m "not slow" -n $(WORKERS) --dist worksteal
 
 # The first answer's studies from sweep to verdicts, on a few drawn glyphs: two seeds an arm, nothing but a checkout.
+# One process for all: imports are most of what so small trials take.
 rehearse: $(STAMP)
 	rm -rf runs/rehearsal
-	for study in configs/studies/animals_*.yaml configs/studies/bccd_*.yaml; do \
-	  $(RUN) -m experiments reproduce $$study --scale tiny --yes --no-probe --jobs 2 \
-	    --out runs/rehearsal/$$(basename $$study .yaml) || exit 1; done
+	$(RUN) -m experiments reproduce configs/studies/animals_*.yaml configs/studies/bccd_*.yaml --scale tiny --yes --no-probe \
+	  --jobs $(WORKERS) --out runs/rehearsal
 
 # The numeric rooms again with the vectors of other machines and two threads.
 test-all: $(STAMP) check

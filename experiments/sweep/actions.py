@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -26,8 +26,9 @@ from experiments.sweep.command import expand, not_found
 from experiments.sweep.coordinator import Coordinator, Options
 from experiments.sweep.cost import Known, validations_of
 from experiments.sweep.cost import told as cost_told
+from experiments.sweep.executors import Executor
 from experiments.sweep.executors.local import LocalExecutor
-from experiments.sweep.executors.warm import ENV, warm_words
+from experiments.sweep.executors.warm import preloads
 from experiments.sweep.ledger import FILE as LEDGER
 from experiments.sweep.ledger import Ledger, holder, read_events
 from experiments.sweep.plan import cost_of_sweep, make_plan, results_below, told
@@ -50,13 +51,6 @@ from experiments.sweep.table import (
 )
 from experiments.sweep.tryout import Tryout
 
-# What every trial imports sooner or later, seconds of each.
-TRAINING = (
-    "experiments.run.training",
-    "experiments.run.measuring",
-    "experiments.tracking.pictures",
-    "wandb",
-)
 OF_ONE_RUN = ("WANDB_RUN_ID", "WANDB_RESUME", "WANDB_SWEEP_ID")
 MOST_POINTS = 100_000  # of a sweep that is run
 MOST_SHOWN = 1_000  # points that --dry-run lists
@@ -80,10 +74,15 @@ class Place:
     trial_gpus: float = 0
     carry: tuple[str, ...] = ()  # names of variables that travel to nodes, or their beginnings
 
-    def executing(self, sweep: Sweep) -> AbstractContextManager[Any]:
-        """The executor for the trials of `sweep`."""
+    def executing(self, *sweeps: Sweep) -> AbstractContextManager[Any]:
+        """The executor for the trials of these sweeps, one sweep after the other."""
         if self.executor == "local":
-            return LocalExecutor(self.jobs, self.grace, () if self.cold else preloads(sweep))
+            warm = (
+                ()
+                if self.cold
+                else next(filter(None, (preloads(sweep.command) for sweep in sweeps)), ())
+            )
+            return LocalExecutor(self.jobs, self.grace, warm)
         from experiments.sweep.executors.ray import RayExecutor
 
         return RayExecutor(
@@ -101,13 +100,16 @@ class Running:
     """How a sweep is run.
 
     `extend`: its file has changed, and its new points join the old trials; `retry`: what failed
-    runs again.
+    runs again. `lent` executes it in place of an executor of its own, and stays open; `checked`
+    has judged its points already.
     """
 
     place: Place = field(default_factory=Place)
     options: Options = field(default_factory=Options)
     extend: bool = False
     retry: bool = False
+    lent: Executor | None = None
+    checked: Checker | None = None
 
 
 def run(sweep: Sweep, folder: Path, how: Running) -> int:
@@ -120,10 +122,10 @@ def run(sweep: Sweep, folder: Path, how: Running) -> int:
     console = Console(stderr=True, markup=False)
     with (
         Ledger(folder) as ledger,
-        how.place.executing(sweep) as executor,
-        Checker(sweep, shown_progress()) as checker,
+        nullcontext(how.lent) if how.lent else how.place.executing(sweep) as executor,
+        how.checked or Checker(sweep, shown_progress()) as checker,
     ):
-        if not how.retry:  # its points were judged when they began
+        if not how.retry and how.checked is None:  # its points were judged when they began
             checker.check(looked_at(sweep, options.limit))  # beside the warm process's imports
         if sweep.method == "bayes":
             require_optuna()
@@ -218,16 +220,6 @@ def shown_progress() -> Callable[[int, int], None] | None:
 def default_folder(sweep: Sweep) -> Path:
     """`runs/NAME` of the sweep."""
     return Path("runs") / sweep.name
-
-
-def preloads(sweep: Sweep) -> tuple[str, ...]:
-    """What a warm process imports for the trials of `sweep`, if they are our own runs."""
-    words = warm_words([*map(_without_macro, sweep.command)])
-    return TRAINING if words is not None and words[0] == "experiments" else ()
-
-
-def _without_macro(word: str) -> str:
-    return {"${env}": ENV, "${interpreter}": sys.executable}.get(word, word)
 
 
 def plan(sweep: Sweep, limit: int | None, known: Known, records: Sequence[Path]) -> int:

@@ -4,11 +4,12 @@ The configurations of trials are built by code that imports torch (`judging.py`)
 process that owns the sweep, which so holds a few dozen megabytes for as long as the sweep takes.
 """
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -37,17 +38,72 @@ def read_whole(path: Path) -> Sweep:
             raise ConfigError(*error.findings, *checker.listen(FAULTY)) from None
 
 
-class Checker:
-    """Judges the points of one sweep."""
+class Judging:
+    """The process that judges: sweep files one after the other, and draws of the last one."""
 
-    def __init__(self, sweep: Sweep, progress: Progress | None = None) -> None:
+    def __init__(self) -> None:
+        given = os.environ.get("PYTHONPATH")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "experiments.sweep.judging"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (CHECKOUT, given)))},
+        )
+
+    def events(self, path: Path, count: int) -> Iterator[Mapping[str, Any]]:
+        """What it says of a file and its first `count` points; raises UsageError where it dies."""
+        self._ask([str(path), count])
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            event: Mapping[str, Any] = json.loads(line)
+            if "end" in event:
+                return
+            yield event
+        words = self._process.communicate()[1].strip()
+        raise UsageError(f"{path}: its points could not be checked: {words}")
+
+    def why(self, point: Parameters) -> str | None:
+        """What is wrong with a draw of the last file, or None."""
+        self._ask(dict(point))
+        assert self._process.stdout is not None
+        answer = self._process.stdout.readline()
+        return None if not answer else json.loads(answer)["why"]
+
+    def close(self, *, now: bool = False) -> None:
+        """End it; `now`: whatever it does."""
+        if now:
+            self._process.kill()
+        self._process.communicate()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close(now=True)
+
+    def _ask(self, question: object) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it died: what it leaves unsaid tells so
+            self._process.stdin.write(json.dumps(question) + "\n")
+            self._process.stdin.flush()
+
+
+class Checker:
+    """Judges the points of one sweep: in a process of its own, or in one that is lent to it."""
+
+    def __init__(
+        self, sweep: Sweep, progress: Progress | None = None, judging: Judging | None = None
+    ) -> None:
         self.sweep = sweep
         self._progress = progress
         self.trials: list[Trials] = []  # those looked at beforehand, for what they will cost
         self.places: list[tuple[str, str | None]] = []  # of a grid's points: kind, tape
         self._invalid: dict[str, str] = {}  # what is wrong with draws, by their points' keys
         self._known: set[str] = set()  # of draws that were judged beforehand
-        self._process: subprocess.Popen[str] | None = None
+        self._lent = judging
+        self._own: Judging | None = None
 
     @property
     def judges(self) -> bool:
@@ -83,48 +139,33 @@ class Checker:
         """What is wrong with a draw, or None."""
         if not self.judges or point_key(point) in self._known:
             return self.known(point)
-        if self._process is None:
+        if self._own is None:
             self.listen(0)
-        process = self._process
-        assert process is not None and process.stdin is not None and process.stdout is not None
-        process.stdin.write(json.dumps(dict(point)) + "\n")
-        process.stdin.flush()
-        answer = process.stdout.readline()
-        return None if not answer else json.loads(answer)["why"]
+        assert self._own is not None
+        return self._own.why(point)
 
     def close(self) -> None:
-        """End the process that judges."""
-        if self._process is not None:
-            self._process.communicate()
-            self._process = None
+        """End the process that judges, where it is its own."""
+        if self._own is not None:
+            self._own.close()
+            self._own = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process is not None:
-            self._process.kill()
-        self.close()
+        if self._own is not None:
+            self._own.close(now=True)
+            self._own = None
 
     def listen(self, count: int) -> list[str]:
-        """Start the process that judges, and what it finds in the first `count` points."""
-        command = [sys.executable, "-m", "experiments.sweep.judging"]
-        given = os.environ.get("PYTHONPATH")
-        self._process = subprocess.Popen(
-            [*command, str(self.sweep.path), str(count)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (CHECKOUT, given)))},
-        )
-        assert self._process.stdout is not None
+        """What is found in the sweep's first `count` points, or in a FAULTY file."""
+        judging = self._lent
+        if judging is None or not count:  # draws are judged while another may have what was lent
+            self._own = judging = self._own or Judging()
         findings: list[str] = []
         total = 0
-        for line in self._process.stdout:
-            event: Mapping[str, Any] = json.loads(line)
-            if "end" in event:
-                return findings
+        for event in judging.events(self.sweep.path, count):
             total = event.get("of", total)
             if "finding" in event:
                 findings.append(event["finding"])
@@ -136,5 +177,4 @@ class Checker:
                 self._invalid[event["invalid"]] = event["why"]
             if "done" in event and self._progress is not None:
                 self._progress(event["done"], total)
-        words = self._process.communicate()[1].strip()
-        raise UsageError(f"{self.sweep.path}: its points could not be checked: {words}")
+        return findings

@@ -1,10 +1,12 @@
 """What is wrong with a sweep's points, asked of the recipes' own reader.
 
-Run by `checking.py` as `python -m experiments.sweep.judging FILE COUNT`, since that reader brings
-torch: the process that owns a sweep stays small. It prints one JSON object a line: {"of": n},
+Run by `checking.py` as `python -m experiments.sweep.judging`, since that reader brings torch: the
+process that owns a sweep stays small. A line of its input is [FILE, COUNT], a sweep whose first
+points are judged. It prints one JSON object a line: {"of": n},
 {"done": n}, {"places": [[kind, tape], ...]} of a grid's points one after the other, {"finding":
 text}, {"invalid": key of a point, "why": text}, {"kind": configuration, "trials": n, "tapes": n}
-and {"end": true}. Then it answers each line of its input, a point, by {"why": text or null}.
+and {"end": true}. Any other line is a point of the last such file, answered by
+{"why": text or null}.
 """
 
 import dataclasses
@@ -340,21 +342,25 @@ def also_wrong(path: Path) -> Iterator[str]:
         yield from _findings(Judge(sweep), first_points(sweep, 1)[0])
 
 
-def main(path: Path, count: int, asked: Iterable[str]) -> None:
-    """Judge the file's points, then each point asked for; of a faulty file, its parameters."""
-    if count == FAULTY:
-        for told in also_wrong(path):
-            _tell({"finding": told})
-        _tell({"end": True})
-        return
-    sweep = read_sweep(path)
-    for event in judged(sweep, count):
-        _tell(event)
-    _tell({"end": True})
-    judge = Judge(sweep)
+def main(asked: Iterable[str]) -> None:
+    """Judge each file's points, or a faulty file's parameters, and each point of the last file."""
+    judge: Judge | None = None
     for line in asked:
-        _tell({"why": judge.why(json.loads(line))})
+        question = json.loads(line)
+        if isinstance(question, list) and question[1] == FAULTY:
+            for told in also_wrong(Path(question[0])):
+                _tell({"finding": told})
+            _tell({"end": True})
+        elif isinstance(question, list):
+            sweep = read_sweep(Path(question[0]))
+            for event in judged(sweep, question[1]):
+                _tell(event)
+            _tell({"end": True})
+            judge = Judge(sweep)
+        else:
+            assert judge is not None, "a point of no file"
+            _tell({"why": judge.why(question)})
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), sys.stdin)
+    main(sys.stdin)

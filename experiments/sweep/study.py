@@ -20,9 +20,9 @@ WORDS = ("question", "baseline")
 # `--scale tiny` shows that a study's path is sound; it says nothing of its question.
 TINY: dict[str, Any] = {
     "input.fit": {"mode": "stretch", "height": 64, "width": 64},
-    "train.iterations": 10,
+    "train.iterations": 5,
     "train.batch_size": 2,
-    "train.checkpoint_every": 10,
+    "train.checkpoint_every": 5,
     "train.validate_every": None,
     "learning_rate.warmup_iterations": 0,
     "tracking.wandb": "off",

@@ -26,8 +26,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Draw, sweep, report; the exit status of the sweep."""
     from datasets.glyphs.write import write_glyphs
     from experiments.run.progress import counted
+    from experiments.sweep.actions import Place, Running
+    from experiments.sweep.sweep_file import read_sweep
     from experiments.verbs.reproduce import run_study
 
     with counted("draw glyphs", "images") as step:
         write_glyphs(DATA, progress=lambda done, total: step("draw glyphs", done, total))
-    return run_study(STUDY, arguments.out, arguments.jobs)
+    how = Running(place=Place(arguments.jobs))
+    return run_study(read_sweep(STUDY), arguments.out, how)

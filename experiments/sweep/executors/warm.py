@@ -18,6 +18,13 @@ from typing import Any
 from experiments.sweep.executors import Task
 from experiments.sweep.executors.processes import start_mark
 
+# What every trial imports sooner or later, seconds of each.
+TRAINING = (
+    "experiments.run.training",
+    "experiments.run.measuring",
+    "experiments.tracking.pictures",
+    "wandb",
+)
 ENV = "/usr/bin/env"
 READY_SECONDS = 300.0  # for the imports, on a busy machine
 FORK_SECONDS = 60.0
@@ -160,3 +167,10 @@ def warm_words(command: Sequence[str]) -> tuple[str, list[str]] | None:
     if words[0] != sys.executable or words[1] != "-m":
         return None
     return words[2], words[3:]
+
+
+def preloads(command: Sequence[str]) -> tuple[str, ...]:
+    """What a warm process imports for the trials of a sweep's command, if they are our own runs."""
+    macros = {"${env}": ENV, "${interpreter}": sys.executable}
+    words = warm_words([macros.get(word, word) for word in command])
+    return TRAINING if words is not None and words[0] == "experiments" else ()

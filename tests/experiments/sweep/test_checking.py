@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from experiments.errors import ConfigError
-from experiments.sweep.checking import Checker, read_whole
+from experiments.errors import ConfigError, UsageError
+from experiments.sweep.checking import Checker, Judging, read_whole
 from experiments.sweep.judging import also_wrong, judged
 from experiments.sweep.sweep_file import read_sweep
 
@@ -240,10 +240,24 @@ def test_the_process_that_owns_a_sweep_asks_another(desk: Desk) -> None:
         assert seen[-1] == (32, 32)
         assert checker.why({"optimizer.lr": 0.5}) is None
         assert "must be > 0" in str(checker.why({"optimizer.lr": -0.5}))
-    sweep = read_sweep(desk.write(f"{GRID}parameters:\n  optimizer.lr: {{values: [0.1, -1]}}\n"))
-    with Checker(sweep) as checker, pytest.raises(ConfigError) as caught:
-        checker.check()
-    assert str(caught.value) == f"{sweep.path}:4: optimizer.lr: must be > 0, found -1.0"
+
+
+def test_one_process_judges_sweeps_one_after_the_other(desk: Desk) -> None:
+    """A refused one, a sound one, and a file that cannot be read, which is the process's end."""
+    with Judging() as judging:
+        for values, wrong in (("[0.1, -1]", "must be > 0, found -1.0"), ("[0.1, 0.2]", "")):
+            grid = f"{GRID}parameters:\n  optimizer.lr: {{values: {values}}}\n"
+            checker = Checker(read_sweep(desk.write(grid)), judging=judging)
+            if wrong:
+                with pytest.raises(ConfigError) as caught:
+                    checker.check()
+                assert str(caught.value) == f"{checker.sweep.path}:4: optimizer.lr: {wrong}"
+            else:
+                checker.check()
+                assert len(checker.places) == 2
+        checker.sweep.path.unlink()
+        with pytest.raises(UsageError, match="could not be checked: (?s:.*)no such file"):
+            checker.check()
 
 
 def test_what_another_program_reads_is_its_own_affair(tmp_path: Path) -> None:
