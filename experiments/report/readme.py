@@ -93,8 +93,9 @@ def weakness(groups: Sequence[Named], answers: Sequence[Answer]) -> str:
         of = "each comparison" if len(alone) == len(answers) else f"{len(alone)} of {len(answers)}"
         parts.append(f"{of} rests on one seed an arm and decides nothing")
     elif answers:
-        fewest = min(min(one.judgement.a.seeds, one.judgement.b.seeds) for one in answers)
-        parts.append(f"arms have {fewest} seeds, of small networks in short runs")
+        seeds = sorted(n for one in answers for n in (one.judgement.a.seeds, one.judgement.b.seeds))
+        span = f"{seeds[0]}" if seeds[0] == seeds[-1] else f"{seeds[0]} to {seeds[-1]}"
+        parts.append(f"arms have {span} seeds, of small networks in short runs")
     bare = sorted({_data_of(one.group.arms[0]) for one in groups if one.group.baseline is None})
     if bare:
         parts.append(f"single records of {listed(bare, 4)} have no arm to be compared with")
