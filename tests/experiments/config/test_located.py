@@ -67,7 +67,7 @@ def test_nodes_know_their_lines(tmp_path: Path) -> None:
         ("", "expected keys and values, found nothing"),
         ("# nothing\n", "expected keys and values, found nothing"),
         ("[" * 5000, "not valid YAML: nested too deeply"),
-        (b"a: \xff\n", "cannot be read"),
+        (b"a: \xff\n", ":1: is no text in UTF-8"),
     ],
 )
 def test_bad_files_are_refused_by_line(tmp_path: Path, text: str | bytes, message: str) -> None:
