@@ -95,7 +95,7 @@ def _read_all(root: Path, names: Sequence[str], stamps: Array) -> Columns:
     chunks = [there[start : start + _CHUNK] for start in range(0, len(there), _CHUNK)]
 
     def read(rows: list[int]) -> list[Header]:
-        return [_header(root / names[row]) for row in rows]
+        return [_header(f"{root}/{names[row]}") for row in rows]
 
     with ThreadPoolExecutor(_THREADS) as pool:
         found = [header for chunk in pool.map(read, chunks) for header in chunk]
@@ -110,7 +110,7 @@ def _read_all(root: Path, names: Sequence[str], stamps: Array) -> Columns:
     return Columns(arrays, {"key": index.digest(values.tobytes(), stamps[:, 0].tobytes())})
 
 
-def _header(path: Path) -> Header:
+def _header(path: str) -> Header:
     try:
         return image_header(path)
     except DataError:

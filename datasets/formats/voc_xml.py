@@ -45,10 +45,10 @@ class Raw:
 NOTHING = Raw(0, 0, "", [], [], [], {}, {})
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path | str) -> bytes:
     """The file's bytes; DataError when it is missing or larger than any honest annotation."""
     try:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             data = file.read(MOST_BYTES + 1)
     except FileNotFoundError:
         raise DataError(f"{path}: no such annotation, but a split names it") from None
@@ -59,7 +59,7 @@ def read_bytes(path: Path) -> bytes:
     return data
 
 
-def parse(data: bytes, path: Path) -> Raw:
+def parse(data: bytes, path: Path | str) -> Raw:
     """Labels of one annotation file.
 
     DataError names file and line when it isn't well-formed or not a VOC annotation.
@@ -102,7 +102,7 @@ def _corners(box: ElementTree.Element) -> tuple[float, float, float, float]:
     )
 
 
-def element(data: bytes, path: Path) -> ElementTree.Element:
+def element(data: bytes, path: Path | str) -> ElementTree.Element:
     """The root of a file; DataError where it isn't well-formed, or reaches beyond itself."""
     encoding = _ENCODING.match(data[:200].removeprefix(b"\xef\xbb\xbf"))
     plain = encoding is None or encoding[1].lower() in _PLAIN_ENCODINGS

@@ -51,10 +51,10 @@ class Frame(NamedTuple):
     stray: int  # bytes where a marker should stand, which every decoder skips
 
 
-def image_header(path: Path) -> Header:
+def image_header(path: Path | str) -> Header:
     """Header of one image file; DataError names the file when it is missing or no image."""
     try:
-        with path.open("rb", buffering=0) as file:
+        with open(path, "rb", buffering=0) as file:
             head = file.read(_FIRST_BYTES)
             found = _jpeg_or_png(head, file)
             return found or _by_pillow(path)
@@ -164,7 +164,7 @@ def _png(head: bytes, file: BinaryIO) -> Header | None:
     return Header(height, width, orientation, depth == 16 and colours == 0)
 
 
-def _by_pillow(source: Path | BinaryIO) -> Header:
+def _by_pillow(source: Path | str | BinaryIO) -> Header:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd metadata, which is not our subject
