@@ -16,7 +16,12 @@ def text_of(data: bytes) -> str:
 
     UnicodeDecodeError where it is neither.
     """
-    return data.decode("utf-16" if data.startswith(_UTF16) else "utf-8-sig")
+    if not data.startswith(_UTF16):
+        return data.decode("utf-8-sig")
+    text = data.decode("utf-16")
+    if text and not any(letter.isascii() for letter in text):  # a number, a blank, a line's end
+        raise UnicodeDecodeError("utf-16", data, 0, len(data), "no letter of it is ASCII")
+    return text
 
 
 def is_text(name: str) -> bool:

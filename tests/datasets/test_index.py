@@ -29,8 +29,8 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     original = voc_xml.parse
 
-    def counted(data: bytes, path: Path) -> voc_xml.Raw:
-        names.append(path.name)
+    def counted(data: bytes, path: Path | str) -> voc_xml.Raw:
+        names.append(Path(path).name)
         return original(data, path)
 
     monkeypatch.setattr(voc_xml, "parse", counted)

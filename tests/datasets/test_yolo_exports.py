@@ -9,6 +9,7 @@ from datasets import YOLO
 from datasets.doctor.examine import examine
 from datasets.doctor.repair import repair
 from datasets.errors import DataError
+from datasets.formats.values import text_of
 from datasets.importing.finding import NOT_TEXT, find
 from tests.experiments.verbs.test_world import photo
 
@@ -132,3 +133,9 @@ def test_a_file_name_in_another_encoding_is_named(root: Path) -> None:
         YOLO(str(root)).open("train")
     found = find(root)
     assert len(found.items) == 1 and found.left_out[NOT_TEXT] == 1
+
+
+def test_bytes_that_only_begin_like_utf16_are_no_text() -> None:
+    assert text_of("1 0.5\n".encode("utf-16")) == "1 0.5\n"
+    with pytest.raises(UnicodeDecodeError, match="no letter of it is ASCII"):
+        text_of(b"\xff\xfe\x00" + b"0 0.5 0.5 0.1 0.10\n")

@@ -133,7 +133,9 @@ class _YOLO:
             images, labels = self._folders(split)
             for file in part:
                 file.picture.write(root / images)
-                if file.there:
+                # without a list a photo of which both files are gone has never been there
+                listed = self._layout.startswith("darknet")
+                if file.there or not (file.picture.there or listed):
                     write(root / labels / f"{file.picture.stem}.txt", file.text())
             if self._layout.startswith("darknet"):
                 lines = (f"{images}/{f.picture.stem}{f.picture.ending}\n" for f in part)
