@@ -136,7 +136,7 @@ def source_of(columns: Columns, image: int) -> str:
     return source
 
 
-FORMAT = 7  # raise when a change makes old columns wrong
+FORMAT = 8  # raise when a change makes old columns wrong
 MOST_FILES = 256  # of the cache folder; the least recently used go first
 
 

@@ -202,7 +202,9 @@ def _yaml(path: Path) -> dict[Any, Any]:
             raise DataError(f"{path}: aliases (*name) are not read, a few can grow endless")
         document = yaml.safe_load(text)
         if isinstance(document, dict) and "names" in document:  # "no" is a name there, and "007"
-            document["names"] = yaml.load(text, yaml.BaseLoader)["names"] or None  # noqa: S506
+            # BaseLoader makes text, lists and mappings alone, fewer things than safe_load does
+            plain = yaml.load(text, yaml.BaseLoader)  # noqa: S506 - no tag of it makes an object
+            document["names"] = plain["names"] or None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         place = getattr(error, "problem_mark", None)
         line = f"line {place.line + 1}: " if place is not None else ""

@@ -68,8 +68,8 @@ def unpack(arrow: pa.Table, known: dict[str, Any], images: Sequence[str]) -> pd.
     """
     packed = arrow.to_pandas()
     image_D, label_D = packed["image"].to_numpy(), packed["label"].to_numpy()
-    if len(image_D) and image_D.max() >= len(images):
-        raise EvaluationError(f"image {image_D.max()} of {len(images)}")
+    if len(image_D) and not 0 <= image_D.min() <= image_D.max() < len(images):
+        raise EvaluationError(f"images {image_D.min()} to {image_D.max()} of {len(images)}")
     short_D = packed["fall"].to_numpy(np.int64).cumsum()
     first_D = np.searchsorted(label_D, label_D)  # rows by class
     before_D = np.r_[0, short_D][first_D]

@@ -22,15 +22,10 @@ from tests.calling import call, refused
 from tests.experiments.verbs.test_world import IMAGES, coco, photo, voc, xml, yolo
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SOFTGAMMA_CACHE", str(tmp_path / "cache"))
-
-
 def test_names_are_printed_as_they_are(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "140")
+    monkeypatch.setenv("COLUMNS", "140")  # a terminal as wide as the table: no name is cut
     names = ("[/]", "[red]cat", ":dog:")
     voc(tmp_path, xml())
     for stem, name in zip(IMAGES, names, strict=True):

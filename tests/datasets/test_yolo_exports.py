@@ -17,11 +17,6 @@ SPLITS = "train: images/train\nval: images/train\n"
 BOX = "0.5 0.5 0.5 0.25\n"
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SOFTGAMMA_CACHE", str(tmp_path / "cache"))
-
-
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """images/train/{a,b}.jpg, an object of class 0 and one of class 1."""
