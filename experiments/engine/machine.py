@@ -18,7 +18,7 @@ import torch
 
 from detectors.base import AnyDetector
 from experiments.errors import UsageError
-from experiments.record.origin import core_count
+from experiments.record.origin import core_count, trials_at_once
 from experiments.record.record import Memory
 
 _COMPILERS = ("c++", "g++", "clang++")
@@ -99,7 +99,7 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 
 
 def shares(cores: int, ranks: int, gpu: bool) -> tuple[int, int]:
-    """(loader processes, threads) for one of `ranks` processes on a machine.
+    """(loader processes, threads) for one of `ranks` training processes on a machine.
 
     On a CPU the network needs every core that loading leaves: one in eight loads, and on few cores
     none, since the network and a loader process would only take turns. Beside a GPU nearly all
@@ -115,7 +115,7 @@ def shares(cores: int, ranks: int, gpu: bool) -> tuple[int, int]:
 
 def loader_processes() -> int:
     """Processes that load images for this rank, unless the recipe says otherwise."""
-    return shares(core_count(), _local_ranks(), torch.cuda.is_available())[0]
+    return shares(core_count(), _sharers(), torch.cuda.is_available())[0]
 
 
 @contextmanager
@@ -130,7 +130,7 @@ def prepared(threads: int | None, deterministic: bool) -> Iterator[None]:
         keep_freed_memory()
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     if threads is None and "OMP_NUM_THREADS" not in os.environ:
-        threads = shares(core_count(), _local_ranks(), torch.cuda.is_available())[1]
+        threads = shares(core_count(), _sharers(), torch.cuda.is_available())[1]
     if threads is not None:
         torch.set_num_threads(threads)
     if deterministic:
@@ -159,6 +159,6 @@ def keep_freed_memory() -> bool:
     )
 
 
-def _local_ranks() -> int:
-    """Ranks that share this machine."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+def _sharers() -> int:
+    """Ranks that share this machine, those of the other trials of a sweep among them."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) * trials_at_once()

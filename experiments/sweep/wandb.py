@@ -22,6 +22,7 @@ import yaml
 
 from experiments.errors import UsageError
 from experiments.record.files import SWEEP_FILE
+from experiments.record.origin import JOBS
 from experiments.record.record import (
     RECORD_FILE,
     RecordError,
@@ -89,7 +90,8 @@ def run_agents(path: str, count: int) -> int:
     # wandb agent runs `python`, which has to be this one.
     search = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     cores = max(1, len(os.sched_getaffinity(0)) // count)
-    environment = {"OMP_NUM_THREADS": str(cores), **os.environ, "PATH": search}
+    shared = {"OMP_NUM_THREADS": str(cores), JOBS: str(count)}
+    environment = {**shared, **os.environ, "PATH": search}
     command = [sys.executable, "-m", "wandb", "agent", "--forward-signals", path]
     agents = [
         subprocess.Popen(command, env=environment, start_new_session=True) for _ in range(count)

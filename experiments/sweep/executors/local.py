@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from experiments.record.follow import LOG
+from experiments.record.origin import JOBS
 from experiments.sweep.command import search_path
 from experiments.sweep.executors import Ended, Started, Task
 from experiments.sweep.executors.processes import kill_group, start_mark
@@ -204,7 +205,7 @@ class LocalExecutor:
         return {name: count for name in THREADS if name not in os.environ}
 
     def _share(self, slot: int) -> dict[str, str]:
-        share = self._threads()
+        share = {**self._threads(), JOBS: str(self._jobs)}
         if self._gpus:
             each = max(1, len(self._gpus) // self._jobs)
             first = slot * each % len(self._gpus)

@@ -13,6 +13,7 @@ from experiments.config.run import load_config
 from experiments.engine import machine
 from experiments.engine.machine import prepared, shares
 from experiments.engine.update import Update
+from experiments.record.origin import JOBS
 from experiments.record.parts import Arithmetic
 
 
@@ -116,6 +117,15 @@ def test_a_machines_cores_are_shared_out() -> None:
             processes, threads = shares(cores, ranks, gpu=False)
             assert threads >= 1 and processes >= 0
             assert processes + threads <= max(1, cores // ranks)
+
+
+def test_trials_at_once_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "core_count", lambda: 64)
+    alone = machine.loader_processes()
+    monkeypatch.setenv(JOBS, "2")
+    assert (alone, machine.loader_processes()) == (8, 4)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert machine.loader_processes() == 2
 
 
 def test_threads_and_determinism_last_as_long_as_the_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,8 @@ import slow_import
 folder = os.environ["SOFTGAMMA_RUN_DIR"]
 print("a line for the log", flush=True)
 told = {"arguments": sys.argv[1:], "imported": slow_import.WHEN, "group": os.getpgid(0),
-        "draw": random.random(), "home": os.environ.get("ONLY_HERE"), "name": __name__}
+        "draw": random.random(), "home": os.environ.get("ONLY_HERE"), "name": __name__,
+        "jobs": os.environ.get("SOFTGAMMA_JOBS")}
 with open(folder + "/told.json", "w") as file:
     json.dump(told, file)
 if sys.argv[1:] == ["wait"]:
@@ -86,6 +87,7 @@ def test_trials_share_imports_and_nothing_else(modules: Path) -> None:
     assert [first["group"], second["group"]] == pids
     assert first["draw"] != second["draw"]
     assert (first["home"], second["home"]) == ("0", "1")
+    assert (first["jobs"], second["jobs"]) == ("2", "2")
     assert (second["arguments"], second["name"]) == (["3"], "__main__")
     assert "a line for the log" in (modules / "trial0" / "trial.log").read_text()
 
