@@ -16,7 +16,7 @@ import re
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,8 @@ warnings.filterwarnings("ignore", message=".*torch.jit")
 from torchvision.ops import sigmoid_focal_loss as torchvision_loss  # noqa: E402
 
 DEVICE = device_here()
-THEIRS, OURS = "torchvision", "ours"
+THEIRS = "torchvision"
+PARTS = ("losses", "yolov2", "retinanet")
 Step = Callable[[], float]
 Contenders = dict[str, Callable[[Tensor], Tensor]]
 
@@ -53,21 +54,21 @@ def main() -> int:
     parser.add_argument("--anchors", type=int, default=400_000, help="of the losses (400,000)")
     parser.add_argument("--yolov2", type=int, nargs=2, default=(416, 64), help="pixels, images")
     parser.add_argument("--retinanet", type=int, nargs=2, default=(800, 8), help="pixels, images")
+    parser.add_argument(
+        "--parts", nargs="+", default=PARTS, choices=PARTS, help="the file keeps the others (all)"
+    )
     parser.add_argument("--out", type=Path, help="the JSON (default: benchmarks/results/..)")
     options = parser.parse_args()
     load = turns.load_now()
-    parts: dict[str, Any] = {"ceilings": ceilings(options.rounds)}
-    for dtype in (torch.float32, torch.bfloat16):
-        for name, part in (("sigmoid", sigmoid_part), ("softmax", softmax_part)):
-            title = f"{name} focal loss, {str(dtype).removeprefix('torch.')} logits"
-            parts[title] = part((options.anchors, 80), dtype, options.rounds)
-            turns.print_part(title, parts[title])
-    for name, part in (("yolov2", yolov2_part), ("retinanet", retinanet_part)):
-        side, images = getattr(options, name)
-        title = f"{name}: training step, {images} images of {side} px"
-        parts[title] = part(side, images, options.rounds)
-        turns.print_part(title, parts[title])
-        print({key: value for key, value in parts[title].items() if key != "contenders"})
+    short = re.sub(r"[^a-z0-9]+", "", card().lower().removeprefix("nvidia").split()[0])
+    name = f"gpu_{short}_{time.strftime('%Y-%m-%d')}.json"
+    path = options.out or turns.RESULTS / name
+    parts = json.loads(path.read_text())["parts"] if path.is_file() else {}
+    for key, found in measured(options):
+        parts[key] = found
+        if "contenders" in found:
+            turns.print_part(key, found)
+        print({name: value for name, value in found.items() if name != "contenders"}, flush=True)
     result = {
         "what": "gpu",
         "cpu": cpu_name(),
@@ -79,12 +80,24 @@ def main() -> int:
         "parts": parts,
         "claims": claims(parts),
     }
-    short = re.sub(r"[^a-z0-9]+", "", card().lower().removeprefix("nvidia").split()[0])
-    name = f"gpu_{short}_{time.strftime('%Y-%m-%d')}.json"
-    path = options.out or turns.RESULTS / name
     path.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result["claims"], indent=1))
     return int(not all(result["claims"].values()))
+
+
+def measured(options: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The parts that are asked for, by name."""
+    if "losses" in options.parts:
+        yield "ceilings", ceilings(options.rounds)
+        for dtype in (torch.float32, torch.bfloat16):
+            kind, shape = str(dtype).removeprefix("torch."), (options.anchors, 80)
+            for form, part in (("sigmoid", sigmoid_part), ("softmax", softmax_part)):
+                yield f"{form} focal loss, {kind} logits", part(shape, dtype, options.rounds)
+    for name, step_part in (("yolov2", yolov2_part), ("retinanet", retinanet_part)):
+        if name in options.parts:
+            side, images = getattr(options, name)
+            title = f"{name}: training step, {images} images of {side} px"
+            yield title, step_part(side, images, options.rounds)
 
 
 def card() -> str:
@@ -105,6 +118,9 @@ def claims(parts: dict[str, Any]) -> dict[str, bool]:
         if "float32" in name
     ]
     return {
+        "eager, bool targets: torchvision's pace or faster": (
+            single["ours eager, bool"]["times_faster"] >= 1
+        ),
         "fused: at least twice as fast as torchvision": single["ours fused"]["times_faster"] >= 2,
         "float32 losses agree with float64 to 1e-5": max(exact) < 1e-5,
         "RetinaNet: torchvision's float32 step or faster": (
@@ -160,11 +176,13 @@ def sigmoid_part(shape: tuple[int, int], dtype: torch.dtype, rounds: int) -> dic
     """Sigmoid form, one anchor in a hundred an object, as after some training."""
     logits, labels = (each.to(DEVICE) for each in problem(shape, dtype))
     targets = F.one_hot(labels, shape[1] + 1)[:, : shape[1]].to(dtype)
+    hard = targets.bool()
     compiled = torch.compile(torchvision_loss)
     contenders: Contenders = {
         THEIRS: lambda x: torchvision_loss(x, targets, ALPHA, GAMMA),
         "torchvision compiled": lambda x: compiled(x, targets, ALPHA, GAMMA),
         "ours eager": lambda x: sigmoid_focal_loss(x, targets, alpha=ALPHA, gamma=GAMMA),
+        "ours eager, bool": lambda x: sigmoid_focal_loss(x, hard, alpha=ALPHA, gamma=GAMMA),
         "ours eager, labels": lambda x: sigmoid_focal_loss(x, labels, alpha=ALPHA, gamma=GAMMA),
         "ours fused": lambda x: sigmoid_focal_loss(
             x, targets, alpha=ALPHA, gamma=GAMMA, fused=True

@@ -39,7 +39,8 @@ class _Folded:
         plain, scale = cast(Any, self).weight, scale_C.view(-1, 1, 1, 1)
         kind = _dtype(input, plain)
         folded = (plain * scale).to(kind)
-        if not (torch.is_grad_enabled() and (input.requires_grad or plain.requires_grad)):
+        trains = torch.is_grad_enabled() and (input.requires_grad or plain.requires_grad)
+        if not trains or torch.compiler.is_compiling():  # which chooses itself what to form again
             return convolve(folded, shift_C)
         address = folded.data_ptr()
 

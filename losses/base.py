@@ -20,7 +20,8 @@ class ClassificationLoss(Protocol):
         """Element-wise form: logits [.., K] and targets [.., K] in [0, 1] give a loss [.., K].
 
         `ignore` (bool, [..] or [.., K]) marks what is neither rewarded nor punished: loss and
-        gradient are 0.
+        gradient are 0. A loss that says `takes_bool = True` is given hard targets as bool on a GPU,
+        which saves it a look at them, and a quarter of the memory is needed.
         """
         ...
 

@@ -6,7 +6,7 @@ gradient has the dtype of the logits. Logits up to +-200 at any gamma give finit
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 from warnings import warn
 
 import torch
@@ -221,6 +221,8 @@ class FocalLoss:
     gamma: float
     class_weights: tuple[float, ...] | None = None
     fused: bool = False
+
+    takes_bool: ClassVar[bool] = True
 
     def sigmoid(self, logits_K: Tensor, targets_K: Tensor, ignore: Tensor | None = None) -> Tensor:
         """Logits and targets [.., K] in [0, 1], or labels [..] in 0..K, to a loss [.., K]."""

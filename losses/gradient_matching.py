@@ -68,6 +68,11 @@ class ScaledLoss:
     loss: ClassificationLoss
     scale: float
 
+    @property
+    def takes_bool(self) -> bool:
+        """Whether the loss that is scaled does."""
+        return bool(getattr(self.loss, "takes_bool", False))
+
     def sigmoid(self, logits_K: Tensor, targets_K: Tensor, ignore: Tensor | None = None) -> Tensor:
         """As `loss.sigmoid`, scaled."""
         return self.loss.sigmoid(logits_K, targets_K, ignore) * self.scale

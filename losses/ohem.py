@@ -7,6 +7,7 @@ it selects; a loss sees no boxes, so that step is left out here.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -21,6 +22,8 @@ class OHEMLoss:
     keep: int | None
     negatives_per_positive: float | None
     fused: bool = False
+
+    takes_bool: ClassVar[bool] = True
 
     def sigmoid(self, logits_K: Tensor, targets_K: Tensor, ignore: Tensor | None = None) -> Tensor:
         """Logits and targets [.., A, K] to a loss [.., A, K]; an anchor is positive if any target

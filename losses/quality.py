@@ -8,6 +8,7 @@ still push.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -57,6 +58,8 @@ class QualityFocalLoss:
     """Quality focal loss at one moment of training; a `ClassificationLoss`."""
 
     beta: float
+
+    takes_bool: ClassVar[bool] = True
 
     def sigmoid(self, logits_K: Tensor, targets_K: Tensor, ignore: Tensor | None = None) -> Tensor:
         """Logits [.., K] and targets [.., K] in [0, 1] to a loss [.., K]."""

@@ -204,7 +204,11 @@ class RetinaNetDetector(Detector[DenseOutput]):
         label_F = truth.labels_BM[image_F, assignment.row_F]
         aside_BA = ~assignment.counted_BA
         if self.settings.activation == "sigmoid":
-            target_BAK = torch.zeros_like(logits_BAK)
+            as_bool = logits_BAK.device.type != "cpu" and getattr(
+                self.classification_loss, "takes_bool", False
+            )
+            kind = torch.bool if as_bool else logits_BAK.dtype
+            target_BAK = torch.zeros_like(logits_BAK, dtype=kind)
             target_BAK[image_F, anchor_F, label_F] = 1
             loss_BA = self.classification_loss.sigmoid(logits_BAK, target_BAK, aside_BA).sum(dim=-1)
         else:

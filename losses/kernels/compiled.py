@@ -11,10 +11,10 @@ given and the eager kernels are used from then on.
 """
 
 import functools
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
-from warnings import warn
 
 import torch
 from torch import Tensor
@@ -47,18 +47,31 @@ def run_fused(function: Callable[..., Tensor], *arguments: Any) -> Tensor | None
     # torch looks at the .grad of what it is given, and a tensor inside a graph warns of that
     arguments = tuple(a.detach() if isinstance(a, Tensor) else a for a in arguments)
     try:
-        import torch._dynamo  # a second of imports that only this path needs
-
-        with torch._dynamo.config.patch(recompile_limit=KINDS):
+        dynamo = _compiler()
+        with dynamo.config.patch(recompile_limit=KINDS):
             return _compiled(function)(*arguments)
     except Exception as error:  # whatever stops a compiler; a true error comes again from eager
-        _availability.reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        warn(
+        lines = (str(error).strip() or type(error).__name__).splitlines()
+        told = 2 if lines[0].endswith(":") else 1
+        _availability.reason = " ".join(lines[:told])
+        warnings.warn(
             f"fused: the loss cannot be compiled here and runs eagerly ({_availability.reason})",
             RuntimeWarning,
             stacklevel=2,
         )
         return None
+
+
+@functools.cache
+def _compiler() -> Any:
+    """torch's compiler, seconds of imports that only this path needs. Where warnings are errors,
+    those of torch's own modules about one another would leave it half imported.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import torch._dynamo
+        import torch._inductor.compile_fx  # noqa: F401
+    return torch._dynamo
 
 
 @functools.cache

@@ -103,14 +103,14 @@ def _eager_slope(
 def _pieces(
     logits_RK: Tensor, targets: Tensor, soft: bool
 ) -> Iterator[tuple[slice, Tensor, Tensor, Buffers | None]]:
-    """Rows, logits and targets of each piece; buffers for hard targets on the CPU, else None."""
+    """Rows, logits and targets of each piece; buffers for hard targets, else None."""
     dtype = compute_dtype(logits_RK.dtype)
     buffers: Buffers | None = None
     for rows in row_pieces(logits_RK):
         x_nK = logits_RK[rows].to(dtype)
         t_nK = targets[rows]
         t_nK = one_hot(t_nK, x_nK.shape[1], dtype) if t_nK.ndim == 1 else t_nK.to(dtype)
-        if buffers is None and x_nK.device.type == "cpu" and not soft:
+        if buffers is None and not soft:
             buffers = buffers_like(x_nK)
         yield rows, x_nK, t_nK, buffers
 
@@ -118,7 +118,8 @@ def _pieces(
 def has_soft_targets(targets: Tensor) -> bool:
     """Whether any target is strictly between 0 and 1.
 
-    On an accelerator the answer would stop the queue: there every floating target counts as soft.
+    On an accelerator the answer would stop the queue: there every floating target counts as soft,
+    and bool ones, which are hard, take a third of the passes over memory.
 
     >>> has_soft_targets(torch.eye(2)), has_soft_targets(torch.full((2, 2), 0.5))
     (False, True)

@@ -97,6 +97,7 @@ def _power(a_nK: Tensor, gamma: float | Tensor, out_nK: Tensor) -> Tensor:
 
 def _line(t_nK: Tensor, at_zero: float | Tensor, at_one: float | Tensor, out_nK: Tensor) -> Tensor:
     """The straight line through `at_zero` at t = 0 and `at_one` at t = 1."""
-    if isinstance(at_zero, Tensor) or isinstance(at_one, Tensor):
+    if isinstance(at_zero, Tensor) or isinstance(at_one, Tensor) or t_nK.device.type != "cpu":
+        # On a GPU a new tensor of one number would be a copy to it.
         return torch.mul(t_nK, at_one - at_zero, out=out_nK).add_(at_zero)
     return torch.add(t_nK.new_tensor(at_zero), t_nK, alpha=at_one - at_zero, out=out_nK)

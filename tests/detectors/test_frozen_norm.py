@@ -114,3 +114,12 @@ def test_materialised_norms_give_the_very_same_numbers(build: Any) -> None:
         assert materialise(network) > 0
         assert not any(isinstance(module, FoldedConv2d) for module in network.modules())
         assert torch.equal(last(network(images)), expected)
+
+
+@pytest.mark.parametrize("build", [resnet, lite])
+def test_folded_layers_compile_as_one_graph(build: Any) -> None:
+    folded = copy.deepcopy(build())
+    fold_frozen_norms(folded)
+    images = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    compiled = torch.compile(folded, backend="eager", fullgraph=True)
+    torch.testing.assert_close(last(compiled(images)), last(folded(images)))

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from losses.focal import sigmoid_focal_loss, softmax_focal_loss
+from losses.kernels import compiled
 
 pytestmark = [
     pytest.mark.gpu,
@@ -23,6 +24,7 @@ def value_and_slope(form: str, logits: Tensor, gamma: float, fused: bool) -> tup
         loss = sigmoid_focal_loss(logits, labels, alpha=0.25, gamma=gamma, fused=fused)
     loss.sum().backward()
     assert logits.grad is not None
+    assert not fused or compiled._availability.reason is None  # else it was eager
     return loss.detach().double().cpu(), logits.grad.double().cpu()
 
 
@@ -35,6 +37,19 @@ def test_focal_loss_is_that_of_double_precision(form: str, fused: bool, gamma: f
     exact = value_and_slope(form, logits.double(), gamma, False)
     for mine, other in zip(found, exact, strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-6 * other.abs().max().item())
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("kind", ["soft", "hard", "bool"])
+def test_dense_targets(kind: str, fused: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(ROWS, CLASSES, generator=generator) * 4
+    targets = torch.rand(ROWS, CLASSES, generator=generator)
+    targets = targets if kind == "soft" else targets.round()
+    targets = targets.bool() if kind == "bool" else targets
+    found = sigmoid_focal_loss(logits.cuda(), targets.cuda(), alpha=0.25, fused=fused)
+    exact = sigmoid_focal_loss(logits.double(), targets.double(), alpha=0.25)
+    torch.testing.assert_close(found.double().cpu(), exact, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -26,6 +26,8 @@ TRAINING = (
     "wandb",
 )
 ENV = "/usr/bin/env"
+# Whether there is a GPU is then asked without CUDA, which no fork could use afterwards.
+ASKS_NVML = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
 READY_SECONDS = 300.0  # for the imports, on a busy machine
 FORK_SECONDS = 60.0
 LOST = -9  # the exit code told for trials whose end a dead warm process could not tell
@@ -48,7 +50,7 @@ class WarmProcess:
         self._process = subprocess.Popen(
             [sys.executable, "-m", __package__ + ".zygote", str(theirs.fileno()), *modules],
             pass_fds=(theirs.fileno(),),
-            env={**os.environ, **environment},
+            env={**os.environ, **environment, **ASKS_NVML},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,  # what goes wrong here goes wrong in a cold trial's log too
             stderr=subprocess.DEVNULL,

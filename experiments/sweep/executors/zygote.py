@@ -7,7 +7,9 @@ lines: {"ready"}, {"started": n, "pid"}, {"ended": n, "code"}. When the coordina
 socket closes and this process ends; trials that run go on, as they would without it.
 
 The fork happens in a process that has read no data, drawn no number and touched no GPU: what a
-trial finds is what its own imports would have left, and its random state is drawn afresh.
+trial finds is what its own imports would have left, and its random state is drawn afresh. Imports
+ask whether there is a GPU, and CUDA's answer would bar all forks from it: here NVML gives it, and a
+process that CUDA was asked in all the same ends before it serves, so that trials start cold.
 """
 
 import gc
@@ -82,6 +84,17 @@ def become(task: dict[str, Any]) -> None:
     runpy.run_module(task["module"], run_name="__main__", alter_sys=True)
 
 
+def _bars_gpus() -> bool:
+    """Whether a fork of this process could use no GPU, by asking one."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return False
+    pid = os.fork()
+    if pid == 0:
+        os._exit(int(torch.cuda._is_in_bad_fork()))
+    return os.waitpid(pid, 0)[1] != 0
+
+
 def _tell_ends(link: socket.socket, numbers: dict[int, int]) -> None:
     while numbers:
         pid, status = os.waitpid(-1, os.WNOHANG)
@@ -109,6 +122,8 @@ def _main() -> None:
             imported = importlib.import_module(module)
             if function:
                 getattr(imported, function)()
+    if _bars_gpus():
+        return  # the socket closes, and the coordinator starts its trials cold
     gc.freeze()  # a fork shares pages until somebody writes on them, and a collection writes on all
     task = serve(link)
     if task is not None:
