@@ -47,6 +47,8 @@ def section(result: Mapping[str, Any]) -> str:
     if "instructions" in result:
         where += f", {result['instructions']}"
     lines = [f"\n## {result['what']}\n", f"{where}; {packages}.\n"]
+    if "note" in result:
+        lines.append(f"{result['note'].capitalize()}.\n")
     lines += ["| claim | holds |", "|---|---|"]
     lines += [f"| {claim} | {CLAIM[holds]} |" for claim, holds in result["claims"].items()]
     parts = result["parts"]
