@@ -22,9 +22,7 @@ $(STAMP): requirements.lock
 	touch $(STAMP)
 
 demo: $(STAMP)
-	$(RUN) -m experiments data glyphs --root data/glyphs
-	$(RUN) -m experiments sweep sweep.yaml --jobs 2 --out $(DEMO)
-	$(RUN) -m experiments report $(DEMO) --out $(DEMO)/report
+	$(RUN) -m experiments demo --jobs 2 --out $(DEMO)
 
 test: $(STAMP) check
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -m "not slow" -n $(WORKERS) --dist worksteal

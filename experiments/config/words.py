@@ -3,6 +3,7 @@
 Plain mappings in, as records keep them; no torch, so that reports call what training calls.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,15 @@ def parameter_words(value: Any) -> str | None:
     if isinstance(value, (int, float)):
         return f"{value:g}"
     return _schedule_words(value) if isinstance(value, Mapping) else "by class"
+
+
+def path_words(words: str) -> str:
+    """The values alone that a parameter takes, of its words.
+
+    >>> path_words("0→1→2 at 25, 50 %"), path_words("0→2, linear to 50 %"), path_words("by class")
+    ('0→1→2', '0→2', 'by class')
+    """
+    return re.split(r", | at ", words, maxsplit=1)[0]
 
 
 def is_scheduled(value: Any) -> bool:

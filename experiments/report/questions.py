@@ -261,12 +261,14 @@ def _focal(arms: Sequence[Arm], metric: str) -> Question | None:
     against, arm = _best(plain, metric), _best(fixed, metric)
     note = ""
     if len(plain) + len(fixed) > 2:
+        sides = {"with γ 0": len(plain), "with γ above 0": len(fixed)}
+        told = [f"the {count} arms {side}" for side, count in sides.items() if count > 1]
         note = (
-            f"val chose the best of {len(plain)} and of {len(fixed)} arms."
+            f"val chose the best of {' and of '.join(told)}."
             if _by_val([*plain, *fixed], metric)
             else (
-                f"the best of {len(plain)} and of {len(fixed)} arms are told by the test set, for"
-                " val is not on record: their difference leans to the side with more arms."
+                f"the best of {' and of '.join(told)} is told by the test set, for val is not on"
+                " record: the difference leans to the side with more arms."
             )
         )
     return Question("focal", FOCAL, ((arm.title, against.title),), note)

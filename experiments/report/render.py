@@ -16,6 +16,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
+from experiments.config.words import path_words
 from experiments.evaluation.verdict import fixed, interval, mean_sd, signed
 from experiments.record.files import whole_file, write_text
 from experiments.record.origin import file_hash
@@ -47,7 +48,7 @@ FILES = (
     ("anatomy.csv", "where the loss and its gradient are, of runs that `anatomy` was run on"),
     ("runs.csv", "every run with whole hashes"),
     ("table.tex", "the comparison for LaTeX (booktabs)"),
-    ("figures/", "the figures as SVG"),
+    ("figures/", "the figures, a file each"),
     (STORE, "precision against recall, errors and scores of every run that figures name"),
     ("manifest.json", "what `verify` checks the report against"),
 )
@@ -361,7 +362,7 @@ def _environment(*, autoescape: bool) -> jinja2.Environment:
         interval=interval,
         mean_sd=mean_sd,
         setting=tables.setting,
-        brief=lambda value: tables.setting(value).split(", ")[0],
+        brief=lambda value: path_words(tables.setting(value)),
         plain=lambda value: (
             "" if value is None else value if isinstance(value, str) else f"{value:.6g}"
         ),

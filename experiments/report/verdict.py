@@ -20,12 +20,13 @@ from experiments.report.load import Run
 from experiments.report.settings import comparable, differing, late_keys
 from experiments.report.tables import Metric, Row, comparison, contest_of, shortened_words
 
-KINDS = {"better": "better", "worse": "worse", "equivalent": "same", "not shown": "same"}
+KINDS = {word: word for word in ("better", "worse", "equivalent")} | {"not shown": "same"}
 UNEQUAL = 0.05  # relative difference of budgets that is worth a warning
 
 
 class Verdict(NamedTuple):
-    """A finding and its uncertainty, one sentence each; `kind` is better, same, worse or open."""
+    """A finding and its uncertainty, one sentence each; `kind` is better, equivalent, same,
+    worse or open."""
 
     group: Group
     kind: str
@@ -121,7 +122,7 @@ def _at_equal_settings(
         kind = "better" if better else "worse"
         words = f"{capital(arm)} is {kind} than {base} at {better or worse}"
     elif counts["equivalent"] == len(answers):
-        kind, words = "same", f"{capital(arm)} and {base} are equivalent at all"
+        kind, words = "equivalent", f"{capital(arm)} and {base} are equivalent at all"
     else:
         kind, words = "same", f"No difference between {arm} and {base} is shown at any"
     first = told(

@@ -23,18 +23,19 @@ class Tryout:
         roles = {role: [p for p in sweep.parameters if p.role == role] for role in KEPT_APART}
         self._nuisance = [parameter.name for parameter in roles["nuisance"]]
         self._seeds = [parameter.name for parameter in roles["seed"]]
-        self._places: dict[str, int] = {}  # of a seed in the list, where a tryout is asked for
+        self._places: dict[str, int] = {}  # of a grid's seeds in their list
         self._first: int | None = sweep.tryout
         self._maximize = sweep.metric is not None and sweep.metric.goal == "maximize"
-        if sweep.tryout is not None:
+        if sweep.method == "grid" and len(roles["seed"]) == 1:
             seeds = roles["seed"][0]
             listed = seeds.distribution.choices() or ()
             self._places = {canonical({seeds.name: v}): place for place, v in enumerate(listed)}
 
     def turn(self, parameters: Parameters) -> int:
-        """The place of a point's seed in the list: trials run seed by seed, so that the tape of
-        one seed lies on the disk at a time, and an unfinished study compares its arms on the same
-        seeds. 0 for all points of a sweep without a tryout, which keeps W&B's order.
+        """The place of a point's seed in the list: trials run seed by seed, so that those beside
+        each other share the work of one tape, few tapes lie on the disk at a time, and an
+        unfinished grid compares its arms on the same seeds. 0 for all points where no parameter
+        has the role of the seed.
         """
         return self._places.get(canonical(_only(parameters, self._seeds)), 0)
 

@@ -23,14 +23,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Draw, sweep, report; the exit status of the sweep."""
+    """Draw, sweep, report; the exit status of the sweep.
+
+    What trials and their check import is imported while the data set is drawn.
+    """
     from datasets.glyphs.write import write_glyphs
     from experiments.run.progress import counted
     from experiments.sweep.actions import Place, Running
+    from experiments.sweep.checking import Checker, Judging
     from experiments.sweep.sweep_file import read_sweep
     from experiments.verbs.reproduce import run_study
 
-    with counted("draw glyphs", "images") as step:
-        write_glyphs(DATA, progress=lambda done, total: step("draw glyphs", done, total))
-    how = Running(place=Place(arguments.jobs))
-    return run_study(read_sweep(STUDY), arguments.out, how)
+    sweep, place = read_sweep(STUDY), Place(arguments.jobs)
+    with place.executing(sweep) as executor:
+        with Judging() as judging:
+            with counted("draw glyphs", "images") as step:
+                write_glyphs(DATA, progress=lambda done, total: step("draw glyphs", done, total))
+            checker = Checker(sweep, judging=judging)
+            checker.check()
+        return run_study(sweep, arguments.out, Running(lent=executor, checked=checker))

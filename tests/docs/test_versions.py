@@ -24,6 +24,8 @@ def test_the_version_is_the_changelogs_newest(capsys: pytest.CaptureFixture[str]
     assert project["version"] == newest
     cited = (CHECKOUT / "CITATION.cff").read_text()
     assert f"\nversion: {newest}\ndate-released: {day}\n" in cited
+    paper = CHECKOUT / "experiments/report/paper/templates/references.bib.j2"
+    assert f"note = {{Version {newest}}}" in paper.read_text()
     with pytest.raises(SystemExit, match="0"):
         call("--version")
     assert capsys.readouterr().out.strip() == f"softgamma {newest}"

@@ -9,12 +9,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
+from experiments.config.words import path_words
 from experiments.evaluation.significance import Summary
 from experiments.report.arms import Arm, Group
 from experiments.report.choice import LOSS, is_below
 from experiments.report.figures import style
 from experiments.report.settings import comparable, differing, in_words
 from experiments.report.tables import Metric, setting
+
+LETTERS = 32  # of places' names beside each other, in a paper's column
 
 
 class GammaPoint(NamedTuple):
@@ -77,9 +80,17 @@ def _beside_loss(group: Group, arms: Sequence[Arm]) -> list[str]:
     return found if len(set(found)) <= len(style.DASHES) else nothing
 
 
+def _labels(places: Sequence[str]) -> list[str]:
+    """Schedules by their values alone, where these tell them apart."""
+    brief = [path_words(place) for place in places]
+    return brief if len(set(brief)) == len(brief) else list(places)
+
+
 def draw(info: GammaInfo) -> Figure:
     """The figure of an info. Its lines are values of alpha, not arms: they have no arm's colour."""
-    figure, axes = style.new_figure()
+    labels = _labels(info.places)
+    upright = max(map(len, labels)) * len(labels) > LETTERS
+    figure, axes = style.new_figure(height=style.HEIGHT + 0.3 * upright)
     count = len(info.series)
     for index, (name, points) in enumerate(info.series):
         colour = style.LIGHT["ink" if index % 2 == 0 else "soft"]
@@ -108,8 +119,7 @@ def draw(info: GammaInfo) -> Figure:
         ]
         if line:
             axes.plot(*zip(*line, strict=True), color=colour, linewidth=1, linestyle=dash)
-    labels = [place.replace(", ", "\n", 1) for place in info.places]
-    axes.set_xticks(range(len(labels)), labels)
+    axes.set_xticks(range(len(labels)), labels, rotation=90 if upright else 0)
     if 0 < info.fixed < len(labels):
         axes.axvline(info.fixed - 0.5, color=style.LIGHT["rule"], linestyle=(0, (3, 3)))
     axes.set_xlim(-0.6, len(labels) - 0.4)

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
+from experiments.config.words import path_words
 from experiments.evaluation.main_effects import Effect, main_effects
 from experiments.evaluation.verdict import fixed
 from experiments.report.arms import Arm, Group
@@ -57,7 +58,9 @@ def draw_effects(info: KnobsInfo) -> Figure:
     panels = [[effect for effect in info.effects if effect.knob == name] for name in names]
     longest = max(len(_brief(effect.level)) for effect in info.effects)
     figure = style.empty_figure(height=style.HEIGHT + LETTER * longest)
-    shares = [max(2, len(mine)) for mine in panels]  # a place for each level
+    titles = [max(map(len, _lines(name).split("\n"))) for name in names]
+    # A place for each level, or half a place for each letter of the title.
+    shares = [max(2, len(mine), title / 2) for mine, title in zip(panels, titles, strict=True)]
     grid = figure.add_gridspec(1, len(names), width_ratios=shares)
     first = None
     for place, (name, mine) in enumerate(zip(names, panels, strict=True)):
@@ -66,11 +69,14 @@ def draw_effects(info: KnobsInfo) -> Figure:
         means = [effect.mean for effect in mine]
         reach = [effect.mean - effect.low for effect in mine]
         places = range(len(mine))
-        axes.errorbar(places, means, reach, fmt="o-", color=style.LIGHT["ink"], capsize=3, lw=1.2)
+        look: Any = {"color": style.LIGHT["ink"], "linewidth": 1.2}
+        axes.errorbar(places, means, reach, fmt="o", capsize=3, **look)
+        numbers = [place for place in places if _is_number(mine[place].level)]
+        axes.plot(numbers, [means[place] for place in numbers], **look)
         axes.set_xticks(places, [_brief(effect.level) for effect in mine], rotation=90)
         axes.tick_params(labelsize=style.SMALL, labelleft=place == 0)
         axes.set_xlim(-0.5, len(mine) - 0.5)
-        axes.set_title(_last(name), fontsize=9)
+        axes.set_title(_lines(name), fontsize=style.SMALL)
     if first is not None:
         first.set_ylabel(f"{info.metric.name} (%)")
     return figure
@@ -101,7 +107,7 @@ def draw_parallel(info: KnobsInfo, names: dict[str, str]) -> Figure:
             axes.annotate(words, (place, _height(info.levels[name], level)), **_BESIDE)
     for mean in (low, high):
         axes.annotate(fixed(mean), (len(knobs), (mean - low) / span), **_BESIDE)
-    axes.set_xticks(range(len(knobs) + 1), [*map(_last, knobs), info.metric.name])
+    axes.set_xticks(range(len(knobs) + 1), [*map(_lines, knobs), info.metric.name])
     axes.set_yticks([])
     axes.set_xlim(-0.1, len(knobs) + 0.35)
     axes.grid(False, axis="y")
@@ -143,9 +149,18 @@ def _words(value: object) -> str:
 
 
 def _brief(level: str, most: int = LONGEST) -> str:
-    words = level.split(", ")[0]
+    words = path_words(level)
     return words if len(words) <= most else words[: most - 1] + "…"
 
 
-def _last(name: str) -> str:
-    return name.rpartition(".")[2]
+def _lines(name: str) -> str:
+    """A knob's name without its rooms, in lines: a panel of two levels is narrower than most."""
+    return name.rpartition(".")[2].replace("_", "_\n")
+
+
+def _is_number(level: str) -> bool:
+    try:
+        float(level)
+    except ValueError:
+        return "–" in level[1:]  # a bin
+    return True

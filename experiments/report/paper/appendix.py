@@ -50,9 +50,15 @@ def _of_role(group: Group, role: str) -> list[tuple[str, list[str]]]:
         scientific = key in different and not nuisance
         mine = "nuisance" if nuisance else "scientific" if scientific else "fixed"
         if mine == role:
-            values = dict.fromkeys(plain(flat[key]) for flat in flats if key in flat)
-            found.append((key, list(values)))
+            found.append((key, _in_order([flat[key] for flat in flats if key in flat])))
     return found
+
+
+def _in_order(values: Sequence[Any]) -> list[str]:
+    """Each value once, in words; numbers by size."""
+    if all(isinstance(value, (int, float)) for value in values):
+        values = sorted(values)
+    return list(dict.fromkeys(map(plain, values)))
 
 
 def checklist(groups: Sequence[Group], primary: Metric) -> list[tuple[str, str]]:
@@ -104,7 +110,8 @@ def model_card(group: Group, arm: Arm, primary: Metric) -> list[tuple[str, str]]
     run = arm.finished[0]
     test = run.split("test")
     score = arm.summary(primary.key)
-    spread = "" if score.sd is None else f" ± {fixed(score.sd)} over {score.seeds} seeds"
+    spread = "" if score.sd is None else f" ± {fixed(score.sd)}"
+    seeds = "one seed" if score.seeds == 1 else f"{score.seeds} seeds"
     labels = group.classes if primary.per_class else ()
     means = [(arm.class_summary(label, primary.per_class).mean, label) for label in labels]
     known = sorted((mean, label) for mean, label in means if mean is not None)
@@ -118,7 +125,7 @@ def model_card(group: Group, arm: Arm, primary: Metric) -> list[tuple[str, str]]
             "Measured on",
             f"{test.images:,} images, {test.objects:,} objects" if test else UNKNOWN,
         ),
-        ("Result", f"{fixed(score.mean)}{spread} {primary.name}"),
+        ("Result", f"{fixed(score.mean)}{spread} {primary.name} over {seeds}"),
         ("Weakest classes", listed(weak) or UNKNOWN),
         ("Intended use", "comparing losses on this data; not checked for any other use"),
         ("Limits", "measured on images of one source alone; other sources may be harder"),

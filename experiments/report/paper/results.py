@@ -4,6 +4,7 @@ marks of significance.
 
 from collections.abc import Sequence
 
+from experiments.config.words import path_words
 from experiments.evaluation.referee import DECIDED, Judgement
 from experiments.evaluation.significance import ALPHA, Summary
 from experiments.evaluation.verdict import fixed, listed, signed
@@ -36,7 +37,7 @@ def results_table(group: Group, primary: Metric) -> str:
     for row in rows:
         arm = row.arm
         cells = [escape_latex(arm.short)]
-        cells += [escape_latex(setting(v).split(", ")[0]) for v in (arm.gamma, arm.alpha)]
+        cells += [escape_latex(path_words(setting(v))) for v in (arm.gamma, arm.alpha)]
         cells.append(str(len(arm.finished)))
         cells += [_score(row.summaries[m.key], tops[m.key]) for m in metrics]
         cells.append(_difference(row, primary))

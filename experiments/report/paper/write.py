@@ -51,6 +51,10 @@ def write_paper(
     return out / "main.tex"
 
 
+def _sentence(title: str) -> str:
+    return title if title.endswith(("?", "!", ".")) else f"{title}."
+
+
 def _render(name: str, context: dict[str, Any]) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
@@ -66,5 +70,5 @@ def _render(name: str, context: dict[str, Any]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(tex=escape_latex, md=escape_markdown)
+    environment.filters.update(tex=escape_latex, md=escape_markdown, sentence=_sentence)
     return environment.get_template(name).render(context)

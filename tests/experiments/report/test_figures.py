@@ -22,6 +22,7 @@ from experiments.report.figures import (
     style,
 )
 from experiments.report.load import load_runs
+from experiments.report.paper.write import COLUMN
 from experiments.report.tables import METRICS, comparison
 from tests.experiments.report.conftest import Setting
 
@@ -77,6 +78,28 @@ def test_levels_of_main_effects_do_not_overlap() -> None:
     assert len(boxes) == 11 and all(box.y0 >= 0 and box.x1 <= width for box in boxes)
     for place, box in enumerate(boxes):
         assert not any(box.overlaps(other) for other in boxes[place + 1 :]), place
+
+
+def test_letters_fit_into_a_paper_s_column() -> None:
+    """The tables' levels in short: a schedule by its values, a knob's name in two lines."""
+    gammas = ("0", "1", "2", "3", "4", "0→1→2 at 25, 50 %", "0→2, linear to 50 %")
+    levels = {"γ": gammas, "optimizer.lr": ("0.0024", "0.0048"), "train.match_gradient": ("0", "1")}
+    effects = [Effect(knob, one, 50, 49, 51, 9) for knob, all_ in levels.items() for one in all_]
+    figures = [knobs.draw_effects(knobs.KnobsInfo(METRICS[0], {}, (), tuple(effects), ()))]
+    figures.append(gamma.draw(gamma.GammaInfo(METRICS[0], gammas, 5, ())))
+    for figure in figures:
+        figure.set_size_inches(COLUMN, figure.get_size_inches()[1])
+        FigureCanvasAgg(figure).draw()
+        titles = [axes._left_title for axes in figure.axes]  # type: ignore[attr-defined]
+        words = [text for axes in figure.axes for text in axes.get_xticklabels()]
+        assert "0→1→2" in [text.get_text() for text in words]
+        for texts in (titles, words):
+            boxes = [text.get_window_extent() for text in texts]
+            assert all(0 <= box.x0 and box.x1 <= figure.bbox.width for box in boxes)
+            for place, box in enumerate(boxes):
+                assert not any(box.overlaps(other) for other in boxes[place + 1 :]), texts[place]
+    (line,) = figures[0].axes[0].get_lines()[-1:]
+    assert list(line.get_xdata()) == [0, 1, 2, 3, 4]  # no line leads from a number to a schedule
 
 
 def test_series_of_one_alpha_name_what_else_differs(

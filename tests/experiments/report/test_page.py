@@ -124,7 +124,7 @@ def test_questions_come_first_each_with_answers_and_an_effect_plot(
     soft = cards.nth(2).locator(".said").inner_text()
     assert SOFT[1:] in soft and "focal α 0.25 γ 2" in soft  # a sentence begins with a capital
     assert soft.count("RetinaNet") == soft.count("YOLOv2") == 1
-    assert "val chose the best of 2 and of 1 arms" in cards.nth(0).inner_text().lower()
+    assert "val chose the best of the 2 arms with γ 0." in cards.nth(0).inner_text().lower()
     order = page.evaluate("[...document.querySelectorAll('h2[id]')].map((one) => one.id)")
     assert order[:2] == ["comparison", "figures-retinanet"] and order[-1] == "provenance"
 

@@ -113,15 +113,16 @@ def test_a_sweep_tries_first_and_goes_on_with_the_best(bench: Any) -> None:
     assert (bench.out / "ledger.jsonl").read_bytes() == before
 
 
-def test_trials_of_a_tryout_run_seed_by_seed(bench: Any) -> None:
+@pytest.mark.parametrize(("tried", "last"), [("x-tryout-seeds: 2\n", 2), ("", 4)])
+def test_trials_of_a_grid_run_seed_by_seed(bench: Any, tried: str, last: int) -> None:
     bench.write(
         "loss.alpha: {values: [0.25, 0.5]}\nloss.gamma: {values: [0.0, 2.0]}\n"
         "seed: {values: [5, 3, 8, 1]}\n",
-        extra="method: grid\nx-tryout-seeds: 2\n"
+        extra=f"method: grid\n{tried}"
         "x-roles: {loss.alpha: scientific, loss.gamma: nuisance, seed: seed}\n",
     )
     status, output = bench.run(str(bench.file), "--out", str(bench.out), "--jobs", "1")
     assert status == 0, output
     points = {event["n"]: event["parameters"] for event in bench.events("point")}
     seeds = [points[event["n"]]["seed"] for event in bench.events("start")]
-    assert seeds == [5] * 4 + [3] * 4 + [8] * 2 + [1] * 2
+    assert seeds == [5] * 4 + [3] * 4 + [8] * last + [1] * last

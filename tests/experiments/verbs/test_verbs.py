@@ -16,6 +16,8 @@ from experiments.errors import ConfigError, UsageError
 from experiments.evaluation.tables import EvaluationError
 from experiments.record.record import RecordError
 from experiments.report.load import ReportError
+from experiments.sweep.actions import Running
+from experiments.sweep.space import Sweep
 from tests.calling import call, refused
 
 RECIPE = "configs/glyphs/yolov2_focal.yaml"
@@ -176,3 +178,26 @@ def test_the_shell_completes_verbs_and_options(line: str, known: str, tmp_path: 
     command = [sys.executable, "-m", "experiments"]
     subprocess.run(command, cwd=CHECKOUT, env=os.environ | asked, check=True, timeout=60)
     assert told.read_text() == known
+
+
+def test_the_demo_draws_checks_and_runs_its_sweep_in_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trials are forked from what was imported while the data set was drawn."""
+    told: list[object] = []
+
+    def write(root: Path, **_: object) -> None:
+        told.append(root)
+
+    def study(sweep: Sweep, out: Path, how: Running) -> int:
+        assert how.lent is not None and how.checked is not None
+        told.extend((sweep.size(), len(how.checked.places), out, how.lent.slots))
+        return 0
+
+    (tmp_path / "sweep.yaml").write_text((CHECKOUT / "sweep.yaml").read_text())
+    (tmp_path / "configs").symlink_to(CHECKOUT / "configs")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("datasets.glyphs.write.write_glyphs", write)
+    monkeypatch.setattr("experiments.verbs.reproduce.run_study", study)
+    assert call("demo", "--jobs", "3", "--out", "runs/mine") == 0
+    assert told == [Path("data/glyphs"), 18, 18, Path("runs/mine"), 3]
