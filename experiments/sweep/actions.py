@@ -54,6 +54,7 @@ from experiments.sweep.tryout import Tryout
 OF_ONE_RUN = ("WANDB_RUN_ID", "WANDB_RESUME", "WANDB_SWEEP_ID")
 MOST_POINTS = 100_000  # of a sweep that is run
 MOST_SHOWN = 1_000  # points that --dry-run lists
+PIPE = 1_000  # columns of what is no terminal
 INTERRUPTED = 130  # the shell's status for a process ended by Ctrl-C
 
 
@@ -378,9 +379,10 @@ def _print_status(state: State, folder: Path) -> None:
         print(listed(rows, metric, varying_names(state), caption))
     else:
         names = varying_names(state)
-        Console(markup=False).print(
-            rendered(state, rows, metric, names, caption, maximize=maximize)
-        )
+        console = Console(markup=False)
+        if not console.is_terminal and "COLUMNS" not in os.environ:
+            console.width = PIPE  # nothing is cut for `| grep` and files
+        console.print(rendered(state, rows, metric, names, caption, maximize=maximize))
 
 
 def _live_row(trial: Any, folder: Path, metric: str | None) -> Any:

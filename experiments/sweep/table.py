@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from experiments.config.words import short
+from experiments.config.words import path_words, short
 from experiments.record.follow import Progress
 from experiments.sweep.coordinator import Coordinator
 from experiments.sweep.state import State, Trial
@@ -144,7 +144,7 @@ def rendered(
     """
     table = Table(caption=caption, caption_justify="left", expand=False, box=SIMPLE_HEAD)
     best = _best(rows, maximize)
-    lines = [_cells(item, varying) for item in rows]
+    lines = _lines(rows, varying)
     heads = ["state", "done", metric, "time", "left"]
     said = [any(line[place - len(heads)] for line in lines) for place in range(len(heads))]
     said[1] = any(item.progress < 1 for item in rows)
@@ -186,7 +186,7 @@ def listed(rows: Sequence[Row], metric: str, varying: Sequence[str], caption: st
     """The same as plain lines: a drawn table of 2,000 rows takes seconds to lay out."""
     names = [name.rpartition(".")[2] if _alone(name, varying) else name for name in varying]
     head = ["trial", *names, "state", "done", metric, "time", "left"]
-    lines = [head, *(_cells(item, varying) for item in rows)]
+    lines = [head, *_lines(rows, varying)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     texts = (
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
@@ -195,8 +195,20 @@ def listed(rows: Sequence[Row], metric: str, varying: Sequence[str], caption: st
     return "\n".join([*texts, caption])
 
 
-def _cells(item: Row, varying: Sequence[str]) -> list[str]:
-    values = [short(item.trial.told.get(name, "")) for name in varying]
+def _lines(rows: Sequence[Row], varying: Sequence[str]) -> list[list[str]]:
+    """The cells of each row; schedules by their values alone where these tell them apart, since
+    they are what a narrow terminal has no room for.
+    """
+    columns = []
+    for name in varying:
+        values = [short(item.trial.told.get(name, "")) for item in rows]
+        brief = {value: path_words(value) for value in values}
+        apart = len(set(brief.values())) == len(brief)
+        columns.append([brief[value] if apart else value for value in values])
+    return [_cells(item, values) for item, *values in zip(rows, *columns, strict=True)]
+
+
+def _cells(item: Row, values: Sequence[str]) -> list[str]:
     metric = "" if item.metric is None else f"{item.metric:.2f}"
     left = "" if item.seconds_left is None else clock(item.seconds_left)
     state: str = item.trial.status

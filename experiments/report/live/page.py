@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -104,6 +105,10 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.globals.update(
-        fixed=fixed, curve=curve, duration=duration, quote=quote, short=short
+        fixed=fixed,
+        curve=curve,
+        duration=duration,
+        quote=lambda address: quote(os.fsencode(address)),
+        short=short,
     )
     return environment

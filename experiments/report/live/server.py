@@ -105,7 +105,7 @@ class LiveServer(ThreadingHTTPServer):
         """The file at an address: of the report, or one of SHOWN right in a run's folder."""
         if path in self.routes:
             return self.routes[path]
-        place, _, name = unquote(path).rpartition("/")
+        place, _, name = _plain(path).rpartition("/")
         run = self.run_at(place + "/")
         shown = run is not None and name in SHOWN and (run.folder / name).is_file()
         return run.folder / name if run is not None and shown else None
@@ -118,6 +118,11 @@ class LiveServer(ThreadingHTTPServer):
     def _keep_looking(self) -> None:
         while not self._ended.wait(LOOK_SECONDS):
             self.look()
+
+
+def _plain(address: str) -> str:
+    """A folder's name as the disk has it, which need not be UTF-8."""
+    return unquote(address, errors="surrogateescape")
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -138,24 +143,22 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(self, *, body: bool) -> None:
         server = cast(LiveServer, self.server)
         # A page elsewhere may give this address a name of its own and read through the browser.
-        if self.headers.get("Host") not in (
-            f"{HOST}:{server.server_port}",
-            f"localhost:{server.server_port}",
-        ):
+        # Its port is another one behind `ssh -L`.
+        if (self.headers.get("Host") or "").partition(":")[0] not in (HOST, "localhost"):
             self._send(HTTPStatus.FORBIDDEN, b"this server answers 127.0.0.1 only\n", body=body)
             return
         path = self.path.partition("?")[0]
         if path == "/":
             with server.lock:
                 text = render_shell(server.watch, server.report)
-            self._send(HTTPStatus.OK, text.encode(), TYPES[".html"], body=body)
+            self._send(HTTPStatus.OK, text.encode(errors="replace"), TYPES[".html"], body=body)
         elif path == "/state":
             self._state(server, body=body)
         elif path == ICON:
             self._send(HTTPStatus.NO_CONTENT, b"", body=False)
-        elif path.endswith("/") and (run := server.run_at(unquote(path))) is not None:
+        elif path.endswith("/") and (run := server.run_at(_plain(path))) is not None:
             text = render_folder(run, [name for name in SHOWN if (run.folder / name).is_file()])
-            self._send(HTTPStatus.OK, text.encode(), TYPES[".html"], body=body)
+            self._send(HTTPStatus.OK, text.encode(errors="replace"), TYPES[".html"], body=body)
         else:
             self._file(server.file_at(path), body=body)
 
@@ -165,7 +168,9 @@ class Handler(BaseHTTPRequestHandler):
             same = self.headers.get("If-None-Match") == tag
             text = "" if same else render_table(server.watch, server.report)
         status = HTTPStatus.NOT_MODIFIED if same else HTTPStatus.OK
-        self._send(status, text.encode(), TYPES[".html"], body=body and not same, tag=tag)
+        self._send(
+            status, text.encode(errors="replace"), TYPES[".html"], body=body and not same, tag=tag
+        )
 
     def _file(self, path: Path | None, *, body: bool) -> None:
         try:

@@ -122,7 +122,9 @@ def test_it_listens_on_this_machine_only(server: LiveServer) -> None:
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.2", server.server_port), timeout=10)
     assert ask(server, "/", Host="evil.example")[0] == 403  # a name of somebody else's for us
+    assert ask(server, "/", Host="localhost.evil.example:80")[0] == 403
     assert ask(server, "/", Host=f"localhost:{server.server_port}")[0] == 200
+    assert ask(server, "/", Host="localhost:9000")[0] == 200  # the near end of `ssh -L`
     assert ask(server, "/", "POST")[0] == 501
     assert ask(server, "/", "HEAD")[:2] == (200, "")
 
@@ -141,6 +143,18 @@ def test_names_are_inert(server: LiveServer) -> None:
     server.look()
     text = ask(server, "/")[1]
     assert EVIL not in text and "&lt;script&gt;alert(1)" in text
+
+
+@pytest.mark.parametrize("name", ["a b", "50%#1?", "é", os.fsdecode(b"caf\xe9")])
+def test_folders_of_any_name_are_reached_by_their_links(server: LiveServer, name: str) -> None:
+    folder = begin(server.watch.directory / name / "0", "yolov2 focal")
+    (folder / "trial.log").write_text("said", encoding="utf-8")
+    server.look()
+    status, text, _ = ask(server, "/state")
+    links = re.findall(r'href="([^"]+)"', text)
+    assert status == 200 and len(links) == 2
+    assert [ask(server, link)[0] for link in links] == [200, 200]
+    assert ask(server, links[1])[1] == "said"
 
 
 def test_a_line_cut_off_waits_and_a_shorter_file_is_read_afresh(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A sweep on a terminal: what varies, the best first and marked, at any width."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -20,6 +21,7 @@ def state() -> State:
             "config": f"configs/glyphs/{detector}_focal.yaml",
             "loss.gamma": gamma,
             "train.iterations": 300,
+            "seed": n,
         }
         events.append({"event": "point", "n": n, "key": f"k{n}", "parameters": parameters})
         if metric is not None:
@@ -75,3 +77,15 @@ def test_time_left_counts_who_writes_a_tape_and_who_replays_it_apart() -> None:
 def test_a_goal_to_minimize_turns_the_order() -> None:
     rows = [row(trial, None, 1.0) for trial in state().trials.values()]
     assert [item.trial.n for item in by_choice(rows, maximize=False)] == [0, 1, 2]
+
+
+def test_a_schedule_is_never_the_column_that_a_narrow_terminal_cuts() -> None:
+    """The demo while it runs: detector, gamma and seed vary, and one trial has time left."""
+    known = state()
+    rows = [replace(row(one, None, 3661.0), seconds_left=3000.0) for one in known.trials.values()]
+    table = rendered(known, rows, "voc07_map", varying_names(known), "caption")
+    out = io.StringIO()
+    Console(file=out, width=80).print(table)
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80 and "gamma" in lines[1]
+    assert sum("0→2" in line for line in lines) == 2 and "…" not in out.getvalue()
