@@ -335,3 +335,19 @@ def _box(box: Mapping[str, Any]) -> dict[str, Any]:
         "box_caption": f"{box['name']} {box['score']:.2f}",
         "scores": {"score": box["score"]},
     }
+
+
+def warmed() -> Callable[[], None]:
+    """Import the client for a process that trials are forked from; returns what a fork has to call.
+
+    The client stages tables and images in a folder that is made at its import and removed as the
+    process ends. Forks share it, and the first one to end would remove it under the others.
+    """
+    import wandb  # noqa: F401
+    from wandb.sdk.data_types._private import MEDIA_TMP
+
+    def own_folder() -> None:
+        MEDIA_TMP._finalizer.detach()  # type: ignore[attr-defined]
+        type(MEDIA_TMP).__init__(MEDIA_TMP, "wandb-media")
+
+    return own_folder

@@ -23,7 +23,7 @@ TRAINING = (
     "experiments.run.training",
     "experiments.run.measuring",
     "experiments.tracking.pictures",
-    "wandb",
+    "experiments.tracking.wandb:warmed",
 )
 ENV = "/usr/bin/env"
 # Whether there is a GPU is then asked without CUDA, which no fork could use afterwards.

@@ -1,7 +1,8 @@
 """A process that has done the slow imports once, and forks a trial from itself for each request.
 
 Started by `warm.py` as `python -m experiments.sweep.executors.zygote FD MODULE..`; FD is one end of
-a socket pair. MODULE may be `MODULE:FUNCTION`, which is called once the module is imported. A
+a socket pair. MODULE may be `MODULE:FUNCTION`, which is called once the module is imported; what
+it returns, if anything, is called in each fork. A
 request is one message: JSON, with the descriptors of the trial's gate and log attached. Answers are
 lines: {"ready"}, {"started": n, "pid"}, {"ended": n, "code"}. When the coordinator is gone the
 socket closes and this process ends; trials that run go on, as they would without it.
@@ -22,6 +23,7 @@ import selectors
 import signal
 import socket
 import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from experiments.importing import uncollected
@@ -63,7 +65,7 @@ def serve(link: socket.socket) -> dict[str, Any] | None:
                 _answer(link, {"started": task["n"], "pid": pid})
 
 
-def become(task: dict[str, Any]) -> None:
+def become(task: dict[str, Any], forked: Sequence[Callable[[], object]]) -> None:
     """Take on a trial's session, output and environment, wait for the gate, and run its module."""
     os.setsid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -78,6 +80,8 @@ def become(task: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(task["environment"])
     sys.argv[1:] = task["arguments"]
+    for function in forked:
+        function()
     random.seed()
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()
@@ -116,19 +120,21 @@ def _main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     link = socket.socket(fileno=int(sys.argv[1]))
     os.set_inheritable(link.fileno(), False)
+    forked: list[Callable[[], object]] = []
     with uncollected():
         for name in sys.argv[2:]:
             module, _, function = name.partition(":")
             imported = importlib.import_module(module)
-            if function:
-                getattr(imported, function)()
+            in_forks = getattr(imported, function)() if function else None
+            if in_forks is not None:
+                forked.append(in_forks)
     if _bars_gpus():
         return  # the socket closes, and the coordinator starts its trials cold
     gc.freeze()  # a fork shares pages until somebody writes on them, and a collection writes on all
     task = serve(link)
     if task is not None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        become(task)
+        become(task, forked)
 
 
 if __name__ == "__main__":

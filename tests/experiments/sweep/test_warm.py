@@ -13,7 +13,7 @@ import pytest
 from experiments.sweep.executors import Ended, Task
 from experiments.sweep.executors.local import LocalExecutor
 from experiments.sweep.executors.processes import end_orphan, start_mark
-from experiments.sweep.executors.warm import warm_words
+from experiments.sweep.executors.warm import TRAINING, warm_words
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forking warm is for Linux")
 TRIAL = """
@@ -103,6 +103,27 @@ def test_imports_that_ask_cuda_make_trials_start_cold(modules: Path) -> None:
             start(executor, task(modules, n))
             assert wait_for(executor, 1) == {n: 0}
     assert told(modules, 0)["imported"] != told(modules, 1)["imported"]
+
+
+MEDIA = """
+import os, sys, time, wandb
+from PIL import Image
+go = os.path.dirname(os.environ["SOFTGAMMA_RUN_DIR"]) + "/go"
+while sys.argv[1:] == ["wait"] and not os.path.exists(go):
+    time.sleep(0.02)
+wandb.Image(Image.new("RGB", (4, 4)))
+"""
+
+
+def test_the_end_of_a_trial_leaves_the_others_their_media(modules: Path) -> None:
+    # The client keeps them in a folder of the process that imported it, which was the first to end.
+    (modules / "tiny_trial.py").write_text(MEDIA)
+    with LocalExecutor(2, preload=TRAINING[-1:]) as executor:  # the client is the last
+        when_ready(executor)
+        start(executor, task(modules, 0, "wait"), task(modules, 1))
+        assert wait_for(executor, 1) == {1: 0}
+        (modules / "go").touch()
+        assert wait_for(executor, 1) == {0: 0}, (modules / "trial0" / "trial.log").read_text()
 
 
 def test_a_trial_runs_only_once_it_is_released(modules: Path) -> None:
