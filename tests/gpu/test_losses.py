@@ -9,7 +9,7 @@ from losses.kernels import compiled
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU on this machine"),
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="-m gpu runs it, on a GPU"),
 ]
 ROWS, CLASSES = 2000, 20
 

@@ -19,7 +19,7 @@ from losses.focal import Focal
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU on this machine"),
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="-m gpu runs it, on a GPU"),
 ]
 SIDE, IMAGES, CLASSES = 256, 4, 20
 RATE = 1e-3

@@ -13,7 +13,7 @@ from experiments.sweep.executors.warm import TRAINING
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU on this machine"),
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="-m gpu runs it, on a GPU"),
 ]
 TRIAL = """
 import sys, torch
