@@ -79,7 +79,7 @@ def build_parser(*verbs: str) -> argparse.ArgumentParser:
         verb = import_module(f"experiments.verbs.{name}")
         known = adding.add_parser(name, help=words, description=verb.TEACH)
         verb.add_arguments(known)
-        known.set_defaults(run=verb.run)
+        known.set_defaults(run=verb.run, parser=known)
     return parser
 
 
@@ -96,11 +96,13 @@ def parse(words: list[str]) -> Any:
         import argcomplete
 
         argcomplete.autocomplete(build_parser(*VERBS))
+    if words[:1] == ["help"]:
+        words = [*words[1:2], "--help"]
     parser = build_parser(*words[:1])
     parsed, rest = parser.parse_known_args(words)
     if rest:
         if not hasattr(parsed, "overrides"):
-            parser.error(f"unrecognised arguments: {' '.join(rest)}")
+            parsed.parser.refuse(rest)
         parsed.overrides = [*parsed.overrides, *rest]
     return parsed
 

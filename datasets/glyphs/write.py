@@ -68,7 +68,7 @@ def write_glyphs(
 
     `tail`: frequency of each class relative to the one before. `progress` is called with (images
     done, images in all). The folder appears whole or not at all. DataError when `root` holds
-    anything else.
+    anything else, or cannot be written.
     """
     root = Path(root)
     counts = {"train": train, "val": val, "test": test}
@@ -84,6 +84,8 @@ def write_glyphs(
         marker = {"parameters": parameters, "sha256": digest, "files": _census(workshop)}
         (workshop / _MARKER).write_text(json.dumps(marker, indent=1))
         _put_in_place(workshop, root, parameters)
+    except OSError as error:  # a full disk's names no file
+        raise DataError(f"{root}: cannot be written: {error.strerror}") from error
     finally:
         shutil.rmtree(workshop, ignore_errors=True)
     return root

@@ -16,6 +16,7 @@ import yaml
 
 from experiments.errors import ConfigError, Findings, nearest, shown
 
+RECIPES = Path("configs")  # where recipes lie in a checkout
 MOST_BYTES = 1_000_000
 COMMAND_LINE = Path("command line")
 _TAG = "tag:yaml.org,2002:"
@@ -170,7 +171,10 @@ def read_text(path: Path) -> str:
         wide = data.startswith(_UTF16)
         return data.decode("utf-16" if wide else "utf-8-sig").removeprefix("\ufeff")
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file{_near_files(path)}") from None
+        raise ConfigError(f"{path}: no such file{near_files(path)}") from None
+    except IsADirectoryError:
+        held = nearest("", sorted(entry.name for entry in path.glob("*.y*ml")))
+        raise ConfigError(f"{path}: is a folder; name a file in it{held}") from None
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ConfigError(
@@ -180,7 +184,11 @@ def read_text(path: Path) -> str:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
 
 
-def _near_files(path: Path) -> str:
+def near_files(path: Path) -> str:
+    """For a file that is not there: recipes of its name in other folders, else its neighbours."""
+    elsewhere = [one for one in RECIPES.rglob("*.y*ml") if one.stem == path.stem]
+    if elsewhere:
+        return nearest(path, sorted(one.as_posix() for one in elsewhere))
     if not path.parent.is_dir():
         return f" (there is no folder {path.parent} either)"
     return nearest(path.name, sorted(entry.name for entry in path.parent.glob("*.y*ml")))

@@ -115,6 +115,16 @@ class Schema:
             elif nested:
                 yield from self.free(below, inner)
 
+    def below(self, kind: type[Any]) -> list[str]:
+        """The dotted keys one level below a settings type, of every row of a choice."""
+        found: dict[str, None] = {}
+        for name, hint in hints_of(kind).items():
+            settings = tuple(part for part in _parts(hint) if _is_settings(part))
+            choice = self.choice(settings) if settings else None
+            rows = settings if choice is None else tuple(choice.only(settings).table.values())
+            found |= {f"{name}.{key}": None for row in rows for key in fields_of(row)}
+        return list(found)
+
     def tags(self, kind: Any) -> dict[str, Tag]:
         """The dotted key of every mapping that a tag may stand in, "" for the whole."""
         return dict(self._tags(kind, "", ()))

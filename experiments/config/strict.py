@@ -6,9 +6,11 @@ once. A choice ("name: focal") is looked up in a table of types.
 """
 
 import dataclasses
+import difflib
 import math
 import types
 import typing
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -195,8 +197,15 @@ class _Reading:
             does = "does" if len(readers) == 1 else "do"
             message = f"{choice.tag} {row!r} does not read it; {', '.join(readers)} {does}"
             return self._error(place, f"{message} (known: {', '.join(fields_of(kind))})")
-        tag = () if choice is None else (choice.tag,)
-        return self._error(place, f"unknown key{nearest(name, (*tag, *fields_of(kind)))}")
+        own = (*(() if choice is None else (choice.tag,)), *fields_of(kind))
+        if place == name and not difflib.get_close_matches(name, own):
+            rooms = defaultdict(list)  # of keys that other programs write without a room
+            for key in self.schema.below(kind):
+                rooms[key.partition(".")[2]].append(key)
+            for meant in difflib.get_close_matches(name, rooms, n=1):
+                told = " or ".join(map(repr, rooms[meant]))
+                return self._error(place, f"unknown key; did you mean {told}?")
+        return self._error(place, f"unknown key{nearest(name, own)}")
 
     def _refuse_unread(
         self, kind: type[Any], fields: Mapping[str, Any], key: str, findings: Findings

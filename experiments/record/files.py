@@ -2,6 +2,7 @@
 one process at a time writes in a folder.
 """
 
+import errno
 import fcntl
 import os
 import tempfile
@@ -56,6 +57,18 @@ def _temporary(path: Path) -> Iterator[Path]:
         sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def require_writable(folder: Path) -> None:
+    """Make `folder` and try a file in it, before long work whose results go there; WriteError."""
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise OSError(errno.ENOTDIR, "it is a file, not a folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise WriteError(folder, error) from error
 
 
 def write_text(path: Path, text: str) -> None:

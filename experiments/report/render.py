@@ -18,7 +18,7 @@ from markupsafe import Markup, escape
 
 from experiments.config.words import path_words
 from experiments.evaluation.verdict import fixed, interval, mean_sd, signed
-from experiments.record.files import whole_file, write_text
+from experiments.record.files import require_writable, whole_file, write_text
 from experiments.record.origin import file_hash
 from experiments.record.record import RECORD_FILE
 from experiments.report import identity, page, tables, verdict, written
@@ -100,6 +100,9 @@ def write_report(
     groups, primary = compared(
         runs, asked, baseline=told.baseline, metric=told.metric, questions=told.questions
     )
+    for folder in (out, paper):
+        if folder is not None:
+            require_writable(folder)
     diagnoses = read_store(out) if told.diagnose else None
     context = _context(groups, primary, out, told.question, told.images, diagnoses)
     lost += context["lost"]

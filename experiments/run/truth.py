@@ -39,6 +39,11 @@ def load(
         detections = detections / FILES["detections"]
     if truth is None:
         if detections.suffix != ".parquet":
+            inside = sorted(detections.rglob(FILES["detections"])) if detections.is_dir() else []
+            if inside:
+                raise EvaluationError(
+                    f"{detections}: holds several runs; name one, such as {inside[0].parent}"
+                )
             raise EvaluationError(
                 f"{detections}: holds no dump, which would bring its truth; name that, too: --truth"
             )

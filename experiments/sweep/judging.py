@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.config.located import Located, dotted
+from experiments.config.located import Located, dotted, near_files
 from experiments.config.resolve import named_recipe
 from experiments.config.run import Recipes, RunConfig, Tracking, plain_config
 from experiments.config.seen import why_not_choose
@@ -108,7 +108,7 @@ class Judge:
         recipe, words = named_recipe(recipes[-1])
         words += [(name, node) for name, node in values if name != "config"]
         if not recipe.is_file():
-            recipes[-1].fail(f"config: {recipe}: no such file{_neighbours(recipe)}")
+            recipes[-1].fail(f"config: {recipe}: no such file{near_files(recipe)}")
         return self._recipes.resolve(recipe, words).config
 
     def why(self, point: Parameters) -> str | None:
@@ -319,11 +319,6 @@ def _words(point: Parameters) -> str:
 
 def _token(value: object) -> str:
     return f"{type(value).__name__} {value!r}"
-
-
-def _neighbours(recipe: Path) -> str:
-    folder = recipe.parent if recipe.parent.is_dir() else Path(".")
-    return nearest(recipe.name, sorted(entry.name for entry in folder.glob("*.y*ml")))
 
 
 def _tell(event: Event) -> None:

@@ -142,7 +142,13 @@ def rendered(
     """The table of `rows`: trial (the best has a star), the parameters that vary, state, progress,
     metric, time, ETA; columns that say nothing are left out.
     """
-    table = Table(caption=caption, caption_justify="left", expand=False, box=SIMPLE_HEAD)
+    table = Table(
+        caption=caption,
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        collapse_padding=True,  # room for a column more at 80 columns
+        pad_edge=False,
+    )
     best = _best(rows, maximize)
     lines = _lines(rows, varying)
     heads = ["state", "done", metric, "time", "left"]
@@ -155,8 +161,10 @@ def rendered(
         table.add_column(heading, no_wrap=word)
     for heading, shown in zip(heads, said, strict=True):
         if shown:
-            left = heading == "state"
-            table.add_column(heading, justify="left" if left else "right", no_wrap=not left)
+            if heading == "state":  # in lines, where it has more than one word
+                table.add_column(heading, min_width=len("finished"))
+            else:
+                table.add_column(heading, justify="right", no_wrap=True)
     for item, line in zip(rows, lines, strict=True):
         kept = [cell for cell, shown in zip(line[-len(heads) :], said, strict=True) if shown]
         number = f"★ {line[0]}" if item is best else line[0]

@@ -7,6 +7,7 @@ folders of them again, so that reports are the same as on the machine that train
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -63,7 +64,7 @@ def pull_told(path: str, out: Path | None) -> int:
         f"{len(pulled.missing)} without a record"
     )
     if pulled.brought or pulled.here:
-        print(f"their report: python -m experiments report {pulled.folder}")
+        print(f"their report: python -m experiments report {shlex.quote(str(pulled.folder))}")
     return 1 if pulled.missing else 0
 
 

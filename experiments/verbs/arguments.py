@@ -4,7 +4,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -38,6 +38,20 @@ class Parser(argparse.ArgumentParser):
             message = message[: found.start()] + told + message[found.end() :]
         raise UsageError(f"{message} (see '{self.prog} --help')")
 
+    def refuse(self, words: Sequence[str]) -> NoReturn:
+        """Raise UsageError for words that nothing takes, with the nearest option of this verb."""
+        wrong = next((word.partition("=")[0] for word in words if word.startswith("-")), None)
+        near = "" if wrong is None else nearest(wrong, self._options())
+        self.error(f"unrecognised arguments: {' '.join(words)}{near}")
+
+    def _options(self) -> list[str]:
+        """Every long option, those of its kinds too."""
+        found = [name for action in self._actions for name in action.option_strings]
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                found += [name for kind in action.choices.values() for name in kind._options()]
+        return [name for name in dict.fromkeys(found) if name.startswith("--")]
+
 
 def with_default(options: dict[str, Any]) -> dict[str, Any]:
     """The options of `add_argument` with the default in the help."""
@@ -68,6 +82,13 @@ def recipe_of(arguments: argparse.Namespace) -> tuple[Path, list[str]]:
         UsageError: no recipe is named, or two are.
     """
     words = [part for word in arguments.overrides for part in _unpacked(word)]
+    for option, value in zip(words, words[1:], strict=False):
+        bare = "=" not in option + value and not value.endswith((".yaml", ".yml"))
+        if option.startswith("--") and bare:
+            raise UsageError(
+                f"values over a recipe are written key=value, found '{option} {value}': "
+                f"{option.lstrip('-')}={value}"
+            )
     plain = [word for word in words if "=" not in word and word[:1] not in ("-", "+", "{")]
     named = [word.partition("=")[2] for word in words if _is_config(word)]
     configs = [*plain, *([named[-1]] if named else [arguments.config] if arguments.config else [])]

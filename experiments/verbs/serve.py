@@ -11,6 +11,7 @@ those that have finished, made again whenever a run ends. It answers this machin
 and changes no run; the report lies in DIR/live. Ctrl-C ends it.
 
   python -m experiments serve runs/demo
+  ssh -L 8421:localhost:8421 HOST        to see one that runs on HOST at http://localhost:8421/
 """
 
 

@@ -3,9 +3,11 @@
 import argparse
 import gc
 import os
+import shlex
 import sys
 from pathlib import Path
 
+from experiments.errors import UsageError
 from experiments.verbs.arguments import add_recipe, add_tape, recipe_of
 
 TEACH = """\
@@ -25,7 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out",
         metavar="RUN",
         type=Path,
-        help="the run's folder (default: runs/<recipe>-<hash>; a sweep names its own)",
+        help="the run's folder (default: runs/<folder>-<recipe>-<hash>-seed<n>; a sweep names its "
+        "own)",
     )
     add_tape(parser)
 
@@ -45,6 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         from experiments.engine.distributed import is_first
         from experiments.run.progress import outliving_its_log
         from experiments.run.training import default_folder, train_run
+        from experiments.sweep.ledger import FILE as LEDGER
         from experiments.tracking.agent import ended_with_agent
         from experiments.tracking.settings import in_sweep
     gc.freeze()  # or the first collection would go through all that was imported, .35 s
@@ -55,6 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"note: {note}", file=sys.stderr)
     named = os.environ.get("SOFTGAMMA_RUN_DIR")
     folder = arguments.out or (Path(named) if named else default_folder(path, config))
+    if (folder / LEDGER).is_file():
+        raise UsageError(f"{folder}: holds a sweep; name another folder for a run of its own")
     with ended_with_agent(), outliving_its_log():
         record = train_run(config, folder, overrides, tape_gib=arguments.tape_gib)
     if record.status == "interrupted":
@@ -64,6 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     if record.status != "finished":
         return 1
     if named is None and is_first():  # a sweep tells its own, the first rank tells for all
-        print(f"its errors:  python -m experiments errors {folder}", file=sys.stderr)
-        print(f"use it:      python -m experiments detect {folder} PHOTOS", file=sys.stderr)
+        run = shlex.quote(str(folder))
+        print(f"its errors:  python -m experiments errors {run}", file=sys.stderr)
+        print(f"use it:      python -m experiments detect {run} PHOTOS", file=sys.stderr)
     return 0

@@ -219,7 +219,7 @@ def serve(directory: Path, port: int, options: Mapping[str, Any], *, show: bool 
     try:
         server = LiveServer(directory, port, options)
     except (OSError, OverflowError) as error:
-        raise UsageError(f"--port {port}: {error}; 0 takes a free one") from None
+        raise UsageError(f"--port {port}: {str(error).rstrip('.')}; 0 takes a free one") from None
     print(f"serving {directory} at {server.address} (Ctrl-C ends it)", flush=True)
     if show:
         webbrowser.open(server.address)

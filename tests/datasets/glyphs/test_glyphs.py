@@ -1,5 +1,6 @@
 """The embedded data set is what it says, and the same from the same seed."""
 
+import errno
 import hashlib
 from pathlib import Path
 
@@ -102,4 +103,16 @@ def test_nothing_is_left_when_drawing_is_interrupted(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         write_glyphs(tmp_path / "g", train=5, progress=stop)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_told_with_the_folder_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: object) -> bytes:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("datasets.glyphs.write._jpeg", full)
+    with pytest.raises(DataError, match="glyphs: cannot be written: No space left on device"):
+        write_glyphs(tmp_path / "glyphs", train=1, val=1, test=1)
     assert list(tmp_path.iterdir()) == []

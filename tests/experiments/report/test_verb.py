@@ -42,6 +42,24 @@ def test_readme_block_is_filled_and_the_rest_kept(tiny_study: Path, tmp_path: Pa
     assert readme.read_text(encoding="utf-8") == once
 
 
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(
+    tiny_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine", encoding="utf-8")
+
+    def work(*_: object) -> None:
+        raise AssertionError("the figures' numbers were made for nothing")
+
+    monkeypatch.setattr("experiments.report.render._context", work)
+    refused(
+        "file: cannot be written: it is a file, not a folder", "report", tiny_study, "--out", file
+    )
+    words = ("report", tiny_study, "--out", tmp_path / "out", "--paper", file / "tex")
+    refused("tex: cannot be written: Not a directory", *words)
+    assert file.read_text(encoding="utf-8") == "mine"
+
+
 def test_mistakes_are_usage_errors(tiny_study: Path, tmp_path: Path) -> None:
     refused("no such folder", "report", str(tmp_path / "nowhere"))
     (tmp_path / "README.md").write_text("no markers", encoding="utf-8")

@@ -82,10 +82,12 @@ def test_a_goal_to_minimize_turns_the_order() -> None:
 def test_a_schedule_is_never_the_column_that_a_narrow_terminal_cuts() -> None:
     """The demo while it runs: detector, gamma and seed vary, and one trial has time left."""
     known = state()
-    rows = [replace(row(one, None, 3661.0), seconds_left=3000.0) for one in known.trials.values()]
+    rows = [row(one, None, 3661.0) for one in known.trials.values()]
+    rows[2] = replace(rows[2], seconds_left=3000.0, quiet=1130.0)
     table = rendered(known, rows, "voc07_map", varying_names(known), "caption")
     out = io.StringIO()
     Console(file=out, width=80).print(table)
     lines = out.getvalue().splitlines()
     assert max(map(len, lines)) <= 80 and "gamma" in lines[1]
+    assert "voc07_map" in lines[1] and sum("finished" in line for line in lines) == 2
     assert sum("0→2" in line for line in lines) == 2 and "…" not in out.getvalue()

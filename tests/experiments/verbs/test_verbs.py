@@ -55,6 +55,14 @@ def test_help_teaches_with_an_example_and_says_every_default(
             assert f"(default: {words})" in told, f"{parser.prog} {action.option_strings}"
 
 
+def test_help_is_a_word_too(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, told in (["help"], "verbs:"), (["help", "train"], "experiments train configs/"):
+        with pytest.raises(SystemExit, match="0"):
+            main(words)
+        assert told in capsys.readouterr().out
+    refused("did you mean 'train'", "help", "trian")
+
+
 def test_help_loads_nothing_heavy() -> None:
     code = (
         "import sys\nfrom experiments.__main__ import main\n"
@@ -103,15 +111,31 @@ def test_a_fault_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) ->
         (["data", "glyps"], "found 'glyps'; did you mean 'glyphs'"),
         (["sweep", "stats", "x"], "found 'stats'; did you mean 'status'"),
         ([], "VERB"),
-        (["report", "runs", "--imges", "3"], "unrecognised arguments: --imges"),
+        (
+            ["report", "runs", "--imges", "3"],
+            "unrecognised arguments: --imges 3; did you mean '--images'.*experiments report --help",
+        ),
+        (["data", "glyphs", "--rot=x"], "--rot=x; did you mean '--root'"),
         (["train"], "name a recipe"),
         (["train", RECIPE, "configs/bccd/yolov2_focal.yaml"], "one recipe is needed, found"),
         (["train", RECIPE, "--epochs"], "expected key=value, found '--epochs'"),
+        (["train", RECIPE, "--loss.gamma", "2"], "found '--loss.gamma 2': loss.gamma=2"),
+        (["train", RECIPE, "gamma=2"], "gamma: unknown key; did you mean 'loss.gamma'?"),
+        (["train", RECIPE, "batch=2"], "did you mean 'train.batch_size'?"),
+        (["train", RECIPE, "sede=2"], "did you mean 'seed'?"),
+        (["train", "yolov2_focal"], "no such file.*configs/glyphs/yolov2_focal.yaml"),
+        (["show", "configs/glyphs"], "is a folder; name a file in it .known: retinanet"),
         (["show", "configs/glyphs/yolov2_focl.yaml"], "did you mean .*yolov2_focal.yaml"),
     ],
 )
 def test_a_mistake_is_told_with_the_nearest_right_word(words: list[str], message: str) -> None:
     refused(message, *words)
+
+
+def test_no_run_is_trained_in_a_sweep_s_folder(tmp_path: Path) -> None:
+    (tmp_path / "ledger.jsonl").touch()
+    refused("holds a sweep; name another folder", "train", RECIPE, "--out", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["ledger.jsonl"]
 
 
 @pytest.mark.parametrize(
