@@ -34,6 +34,14 @@ VERBS = {
     "detect": "find objects in images with a trained checkpoint or an exported model",
     "export": "write a trained detector as an ONNX file, boxes decoded inside",
 }
+ELSEWHERE = {  # what other programs call them
+    "predict": "detect",
+    "infer": "detect",
+    "test": "eval",
+    "validate": "eval",
+    "tune": "sweep",
+    "benchmark": "bench",
+}
 DEBUG = "SOFTGAMMA_DEBUG"
 USER_ERROR, INTERRUPTED, BROKEN_PIPE = 2, 130, 141  # the shell's 128 + SIGINT, 128 + SIGPIPE
 
@@ -99,6 +107,8 @@ def parse(words: list[str]) -> Any:
     if words[:1] == ["help"]:
         words = [*words[1:2], "--help"]
     parser = build_parser(*words[:1])
+    if words and words[0] in ELSEWHERE:
+        parser.error(f"argument VERB: found {words[0]!r}; did you mean {ELSEWHERE[words[0]]!r}?")
     parsed, rest = parser.parse_known_args(words)
     if rest:
         if not hasattr(parsed, "overrides"):

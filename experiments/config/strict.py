@@ -202,7 +202,9 @@ class _Reading:
             rooms = defaultdict(list)  # of keys that other programs write without a room
             for key in self.schema.below(kind):
                 rooms[key.partition(".")[2]].append(key)
-            for meant in difflib.get_close_matches(name, rooms, n=1):
+            begun = [last for last in rooms if len(name) > 3 and last.startswith(name)]
+            begun.sort(key=len)
+            for meant in [*difflib.get_close_matches(name, rooms, n=1, cutoff=0.8), *begun][:1]:
                 told = " or ".join(map(repr, rooms[meant]))
                 return self._error(place, f"unknown key; did you mean {told}?")
         return self._error(place, f"unknown key{nearest(name, own)}")

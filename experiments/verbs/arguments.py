@@ -27,6 +27,8 @@ class Parser(argparse.ArgumentParser):
 
     def add_argument(self, *names: Any, **options: Any) -> argparse.Action:
         """As argparse's; the help says the default, where there is one and it does not say it."""
+        if options.get("nargs") == "*" and not str(names[0]).startswith("-"):
+            options.setdefault("default", [])  # or argparse calls it required
         return super().add_argument(*names, **with_default(options))
 
     def error(self, message: str) -> NoReturn:

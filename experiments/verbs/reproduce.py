@@ -68,12 +68,15 @@ def run(arguments: argparse.Namespace) -> int:
     from experiments.sweep.actions import Place, Running
     from experiments.sweep.checking import Judging
 
+    asks = not arguments.dry_run and not arguments.yes
+    if asks and not sys.stdin.isatty():  # before the cost is timed
+        raise UsageError("reproduce: give --yes to run it (nobody can be asked here)")
     places = _places(arguments)
     with Judging() as judging:
         studies = [_looked_at(path, places[path], arguments, judging) for path in places]
     if arguments.dry_run:
         return 0
-    if not arguments.yes and not _agreed():
+    if asks and not _agreed():
         print("nothing was run")
         return 0
     place = Place(arguments.jobs)
@@ -150,6 +153,4 @@ def run_study(sweep: "Sweep", out: Path, how: "Running") -> int:
 
 
 def _agreed() -> bool:
-    if not sys.stdin.isatty():
-        raise UsageError("reproduce: give --yes to run it (nobody can be asked here)")
     return input("Run it? [y/N] ").strip().lower() in ("y", "yes")

@@ -56,7 +56,9 @@ def test_the_cost_is_told_and_nothing_runs_unasked(
     assert any(line.endswith(second) for line in told_lines)
     refused("as another's do", "reproduce", studies[0], *words, "--dry-run")
     monkeypatch.setattr("sys.stdin", io.StringIO())
+    capsys.readouterr()
     refused("give --yes", "reproduce", *words)
+    assert capsys.readouterr().out == ""  # told before the cost is timed
     assert not list(tmp_path.rglob("record.json"))
 
 
