@@ -86,6 +86,10 @@ class Source:
 def read_recipe(path: Path, tags: Tags) -> Located:
     """A recipe over its at most one base; raises ConfigError with all findings of a file."""
     own = read_located(path)
+    if {"method", "parameters"} <= own.keys.keys():
+        raise ConfigError(f"{path}: is a sweep's file, which `sweep` runs, and no recipe")
+    if {"config", "status", "seed"} <= own.keys.keys():
+        raise ConfigError(f"{path}: is the record of a run, no recipe")
     named = own.keys.get(BASE)
     if named is None:
         return own

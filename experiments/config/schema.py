@@ -122,7 +122,8 @@ class Schema:
             settings = tuple(part for part in _parts(hint) if _is_settings(part))
             choice = self.choice(settings) if settings else None
             rows = settings if choice is None else tuple(choice.only(settings).table.values())
-            found |= {f"{name}.{key}": None for row in rows for key in fields_of(row)}
+            known = [row for row in rows if dataclasses.is_dataclass(row)]
+            found |= {f"{name}.{key}": None for row in known for key in fields_of(row)}
         return list(found)
 
     def tags(self, kind: Any) -> dict[str, Tag]:

@@ -197,6 +197,9 @@ class _Reading:
             does = "does" if len(readers) == 1 else "do"
             message = f"{choice.tag} {row!r} does not read it; {', '.join(readers)} {does}"
             return self._error(place, f"{message} (known: {', '.join(fields_of(kind))})")
+        if ":" in name:  # {name:focal} is one key to YAML
+            spaced = name.replace(":", ": ", 1)
+            return self._error(place, f"unknown key; a space goes after its colon: {spaced}")
         own = (*(() if choice is None else (choice.tag,)), *fields_of(kind))
         if place == name and not difflib.get_close_matches(name, own):
             rooms = defaultdict(list)  # of keys that other programs write without a room

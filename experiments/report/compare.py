@@ -1,8 +1,9 @@
 """Arms of finished runs, compared by their records: over seeds, and two runs over their images."""
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from experiments.errors import UsageError, nearest
@@ -51,6 +52,16 @@ def load_arm(source: str, runs: Path | None) -> Arm:
     if len(found) > 1:
         raise UsageError(_several(source, found))
     return found[0]
+
+
+def load_arms(sources: Sequence[str], runs: Path | None) -> list[Arm]:
+    """The arms at `sources`, as `load_arm`; those of one title are told apart by their source."""
+    arms = [load_arm(source, runs) for source in sources]
+    alike = Counter(arm.title for arm in arms)
+    return [
+        arm if alike[arm.title] == 1 else replace(arm, setting=source)
+        for arm, source in zip(arms, sources, strict=True)
+    ]
 
 
 def compare(

@@ -42,7 +42,7 @@ def load(
             inside = sorted(detections.rglob(FILES["detections"])) if detections.is_dir() else []
             if inside:
                 raise EvaluationError(
-                    f"{detections}: holds several runs; name one, such as {inside[0].parent}"
+                    f"{detections}: is no run; name one of those in it, such as {inside[0].parent}"
                 )
             raise EvaluationError(
                 f"{detections}: holds no dump, which would bring its truth; name that, too: --truth"

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from experiments.config.located import read_located
+from experiments.config.resolve import BASE
 from experiments.errors import ConfigError, UsageError
 from experiments.sweep.command import is_train
 from experiments.sweep.cost import Trials
@@ -31,6 +33,9 @@ def read_whole(path: Path) -> Sweep:
     try:
         return read_sweep(path)
     except ConfigError as error:
+        if {BASE, "detector"} & read_located(path).keys.keys():
+            told = "is a recipe, which `train` runs; a sweep's file names it as its config"
+            raise ConfigError(f"{path}: {told}") from None
         part = readable_part(path)  # raises what the file is, where it is no YAML
         if part is None or not Checker(part).judges:
             raise

@@ -130,7 +130,9 @@ def study_mapping(study: Path) -> dict[str, Any]:
     """The file's keys and values; UsageError where it is no YAML mapping."""
     try:
         values = yaml.safe_load(study.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise UsageError(f"{study}: cannot be read: {error.strerror}") from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise UsageError(f"{study}: {error}") from None
     if not isinstance(values, dict):
         raise UsageError(f"{study}: expected keys and values, found {type(values).__name__}")

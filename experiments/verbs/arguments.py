@@ -284,7 +284,13 @@ def above_zero(text: str) -> float:
 
 def not_below_zero(text: str) -> float:
     """A number from 0 on, for argparse."""
-    return 0.0 if text.strip("0.") == "" and "0" in text else above_zero(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number from 0 on, found {text!r}")
+    return value
 
 
 def positive(text: str) -> int:

@@ -44,9 +44,9 @@ def run(arguments: argparse.Namespace) -> int:
     """
     if len(arguments.arms) < 2:
         raise UsageError("compare: name two arms or more, the baseline first")
-    from experiments.report.compare import compare, comparison_text, load_arm
+    from experiments.report.compare import compare, comparison_text, load_arms
 
-    arms = [load_arm(source, arguments.runs) for source in arguments.arms]
+    arms = load_arms(arguments.arms, arguments.runs)
     found = compare(
         arms, arguments.metric, within=arguments.equivalence, resamples=arguments.resamples
     )

@@ -192,8 +192,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("report: --records goes with --gallery, and without --in-place")
     from experiments.report import write_report
     from experiments.report.gallery import make_gallery
-    from experiments.report.readme import any_record, write_block
+    from experiments.report.readme import any_record, read, write_block
 
+    if arguments.readme is not None:
+        read(arguments.readme)  # or it would be refused after the work
     out = arguments.gallery or arguments.out or arguments.directories[0] / "report"
     if arguments.readme is not None and not any_record(arguments.directories):
         write_block(arguments.directories, arguments.readme, {})

@@ -60,6 +60,15 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(
     assert file.read_text(encoding="utf-8") == "mine"
 
 
+def test_two_runs_of_one_arm_are_told_apart_by_their_folders(
+    tiny_study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [str(tiny_study / f"yolov2-cross-entropy-{seed}") for seed in (0, 1)]
+    assert call("compare", *folders) == 0
+    told = capsys.readouterr().out
+    assert all(f"yolov2 cross-entropy ({folder})" in told for folder in folders)
+
+
 def test_mistakes_are_usage_errors(tiny_study: Path, tmp_path: Path) -> None:
     refused("no such folder", "report", str(tmp_path / "nowhere"))
     (tmp_path / "README.md").write_text("no markers", encoding="utf-8")
