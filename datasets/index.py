@@ -136,7 +136,7 @@ def source_of(columns: Columns, image: int) -> str:
     return source
 
 
-FORMAT = 8  # raise when a change makes old columns wrong
+FORMAT = 9  # raise when a change makes old columns wrong
 MOST_FILES = 256  # of the cache folder; the least recently used go first
 
 

@@ -7,14 +7,15 @@ size, swapped corners, outside the image, too small, then difficult and crowd.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from datasets.errors import DataError, Finding
-from datasets.formats.findings import DEFAULTS, LOSING, packed, unpacked
+from datasets.formats.box_forms import other_forms, refuse_fractions
+from datasets.formats.findings import DEFAULTS, LOSING, as_written, packed, unpacked
 from datasets.headers import remarks, undecided
 from datasets.index import Array, Columns, source_of, text_at
 
@@ -163,13 +164,16 @@ def _finding(raw: Columns, names: Sequence[str], image_N: Array, fault: _Fault) 
     height, width = raw["size_hw"][image]
     name = "" if raw["name"][row] < 0 else f"{names[raw['name'][row]]}: "
     message = (
-        f"{name}{_WHAT[kind]}: {_as_written(raw, row)} in an image of {width}x{height}; {done}"
+        f"{name}{_WHAT[kind]}: {_told(raw, image, row)} in an image of {width}x{height}; {done}"
     )
     return Finding(source_of(raw, image), int(raw["object"][row]), kind, message)
 
 
-def _as_written(raw: Columns, row: int) -> str:
+def _told(raw: Columns, image: int, row: int) -> str:
     """The box in the numbers that the label file holds, or what is none there."""
+    words: Mapping[str, str] = raw.meta.get("words", {})
+    if text := words.get(as_written(source_of(raw, image), int(raw["object"][row]))):
+        return text
     x1, y1, x2, y2 = raw["boxes"][row].astype(np.float64)
     if "first_pixel" in raw.meta:
         offset = raw.meta["first_pixel"]
@@ -200,6 +204,8 @@ def judged(raw: Columns, classes: Sequence[str], policy: Policy) -> Columns:
     doubtful = undecided(raw)
     if doubtful:
         raise DataError(f"{doubtful[0]}; {len(doubtful)} such images in all")
+    forms = other_forms(raw)
+    refuse_fractions(forms)
     read = [finding for finding in unpacked(raw.meta["findings"]) if finding.kind not in DEFAULTS]
     if policy.bad_label == "fail":
         _refuse([finding for finding in read if finding.kind in LOSING])
@@ -218,7 +224,7 @@ def judged(raw: Columns, classes: Sequence[str], policy: Policy) -> Columns:
     meta: dict[str, Any] = {
         "classes": list(classes),
         "remarks": packed(remarks(raw)),
-        "findings": packed([*read, *_other_sizes(raw), *verdict.findings]),
+        "findings": packed([*read, *forms, *_other_sizes(raw), *verdict.findings]),
         "unknown": verdict.unknown,
     }
     if "category_ids" in raw.meta:  # COCO's, by label

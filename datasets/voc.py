@@ -17,7 +17,8 @@ from datasets.dataset import Dataset, Split
 from datasets.formats.findings import Findings
 from datasets.formats.split_names import voc_splits
 from datasets.formats.voc_columns import read_labels
-from datasets.formats.voc_lists import find_images, read_split
+from datasets.formats.voc_images import find_images
+from datasets.formats.voc_lists import read_split
 from datasets.index import texts
 from datasets.parts import Val, labels_of, parted
 from datasets.policy import BadLabel, Mark, Policy
@@ -87,7 +88,8 @@ class VOC:
         findings = Findings()
         entries = read_split(root, getattr(self, split), split, findings)
         raw, key = read_labels(root, entries, self.first_pixel, findings)
-        return Written(root, raw, key, find_images(root, entries, texts(raw, "filename")))
+        files, twins = find_images(root, entries, texts(raw, "filename"))
+        return Written(root, raw, key, files).noting(twins)
 
     def _classes(self, written: Written) -> tuple[str, ...]:
         found = set(written.names)

@@ -8,14 +8,15 @@ text `image_id`, `source` (label file) and what the format needs to find an imag
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Self
 
 from datasets import index
 from datasets.dataset import Dataset
 from datasets.errors import IMPORT, DataError, Finding, nearest
-from datasets.formats.findings import FATAL, unpacked
+from datasets.formats.findings import FATAL, packed, unpacked
 from datasets.headers import image_headers, with_sizes
 from datasets.index import Columns, pack_text
 from datasets.policy import Policy, judged
@@ -40,6 +41,14 @@ class Written:
     def findings(self) -> list[Finding]:
         """Flaws met while reading."""
         return unpacked(self.raw.meta["findings"])
+
+    def noting(self, more: Sequence[Finding]) -> Self:
+        """With findings of its images among those of its labels."""
+        if not more:
+            return self
+        told = packed([*self.findings, *more])
+        raw = Columns(self.raw.arrays, self.raw.meta | {"findings": told})
+        return replace(self, raw=raw, key=index.digest(self.key, told))
 
     def sized(self) -> Columns:
         """The columns with `image`, and with the sizes of the images as they are used."""

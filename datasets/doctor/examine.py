@@ -14,6 +14,7 @@ import numpy as np
 from datasets.doctor.images import Report, look_at_images
 from datasets.doctor.joined import Joined, join
 from datasets.errors import Finding, nearest
+from datasets.formats.box_forms import other_forms
 from datasets.headers import remarks, undecided
 from datasets.index import Array, Columns, source_of
 from datasets.layouts import layout_of, settings_of, written_all
@@ -83,6 +84,7 @@ def examine(
         *judged.findings,
         *undecided(raw),
         *remarks(raw),
+        *other_forms(raw),
         *_other_sizes(raw),
         *_classes(raw, joined.image_N, wanted),
         *_base(root, raw, layout),

@@ -57,6 +57,7 @@ def join(written: Mapping[str, Written]) -> Joined:
     for field in _TEXTS:
         joined[field], joined[f"{field}_ends"] = pack_text(words[field])
     meta = {"names": names, **_same(written, "first_pixel"), **_same(written, "fractions")}
+    meta["words"] = {k: v for one in written.values() for k, v in _words(one).items()}
     unread = {
         int(rows[split][place])
         for split, one in written.items()
@@ -64,6 +65,11 @@ def join(written: Mapping[str, Written]) -> Joined:
     }
     splits = [frozenset(member_of[row]) for row in range(len(row_of))]
     return Joined(Columns(joined, meta), rows, splits, sorted(unread))
+
+
+def _words(one: Written) -> Mapping[str, str]:
+    words: Mapping[str, str] = one.raw.meta.get("words", {})
+    return words
 
 
 def _same(written: Mapping[str, Written], field: str) -> dict[str, object]:

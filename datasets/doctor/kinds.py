@@ -10,8 +10,11 @@ KINDS: dict[str, str] = {
     "swapped": "min and max of a box in the wrong order",
     "outside": "a box that leaves its image",
     "unplaced": "a box in fractions of an image that can't be read",
+    "fractions": "boxes in fractions of the image, where pixels are expected",
+    "corners": "boxes that seem to be corners, where COCO has width and height",
     "other_base": "coordinates that seem to count from another first pixel",
     "odd_flag": "a mark that is neither yes nor no (difficult, iscrowd)",
+    "ignore_mark": "annotations marked `ignore`, which isn't read (COCO; no fault)",
     "missing_difficult": "an object without `difficult` (VOC)",
     "missing_area": "an annotation without `area` (COCO)",
     "missing_size": "an annotation without the image's size",
@@ -22,6 +25,7 @@ KINDS: dict[str, str] = {
     "unknown_class": "a class nobody asked for",
     "no_objects": "a split without one usable object",
     "missing_image": "an image that isn't there",
+    "twin_images": "labels that may belong to several images of one name",
     "unreadable_image": "an image that doesn't decode",
     "other_size": "an image of another size than its labels say",
     "labelled_twice": "an image that a split has twice, with labels of its own each time",
@@ -33,4 +37,5 @@ KINDS: dict[str, str] = {
     "other_decoder": "an image that only the slower decoder reads (no fault)",
     "no_label_file": "images without a label file: they have no objects (YOLO; no fault)",
 }
-REMARKS = frozenset({"deep_grey", "turned", "other_decoder", "no_label_file"})  # need no repair
+# What needs no repair.
+REMARKS = frozenset({"deep_grey", "turned", "other_decoder", "no_label_file", "ignore_mark"})

@@ -11,6 +11,8 @@ from msgspec import Raw
 from datasets.doctor.examine import Examination
 from datasets.doctor.fates import Fates
 from datasets.errors import DataError
+from datasets.formats.coco_columns import category_name
+from datasets.formats.coco_images import file_named
 from datasets.formats.coco_json import Document, read_document, row
 from datasets.formats.finder import leads_out
 from datasets.formats.values import flag, identity, number
@@ -74,7 +76,7 @@ class _Copy:
                 continue
             taken.add(place)
             height, width = self._seen.raw["size_hw"][place].tolist()
-            mended = {"id": key, "file_name": self._file_name(place, found["file_name"])}
+            mended = {"id": key, "file_name": self._file_name(place, file_named(found))}
             mended |= {"height": height, "width": width}
             yield value if _says(found, mended) else found | mended
 
@@ -127,7 +129,7 @@ class _Copy:
             key = identity(found.get("id")) if isinstance(found, dict) else None
             if key in wanted and key not in taken:
                 taken.add(key)
-                name = str(found["name"]).strip()
+                name = category_name(found)
                 yield (
                     value
                     if _says(found, {"id": key, "name": name})

@@ -10,6 +10,7 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from datasets.errors import DataError
+from datasets.formats.coco_images import file_named
 from datasets.formats.coco_json import Document, rows
 from datasets.formats.coco_rows import Annotations, Id
 from datasets.formats.finder import tidy
@@ -46,7 +47,7 @@ def columns(document: Document, source: str) -> Columns:
     for field, values in texts.items():
         arrays[field], arrays[f"{field}_ends"] = pack_text(values)
     meta = {"names": names, "category_ids": ids, "source": source, "lost": findings.lost}
-    return Columns(arrays, meta | {"findings": packed(findings.all())})
+    return Columns(arrays, meta | {"findings": packed(findings.all()), "words": reader.words})
 
 
 def empty(findings: Findings, source: str) -> Columns:
@@ -86,7 +87,7 @@ def _images(document: Document, source: str, findings: Findings) -> dict[Id, _Im
     unclear: set[Id] = set()
     for place, row in enumerate(rows(document.images)):
         key = identity((row or {}).get("id"))
-        name = (row or {}).get("file_name")
+        name = file_named(row or {})
         if row is None or key is None or not _is_name(name):
             field = "id" if key is None else "file_name"
             found = None if row is None else row.get(field)
@@ -116,7 +117,7 @@ def _categories(document: Document, source: str, findings: Findings) -> dict[Id,
     names: dict[Id, str] = {}
     for place, row in enumerate(rows(document.categories)):
         key = identity((row or {}).get("id"))
-        name = str((row or {}).get("name") or "").strip()
+        name = category_name(row or {})
         if key is None or not _is_name(name):
             field = "id" if key is None else "name"
             _bad(findings, source, f"categories[{place}].{field}", (row or {}).get(field))
@@ -145,6 +146,16 @@ def _merged(
     place = {name: number for number, name in enumerate(names)}
     merged = np.array([place[name] for name in categories.values()] or [0], np.int32)
     return names, [ids[name] for name in names], merged
+
+
+def category_name(row: Mapping[str, Any]) -> str:
+    """The name of a row of `categories`, which digits may be as a number; "" where there is none.
+
+    >>> category_name({"id": 1, "name": 0})
+    '0'
+    """
+    name = row.get("name")
+    return str(name).strip() if isinstance(name, (str, int)) else ""
 
 
 def _is_name(name: Any) -> TypeGuard[str]:

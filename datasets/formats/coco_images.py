@@ -2,13 +2,26 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 from datasets.formats.finder import Finder, leads_out
 
 _TRIED = 9  # names by which a split's folder is known
+
+
+def file_named(row: Mapping[str, Any]) -> Any:
+    """The image that a row of `images` names: by its file, or by its address alone, as LVIS does.
+
+    >>> file_named({"coco_url": "http://images.cocodataset.org/train2017/000000391895.jpg"})
+    'train2017/000000391895.jpg'
+    """
+    address = row.get("coco_url")
+    if row.get("file_name") is None and isinstance(address, str):
+        return address.partition("://")[2].partition("/")[2]
+    return row.get("file_name")
 
 
 def image_folders(split: str, images: str | None) -> list[str]:

@@ -16,11 +16,11 @@ import numpy as np
 from msgspec import Raw
 
 from datasets.errors import DataError, nearest
+from datasets.formats.foreign import foreign
 
 DEEPEST = 64  # an honest instances file nests 6 deep
 _HEAD_BYTES = 2**16
 _BOM = b"\xef\xbb\xbf"
-_GZIP = b"\x1f\x8b"
 TABLES = ("images", "annotations", "categories")
 _decode = msgspec.json.decode
 _rows = msgspec.json.Decoder(list[Raw])
@@ -100,8 +100,8 @@ def _refuse_depth(path: Path, head: bytes) -> None:
 
 
 def _slowly(path: Path, data: bytes) -> dict[str, Any]:
-    if data.startswith(_GZIP):
-        raise DataError(f"{path}: compressed by gzip; unpack it (gunzip)")
+    if (kind := foreign(data)) is not None:
+        raise DataError(f"{path}: {kind}")
     try:
         document = json.loads(data)
     except RecursionError:

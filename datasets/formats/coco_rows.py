@@ -13,7 +13,7 @@ import numpy as np
 from msgspec import Meta, Raw
 
 from datasets.formats.coco_json import row
-from datasets.formats.findings import Findings
+from datasets.formats.findings import Findings, as_written
 from datasets.formats.values import flag, identity, number
 from datasets.index import Array
 
@@ -32,6 +32,7 @@ class _Usual(msgspec.Struct):
     area: Annotated[float, Meta(ge=0)]
     id: _Whole
     iscrowd: Annotated[int, Meta(ge=0, le=1)] = 0
+    ignore: Annotated[int, Meta(ge=0, le=0)] = 0
 
 
 _usual = msgspec.json.Decoder(_Usual).decode
@@ -54,6 +55,7 @@ class Annotations:
         self._categories = {key: place for place, key in enumerate(categories)}
         self._whole = array("q")  # image, category, crowd, id, place in the file
         self._real = array("d")  # x, y, width, height, area
+        self.words: dict[str, str] = {}  # boxes that are no numbers, as they are written
 
     def read_all(self, values: Sequence[Any]) -> None:
         """Read rows as `coco_json` gives them: a microsecond each where they are usual."""
@@ -126,6 +128,8 @@ class Annotations:
         self, rows: tuple[int, ...], key: int, box: Sequence[Any], fields: dict[str, Any]
     ) -> None:
         xywh = [number(value) for value in box] if len(box) == 4 else [math.nan] * 4
+        if not all(map(math.isfinite, xywh)):
+            self.words[as_written(self._source, key)] = f"bbox {box!r:.60}"
         area = number(fields.get("area"))
         if not area >= 0:
             area = math.nan
@@ -135,6 +139,12 @@ class Annotations:
         if odd is not None:
             what = f"annotation: iscrowd is {odd!r:.40}, neither yes nor no; read as 0"
             self._findings.count(self._source, key, "odd_flag", what)
+        if flag(fields.get("ignore"))[0]:
+            what = (
+                "annotation: ignore is set, which is not read, as pycocotools doesn't: an object"
+                " like any other; iscrowd 1 is neither rewarded nor punished"
+            )
+            self._findings.count(self._source, key, "ignore_mark", what)
         image, category, place = rows
         self._whole.extend((image, category, int(crowd), key, place))
         self._real.extend((*xywh, area))

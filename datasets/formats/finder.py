@@ -7,7 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".jfif")
+# What Pillow reads and people label; the likeliest first, where several images have one name.
+IMAGE_ENDINGS = (
+    *(".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".jfif"),
+    *(".jpe", ".mpo", ".gif", ".avif", ".jp2", ".ppm", ".pgm"),
+)
 
 
 class Finder:
@@ -24,19 +28,23 @@ class Finder:
         where `exact`). Of several, those count that share most folders with the end of `name`, then
         those that lie nearest to `near`.
         """
+        found = self.alike(name, near, exact=exact)
+        return found[0] if len(found) == 1 else None
+
+    def alike(self, name: str, near: str = "", *, exact: bool = False) -> list[str]:
+        """All files that `find` can't tell apart."""
         last = _plain(name).rpartition("/")[2]
         stem, ending = os.path.splitext(last)  # "img.1", of a label without ending, is whole
         known = ending in self._endings or ending in IMAGE_ENDINGS
         there = self._by_stem.get(stem if known else last)
         if not there:
-            return None
+            return []
         asked = PurePosixPath(_plain(name))
         found = [path for path in there if _plain(path).endswith(last)]
         found = found if found or exact else there
         ends = [_alike(_folders(_plain(path))[::-1], asked.parts[-2::-1]) for path in found]
         found = _best(found, ends)
-        found = _best(found, [_alike(_folders(path), _folders(near)) for path in found])
-        return found[0] if len(found) == 1 else None
+        return _best(found, [_alike(_folders(path), _folders(near)) for path in found])
 
     @cached_property
     def _by_stem(self) -> dict[str, list[str]]:
@@ -64,13 +72,25 @@ def files_below(root: Path, endings: tuple[str, ...], folder: str = "") -> Itera
 
 
 def image_by_stem(folder: Path) -> dict[str, str]:
-    """File name by stem, for every image directly in a folder: endings differ in spelling."""
+    """File name by stem, for every image directly in a folder, whatever its ending; "" for a stem
+    that several have.
+    """
     try:
-        names = sorted(os.listdir(folder), reverse=True)  # .jpg wins over .png
+        names = os.listdir(folder)
     except OSError:
         return {}
-    split = (os.path.splitext(name) for name in names)
-    return {stem: stem + ending for stem, ending in split if ending.lower() in IMAGE_ENDINGS}
+    found: dict[str, str] = {}
+    for name in names:
+        stem, ending = os.path.splitext(name)
+        if ending.lower() in IMAGE_ENDINGS:
+            found[stem] = "" if stem in found else name
+    return found
+
+
+def likeliest(images: Sequence[str]) -> str:
+    """Of images with one name the one whose ending most have."""
+    order = {ending: place for place, ending in enumerate(IMAGE_ENDINGS)}
+    return min(images, key=lambda path: (order[os.path.splitext(path)[1].lower()], path))
 
 
 def tidy(path: str) -> str:

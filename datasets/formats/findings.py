@@ -50,6 +50,11 @@ class Findings:
         return sorted(self._rows + shared, key=lambda f: (f.file, f.object or 0, f.kind))
 
 
+def as_written(file: str, thing: int) -> str:
+    """The key in `meta["words"]` of a box that is no four numbers, as its file has it."""
+    return f"{file}\t{thing}"
+
+
 def packed(findings: Sequence[Finding]) -> list[list[Any]]:
     """As JSON can hold them."""
     return [[f.file, f.object, f.kind, f.message] for f in findings]

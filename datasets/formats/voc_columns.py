@@ -12,7 +12,7 @@ import numpy as np
 from datasets import index
 from datasets.errors import DataError
 from datasets.formats import voc_xml
-from datasets.formats.findings import Findings, packed
+from datasets.formats.findings import Findings, as_written, packed
 from datasets.formats.voc_lists import Entry
 from datasets.index import Array, Columns, pack_text
 
@@ -93,7 +93,12 @@ def _columns(
     for field, values in columns.items():
         arrays[field], arrays[f"{field}_ends"] = pack_text(values)
     meta = {"names": names, "first_pixel": first_pixel, "unread": unread, "lost": findings.lost}
-    return Columns(arrays, meta | {"findings": packed(findings.all())})
+    words = {
+        as_written(entry.annotation, place + 1): text
+        for entry, raw in zip(entries, parsed, strict=True)
+        for place, text in raw.words.items()
+    }
+    return Columns(arrays, meta | {"findings": packed(findings.all()), "words": words})
 
 
 def _parsed(

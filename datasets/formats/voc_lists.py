@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +21,9 @@ from datasets.formats.values import text_of
 _PLAIN = re.compile(r"\w+")  # nearly every line, told fast
 _VERDICT = re.compile(r"(\S(?:.*\S)?)\s+(-1|0|1)")  # the devkit's per-class lists: stem, verdict
 # "images/a.jpg annotations/a.xml", as PaddleDetection and others list pairs
-_PAIR = re.compile(r"(.+?\.(?:jpe?g|png|bmp|webp|tiff?|jfif))[\s,;]+(.+\.xml)", re.IGNORECASE)
+_PAIR = re.compile(
+    rf"(.+?(?:{'|'.join(map(re.escape, IMAGE_ENDINGS))}))[\s,;]+(.+\.xml)", re.IGNORECASE
+)
 _ROOMS = re.compile(r"^.*(?:^|/)(?:JPEGImages|Annotations)/", re.IGNORECASE)
 
 
@@ -62,7 +64,8 @@ def read_split(root: Path, split: str, role: str, findings: Findings) -> list[En
             lines.setdefault(annotation, (folder, Line(line.stem, image, annotation)))
     if not lines:
         raise DataError(
-            f"{root}: split {split!r} ({role}) is empty; it must name at least one image"
+            f"{root}: split {split!r} is empty; it must name at least one image (to leave it out,"
+            " name the other splits)"
         )
     clash = len({line.stem for _, line in lines.values()}) < len(lines)
     return [
@@ -101,7 +104,16 @@ class _Place:
 
 
 def split_folder(root: Path, part: str) -> tuple[str, str]:
-    """(folder, list) of a split: ("VOC2007", "trainval") for `2007/trainval`, ("", x) for `x`."""
+    """(folder, list) of a split: ("VOC2007", "trainval") for `2007/trainval`, ("", x) for `x` and
+    for a file named whole.
+    """
+    part = tidy(part)
+    if os.path.isabs(part):
+        if part.endswith(".txt"):
+            return "", part
+        raise DataError(f"{part}: a split is a list's name, a folder below {root}, or a .txt file")
+    if leads_out(part):
+        raise DataError(f"{part}: leads out of {root}; name a list elsewhere by its whole path")
     folder, slash, name = part.rpartition("/")
     if not slash:
         return "", name
@@ -143,11 +155,11 @@ def _lines(root: Path, folder: str, name: str, role: str, findings: Findings) ->
         within = place.relative_to(root).as_posix()
         stems = [Path(path).stem for path in files_below(place, (".xml",)) if "/" not in path]
         return [
-            Line(s, f"{within}/{images[s]}" if s in images else "", f"{within}/{s}.xml")
+            Line(s, f"{within}/{images[s]}" if images.get(s) else "", f"{within}/{s}.xml")
             for s in stems
         ]
     path = split_file(root, folder, name, role)
-    within = path.relative_to(root).as_posix()
+    within = (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
     first: dict[str, int] = {}
     lines = []
     for number, line in listed(path, root / folder):
@@ -217,28 +229,3 @@ def _inside(path: Path, number: int, name: str) -> str:
 def _without_ending(name: str) -> str:
     stem, ending = os.path.splitext(name)
     return stem if ending.lower() in (*IMAGE_ENDINGS, ".xml") else name
-
-
-def find_images(root: Path, entries: Sequence[Entry], filenames: Sequence[str]) -> list[str]:
-    """The image of each entry: where the list or the folder has it, else the one that is called as
-    its labels are, else by the name that these say: in copies and renamed files that is old.
-
-    Looked for within JPEGImages, and anywhere only where there is no such folder: masks have the
-    names of photos. One that is nowhere is given the place where VOC would keep it.
-    """
-    finders: dict[str, tuple[str, Finder]] = {}
-    files = []
-    for entry, filename in zip(entries, filenames, strict=True):
-        if entry.image:
-            files.append(entry.image)
-            continue
-        folder = entry.annotation.rpartition("Annotations/")[0]
-        if folder not in finders:
-            inner = f"{folder}JPEGImages/" if (root / folder / "JPEGImages").is_dir() else folder
-            finders[folder] = inner, Finder(root / inner)
-        inner, finder = finders[folder]
-        stem = entry.annotation.removeprefix(f"{folder}Annotations/").removesuffix(".xml")
-        near = entry.annotation.removeprefix(inner)
-        found = finder.find(stem, near) or (filename and finder.find(tidy(filename), near))
-        files.append(f"{inner}{found}" if found else f"{folder}JPEGImages/{stem}.jpg")
-    return files

@@ -18,6 +18,7 @@ import defusedxml.ElementTree
 from defusedxml.common import DefusedXmlException
 
 from datasets.errors import DataError
+from datasets.formats.foreign import foreign
 from datasets.formats.values import flag, number, pixels
 
 MOST_BYTES = 4 * 2**20  # a VOC file is 15 kB at most; 4 MiB holds some 10,000 objects
@@ -40,9 +41,10 @@ class Raw:
     difficult: list[bool]
     odd: dict[int, str]  # by object: the word that is neither yes nor no, "" where there is none
     more: dict[int, int]  # by object: its boxes, where it has several
+    words: dict[int, str]  # by object: its box as written, where that is no four numbers
 
 
-NOTHING = Raw(0, 0, "", [], [], [], {}, {})
+NOTHING = Raw(0, 0, "", [], [], [], {}, {}, {})
 
 
 def read_bytes(path: Path | str) -> bytes:
@@ -72,11 +74,14 @@ def parse(data: bytes, path: Path | str) -> Raw:
     difficult: list[bool] = []
     odd: dict[int, str] = {}
     more: dict[int, int] = {}
+    words: dict[int, str] = {}
     for thing in root.iterfind("object"):
         name = (thing.findtext("name") or "").strip()
         names.append(" ".join(name.split()) if "\n" in name else name)
         boxes = thing.findall("bndbox")
         corners.append(_corners(boxes[0]) if boxes else _NO_BOX)
+        if math.isnan(sum(corners[-1])):
+            words[len(names) - 1] = _words(boxes[0]) if boxes else "no bndbox"
         if len(boxes) > 1:
             more[len(names) - 1] = len(boxes)
         mark = thing.findtext("difficult")
@@ -89,7 +94,7 @@ def parse(data: bytes, path: Path | str) -> Raw:
             odd[len(names) - 1] = word or ""
     width, height = pixels(root.findtext("size/width")), pixels(root.findtext("size/height"))
     filename = (root.findtext("filename") or "").strip()
-    return Raw(width, height, filename, names, corners, difficult, odd, more)
+    return Raw(width, height, filename, names, corners, difficult, odd, more, words)
 
 
 def _corners(box: ElementTree.Element) -> tuple[float, float, float, float]:
@@ -100,6 +105,17 @@ def _corners(box: ElementTree.Element) -> tuple[float, float, float, float]:
         number(found("xmax")),
         number(found("ymax")),
     )
+
+
+def _words(box: ElementTree.Element) -> str:
+    """The corners as they are written.
+
+    >>> _words(ElementTree.fromstring("<bndbox><xmin>12,5</xmin><ymin>3</ymin></bndbox>"))
+    "xmin '12,5', ymin '3', no xmax, no ymax"
+    """
+    texts = {tag: box.findtext(tag) for tag in ("xmin", "ymin", "xmax", "ymax")}
+    told = (f"no {tag}" if text is None else f"{tag} {text!r:.20}" for tag, text in texts.items())
+    return ", ".join(told)
 
 
 def element(data: bytes, path: Path | str) -> ElementTree.Element:
@@ -117,6 +133,8 @@ def element(data: bytes, path: Path | str) -> ElementTree.Element:
             f"{path}: declares an entity or refers outside; refused ({error})"
         ) from None
     except ElementTree.ParseError as error:
+        if (kind := foreign(data)) is not None:
+            raise DataError(f"{path}: {kind}") from None
         raise DataError(f"{path}: line {error.position[0]}: broken XML ({error})") from None
     except (ValueError, LookupError) as error:  # an encoding that doesn't exist or doesn't fit
         raise DataError(f"{path}: unreadable XML ({error})") from None

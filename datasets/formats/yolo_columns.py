@@ -13,7 +13,7 @@ import numpy as np
 from datasets import index
 from datasets.errors import DataError
 from datasets.formats import yolo_text
-from datasets.formats.findings import Findings, packed
+from datasets.formats.findings import Findings, as_written, packed
 from datasets.formats.yolo_layout import Layout
 from datasets.formats.yolo_lists import Entry
 from datasets.index import Array, Columns, pack_text
@@ -101,7 +101,12 @@ def _columns(
     unread: list[int] = []
     lines: list[yolo_text.Line] = []
     counts: list[int] = []
+    words: dict[str, str] = {}
+    image_of: dict[str, str] = {}
     for row, (entry, data) in enumerate(zip(entries, contents, strict=True)):
+        if image_of.setdefault(entry.label, entry.image) != entry.image and data is not None:
+            what = "labels of several images that differ in their ending; read for each of them"
+            findings.count(entry.label, None, "twin_images", what)
         found: list[yolo_text.Line] = []
         if data is None:
             what = "an image without a label file; read as one without objects"
@@ -116,6 +121,7 @@ def _columns(
                 findings.add(entry.label, None, "broken_labels", str(error))
                 unread.append(row)
         lines += found
+        words |= {as_written(entry.label, f.number): f.words for f in found if f.words}
         counts.append(len(found))
     names, lines = _merged(layout, lines, findings)
     arrays = _objects(lines, counts)
@@ -125,7 +131,7 @@ def _columns(
     }.items():
         arrays[field], arrays[f"{field}_ends"] = pack_text(values)
     meta = {"names": names, "fractions": True, "unread": unread, "lost": findings.lost}
-    return Columns(arrays, meta | {"findings": packed(findings.all())})
+    return Columns(arrays, meta | {"findings": packed(findings.all()), "words": words})
 
 
 def _merged(

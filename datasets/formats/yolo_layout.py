@@ -64,14 +64,42 @@ def read_layout(root: Path, data: str | None = None) -> Layout:
 
 def described_by(root: Path) -> Path | None:
     """The file that describes a YOLO data set, in its folder or in `data` below it."""
-    for path in [*sorted(root.glob("*.y*ml")), *sorted(root.glob("data/*.y*ml"))]:
-        try:
-            keys = set(_yaml(path))
-        except DataError:
-            keys = {"names"} if path.stem == "data" else set()
-        if "names" in keys and keys & (_KEYS - {"names"}) or keys == {"names"}:
-            return path
-    return next(iter(sorted([*root.glob("*.data"), *root.glob("data/*.data")])), None)
+    found = [path for form in ("*.y*ml", "data/*.y*ml") for path in sorted(root.glob(form))]
+    found = [path for path in found if _describes(path)]
+    if len(found) > 1:
+        _refuse_contradiction(root, found)
+    darknet = (path for form in ("*.data", "data/*.data") for path in sorted(root.glob(form)))
+    return next(iter(found), next(darknet, None))
+
+
+def _describes(path: Path) -> bool:
+    """Whether a YAML file is of a data set: settings of a training name splits, too."""
+    try:
+        keys = set(_yaml(path))
+    except DataError:
+        return path.stem == "data"
+    splits = bool(keys & {*SPLITS, *SAME})
+    named = "names" in keys and bool(keys & (_KEYS - {"names"})) or keys == {"names"}
+    return named or splits and ("nc" in keys or path.stem == "data")
+
+
+def _refuse_contradiction(root: Path, paths: Sequence[Path]) -> None:
+    """DataError where two descriptions that fit this folder say different things."""
+    said: dict[Any, str] = {}
+    for path in paths:
+        one = _ultralytics(root, path)
+        places = {
+            split: [resolved(root, one.base, place) for place in some]
+            for split, some in one.places.items()
+        }
+        if not places or any(None not in some for some in places.values()):
+            said.setdefault(repr((one.names, places)), one.source)
+    if len(said) > 1:
+        first, other = list(said.values())[:2]
+        raise DataError(
+            f"{root}: {first} and {other} describe the data differently; keep one of them here"
+            f" (a recipe may name it: data.data={first})"
+        )
 
 
 def resolved(root: Path, base: str, place: str) -> str | None:
@@ -130,6 +158,7 @@ def _darknet(root: Path, path: Path) -> Layout:
     said = {key.strip().lower(): value.strip() for key, _, value in pairs}
     found = resolved(root, "", said["names"]) if "names" in said else None
     names = _name_lines(root / found) if found else _names_below(root)
+    _refuse_other_count(path, "classes", said.get("classes"), names)
     places = {split: [value] for split, value in _splits(said.items())}
     return Layout(root, "", names, places, source=path.relative_to(root).as_posix())
 
@@ -144,15 +173,19 @@ def _splits(items: Any) -> Iterator[tuple[str, Any]]:
 def _named(root: Path, path: Path, document: Mapping[Any, Any]) -> tuple[str, ...]:
     names = document.get("names")
     if isinstance(names, Mapping):
-        by_number = {str(key).strip(): str(name).strip() for key, name in names.items()}
+        by_number = {str(key).strip(): name for key, name in names.items()}
         wanted = [str(number) for number in range(len(by_number))]
         if sorted(by_number) != sorted(wanted):
             raise DataError(
                 f"{path}: names: expected the numbers from 0, found {', '.join(by_number)}"
             )
-        return tuple(by_number[number] for number in wanted)
+        names = [by_number[number] for number in wanted]
     if isinstance(names, list):
-        return tuple(str(name).strip() for name in names)
+        for name in names:
+            if not isinstance(name, str):
+                raise DataError(f"{path}: names: expected words or numbers, found {name!r:.80}")
+        _refuse_other_count(path, "nc", document.get("nc"), names)
+        return tuple(name.strip() for name in names)
     if names is not None:
         place = path.parent.relative_to(root).as_posix().removeprefix(".")
         found = resolved(root, place, names) if isinstance(names, str) else None
@@ -160,12 +193,27 @@ def _named(root: Path, path: Path, document: Mapping[Any, Any]) -> tuple[str, ..
             what = "expected a list, names by number, or the file that has them"
             raise DataError(f"{path}: names: {what}, found {names!r:.80}")
         return _name_lines(root / found)
-    count = document.get("nc")
-    if not isinstance(count, int):
+    count = _count(document.get("nc"))
+    if count is None:
         return ()
     if not 0 <= count <= MOST_CLASSES:
         raise DataError(f"{path}: nc: expected 0 to {MOST_CLASSES:,} classes, found {count}")
     return tuple(str(number) for number in range(count))
+
+
+def _count(said: Any) -> int | None:
+    """How many classes a description says that there are, if it does."""
+    text = str(said).strip()
+    return int(text) if text.isascii() and text.lstrip("-").isdigit() else None
+
+
+def _refuse_other_count(path: Path, key: str, said: Any, names: Sequence[str]) -> None:
+    count = _count(said)
+    if count is not None and names and count != len(names):
+        raise DataError(
+            f"{path}: {key} is {count}, but there are {len(names)} names"
+            f" ({', '.join(names):.80}): make them agree"
+        )
 
 
 def _names_below(root: Path) -> tuple[str, ...]:
@@ -201,13 +249,21 @@ def _yaml(path: Path) -> dict[Any, Any]:
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
             raise DataError(f"{path}: aliases (*name) are not read, a few can grow endless")
         document = yaml.safe_load(text)
+        if isinstance(document, dict):
+            document = {_known(key): value for key, value in document.items()}
         if isinstance(document, dict) and "names" in document:  # "no" is a name there, and "007"
             # BaseLoader makes text, lists and mappings alone, fewer things than safe_load does
             plain = yaml.load(text, yaml.BaseLoader)  # noqa: S506 - no tag of it makes an object
-            document["names"] = plain["names"] or None
+            names = next(value for key, value in plain.items() if _known(key) == "names")
+            document["names"] = names or None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         place = getattr(error, "problem_mark", None)
         line = f"line {place.line + 1}: " if place is not None else ""
         problem = getattr(error, "problem", None) or "no text in UTF-8"
         raise DataError(f"{path}: {line}broken YAML ({problem})") from None
     return document if isinstance(document, dict) else {}
+
+
+def _known(key: Any) -> Any:
+    """A key as it is read here: `Names` is `names`."""
+    return low if isinstance(key, str) and (low := key.strip().lower()) in _KEYS else key

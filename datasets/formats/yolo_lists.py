@@ -3,6 +3,7 @@
 import os
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -33,7 +34,10 @@ def entries(layout: Layout, split: str, role: str) -> list[Entry]:
         for place in _places(layout, part.strip(), role):
             images |= dict.fromkeys(_images(layout, place))
     if not images:
-        raise DataError(f"{layout.root}: split {split!r} ({role}) holds no image")
+        raise DataError(
+            f"{layout.root}: split {split!r} holds no image (to leave it out, name the"
+            " other splits)"
+        )
     stems = [os.path.splitext(image)[0] for image in images]
     short = [stem.rpartition("/")[2] for stem in stems]
     ids = short if len(set(short)) == len(short) else stems
@@ -78,7 +82,12 @@ def label_of(root: Path, image: str) -> str:
     if not stem.isascii():  # a Mac's files write an accent by itself, their labels may not
         forms: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
         choices += [unicodedata.normalize(form, c) for c in choices for form in forms]
-    return next((choice for choice in choices if (root / choice).is_file()), choices[0])
+    ending = os.path.splitext(image)[1]
+    spelt = [f"{c.removesuffix('.txt')}{end}" for end in (".TXT", f"{ending}.txt") for c in choices]
+    for choice in (*choices, *spelt):
+        if os.path.isfile(f"{root}/{choice}"):  # a Path takes longer to make
+            return choice
+    return choices[0]
 
 
 def splits(layout: Layout) -> list[str]:
@@ -97,18 +106,19 @@ _FORMS = (("images/", ""), ("", "/images"))
 def _places(layout: Layout, split: str, role: str) -> Iterator[str]:
     """Folders and lists of one split, relative to the root."""
     for written in layout.places.get(split, ()):
-        place = resolved(layout.root, layout.base, written)
+        place = resolved(layout.root, layout.base, written) or _pattern(layout, written)
         if place is None:
             others = ", ".join(name for name in layout.places if name != split)
             raise DataError(
-                f"{layout.root}: split {split!r} is said to be at {written}: no such place;"
+                f"{layout.root}: split {split!r} is said to be at {written!r}: no such place;"
                 f" name others to leave it out ({others or 'there are none'}); {IMPORT}"
             )
         yield place
     if split not in layout.places:
         tried = (split, *(f"{inside}{split}{below}" for inside, below in _FORMS))
         place = next((p for p in tried if (layout.root / tidy(p)).exists()), None)
-        if place is None or leads_out(tidy(place)):
+        listed = place is not None and os.path.isabs(place) and place.endswith(".txt")
+        if place is None or leads_out(tidy(place)) and not listed:
             known = [*layout.places] or splits(layout)
             raise DataError(
                 f"{layout.root}: no such split {split!r} ({role}){nearest(split, known)}"
@@ -117,9 +127,20 @@ def _places(layout: Layout, split: str, role: str) -> Iterator[str]:
         yield tidy(place)
 
 
+def _pattern(layout: Layout, written: str) -> str | None:
+    """Names with `*` in a folder that is there, as ultralytics takes them."""
+    folder, _, names = tidy(written).rpartition("/")
+    found = resolved(layout.root, layout.base, folder or ".") if "*" in names else None
+    return None if found is None else f"{found}/{names}".lstrip("/")
+
+
 def _images(layout: Layout, place: str) -> Iterator[str]:
-    if (layout.root / place).is_dir():
-        for path in files_below(layout.root, IMAGE_ENDINGS, place):
+    folder, _, names = place.rpartition("/")
+    pattern = "*" in names and not (layout.root / place).exists()
+    if pattern or (layout.root / place).is_dir():
+        for path in files_below(layout.root, IMAGE_ENDINGS, folder if pattern else place):
+            if pattern and not fnmatch(path, place):
+                continue
             if not is_text(path):
                 raise DataError(f"{layout.root}: {path!r}: a file name that isn't UTF-8; rename it")
             yield path

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from datasets.errors import DataError
+from datasets.formats.foreign import foreign
 from datasets.formats.values import number, text_of
 
 MOST_BYTES = 4 * 2**20  # some 80,000 objects
@@ -23,6 +24,7 @@ class Line(NamedTuple):
     number: int  # of the line, from 1
     label: int
     box: tuple[float, float, float, float]
+    words: str = ""  # as written, where the box is no four numbers
 
 
 class Fault(NamedTuple):
@@ -44,7 +46,9 @@ def parse(data: bytes, names: Sequence[str], *, keypoints: bool) -> tuple[list[L
     try:
         text = text_of(data)
     except UnicodeDecodeError:
-        raise DataError("not a text file in UTF-8") from None
+        raise DataError(foreign(data) or "not a text file in UTF-8") from None
+    if data and (kind := foreign(data)) is not None:  # an empty one is an image without objects
+        raise DataError(kind)
     lines: list[Line] = []
     faults: list[Fault] = []
     for place, written in enumerate(text.splitlines(), 1):
@@ -76,6 +80,9 @@ def rows_like_labels(data: bytes) -> int:
 
 
 def _line(place: int, parts: list[str], names: Sequence[str], keypoints: bool) -> Line | Fault:
+    if len(parts) == 1:
+        what = f"{parts[0]!r:.60}: expected class cx cy w h with blanks between; not used"
+        return Fault(place, "bad_row", what)
     label = _label(parts[0], names)
     if label is None:
         known = f"0 to {len(names) - 1}" if names else "a whole number from 0"
@@ -91,7 +98,7 @@ def _line(place: int, parts: list[str], names: Sequence[str], keypoints: bool) -
         values = values[:4]
         box = (cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2)
     if not all(map(math.isfinite, values)):
-        return Line(place, label, _NO_BOX)
+        return Line(place, label, _NO_BOX, " ".join(parts)[:60])
     if max(values) > _BEYOND or min(values) < -_BEYOND:
         what = f"{' '.join(parts[:5])}: expected fractions of the image, from 0 to 1; not used"
         return Fault(place, "bad_row", what)

@@ -16,7 +16,8 @@ from datasets.formats.finder import IMAGE_ENDINGS, files_below
 from datasets.formats.findings import FATAL, LOSING, Findings, unpacked
 from datasets.formats.values import is_text
 from datasets.formats.voc_columns import read_labels as read_xml
-from datasets.formats.voc_lists import Entry, find_images
+from datasets.formats.voc_images import find_images
+from datasets.formats.voc_lists import Entry
 from datasets.formats.yolo_columns import read_labels as read_text
 from datasets.formats.yolo_layout import described_by, read_layout
 from datasets.formats.yolo_lists import Entry as TextEntry
@@ -27,6 +28,9 @@ WITHOUT_IMAGE = "labels without an image"
 UNREADABLE = "label files that can't be read"
 UNUSABLE = "rows that can't be used"
 TWICE = "labels of an image that has others"
+TWINS = "images of the same name as another, where labels don't say which"
+ELSEWHERE = "texts called as images: call their folder labels, beside images, or lay them there"
+UNLABELLED = "images without labels"
 NOT_TEXT = "files whose names aren't UTF-8"
 
 
@@ -50,6 +54,7 @@ class Found:
     items: list[Item] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     first: dict[str, str] = field(default_factory=dict)
+    named: set[str] = field(default_factory=set)  # images that labels belong to, read or not
 
     def leave_out(self, why: str, what: str) -> None:
         """Count one more thing that can't be used."""
@@ -78,9 +83,19 @@ def find(root: Path, layout: str | None = None, *, without: str = "") -> Found:
         raise DataError(
             f"{root}: no image with labels: neither VOC's XML by the name of an image, COCO's JSON,"
             " nor YOLO's text, labels/a.txt for images/a.jpg or beside it"
-            f"{f'; found {told}' if told else ''}"
+            f"{f'; found {told}' if told else ''}{_archives(root)}"
         )
+    for path in _files(root, IMAGE_ENDINGS, Found(root, best.layout, ()), without):
+        if path not in best.named:
+            best.leave_out(UNLABELLED, path)
     return best
+
+
+def _archives(root: Path) -> str:
+    """What lies there packed, in words."""
+    packed = [*files_below(root, (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar"))]
+    more = ", .." if len(packed) > 3 else ""
+    return f"; archives lie there, to be unpacked: {', '.join(packed[:3])}{more}" if packed else ""
 
 
 def _of_voc(root: Path, without: str) -> Found:
@@ -89,7 +104,9 @@ def _of_voc(root: Path, without: str) -> Found:
     entries = [Entry(Path(path).stem, path, "") for path in annotations]
     raw, _ = read_xml(root, entries, 1, Findings())
     unread = set(raw.meta["unread"])
-    files = find_images(root, entries, texts(raw, "filename")) if entries else []
+    files, twins = find_images(root, entries, texts(raw, "filename"))
+    for finding in twins:
+        found.leave_out(TWINS, f"{finding.file}: {finding.message}")
     _take(found, raw, files, annotations, unread)
     found.classes = tuple(sorted({name for item in found.items for name in item.classes}))
     return found
@@ -142,7 +159,22 @@ def _of_yolo(root: Path, without: str) -> Found:
                 found.leave_out("names of classes in folders below: import those", path)
         _take(found, raw, [e.image for e in entries], sources, set(raw.meta["unread"]))
         found.classes = tuple(raw.meta["names"])
+    else:
+        _note_folders(found, images, without)
     return found
+
+
+def _note_folders(found: Found, images: Sequence[str], without: str) -> None:
+    """Name folders of texts called as images, which hold labels that no rule leads to."""
+    stems = {Path(image).stem for image in images}
+    folders = Counter(
+        path.rpartition("/")[0] or "."
+        for path in _files(found.root, (".txt",), found, without)
+        if Path(path).stem in stems
+    )
+    for folder, count in folders.items():
+        for _ in range(count):
+            found.leave_out(ELSEWHERE, folder)
 
 
 def _of_row(name: str, root: Path, without: str) -> Found:
@@ -195,6 +227,7 @@ def _take(
     for row, (image, source, name) in enumerate(
         zip(files, sources, texts(raw, "image_id"), strict=True)
     ):
+        found.named.add(image)
         if row in unread:
             found.leave_out(UNREADABLE, f"{source}: {why[source]}" if source in why else source)
         elif not (found.root / image).is_file():

@@ -12,7 +12,7 @@ import numpy as np
 from datasets.errors import DataError
 from datasets.importing.finding import Found, Item, find
 from datasets.importing.splitting import split_groups
-from datasets.importing.writing import FOLDER, refuse_foreign, write_splits
+from datasets.importing.writing import FOLDER, named_from, refuse_foreign, write_splits
 from datasets.pixels.alike import alike
 from datasets.pixels.likeness import Likeness, likeness
 from datasets.pixels.threads import in_order
@@ -46,16 +46,15 @@ def import_folder(
 ) -> Imported:
     """Find what is below `root` and write its splits; DataError where that can't be.
 
-    Copies of a photo, found by content, stay in one split. `out`: below the root.
+    Copies of a photo, found by content, stay in one split. `out`: also elsewhere, for data that
+    can't be written to.
     """
     for name, share in (("val", val), ("test", test)):
         if not 0 <= share < 1 or val + test >= 1:
             raise DataError(f"--{name}: parts of the whole, together below 1, found {share}")
     folder = out or root / FOLDER
-    if root.resolve() not in folder.resolve().parents:
-        raise DataError(f"{folder}: must lie below {root}: the lists name images from there")
     refuse_foreign(folder)
-    found = find(root, layout, without=folder.resolve().relative_to(root.resolve()).as_posix())
+    found = find(root, layout, without=named_from(root, folder))
     groups, notes = _groups(found, report)
     classes_IK = np.array([[k in i.classes for k in found.classes] for i in found.items], np.bool_)
     shares = (1 - val - test, val, test)

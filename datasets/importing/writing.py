@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 
 from datasets.errors import DataError
+from datasets.formats.coco_columns import category_name
+from datasets.formats.coco_images import file_named
 from datasets.formats.coco_json import read_document, rows
 from datasets.formats.finder import tidy
 from datasets.formats.values import identity
@@ -25,13 +27,19 @@ def refuse_foreign(folder: Path) -> None:
         raise DataError(f"{folder}: holds files that no import wrote; move them, or name --out")
 
 
+def named_from(root: Path, folder: Path) -> str:
+    """A folder as settings name it: from the root where it lies below that, else whole."""
+    whole, base = folder.resolve(), root.resolve()
+    return (whole.relative_to(base) if base in whole.parents else whole).as_posix()
+
+
 def write_splits(
     found: Found, splits: Mapping[str, Sequence[Item]], folder: Path, record: Mapping[str, Any]
 ) -> dict[str, str]:
-    """Write all splits into `folder`, below the root; their names for the settings, by role."""
+    """Write all splits into `folder`; their names for the settings, by role."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        within = folder.resolve().relative_to(found.root.resolve()).as_posix()
+        within = named_from(found.root, folder)
         names = {}
         for role, items in splits.items():
             ending = "json" if found.layout == "coco" else "txt"
@@ -57,11 +65,11 @@ def _instances(found: Found, items: Sequence[Item]) -> str:
     for source in dict.fromkeys(item.source for item in items):
         mine = {item.image_id: item for item in items if item.source == source}
         read = read_document(found.root / source)
-        names = {identity(r.get("id")): str(r.get("name")).strip() for r in _rows(read.categories)}
+        names = {identity(r.get("id")): category_name(r) for r in _rows(read.categories)}
         files: dict[Any, str] = {}
         new: dict[str, int] = {}  # by file: several ids may mean one
         for image in _rows(read.images):
-            key, name = identity(image.get("id")), tidy(str(image.get("file_name")).strip())
+            key, name = identity(image.get("id")), tidy(str(file_named(image)).strip())
             files.setdefault(key, name)
             item = mine.get(str(key))
             if item is not None and name not in new:

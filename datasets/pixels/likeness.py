@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from datasets.pixels.header import is_deep_grey
-from datasets.pixels.reading import refuse_bomb, scaled
+from datasets.pixels.reading import refuse_bomb, scaled, unknown_format
 
 SIDE = 16  # of the thumbnail
 _DRAFT = 64  # a JPEG is decoded at the least size that is no smaller: a fifth of the time
@@ -36,6 +36,8 @@ def likeness(data: bytes) -> Likeness:
                 refuse_bomb(image.height, image.width)
                 image.draft("L", (_DRAFT, _DRAFT))
                 grey = _grey(image)
+    except UnidentifiedImageError:
+        raise ValueError(unknown_format(data)) from None
     except ValueError:
         raise
     except Exception as error:  # Pillow's plugins raise many kinds for damaged files

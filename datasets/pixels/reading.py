@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from datasets.formats.foreign import foreign
 from datasets.pixels.header import JPEG, is_deep_grey, pillow_header
 
 MOST_PIXELS = 2**27  # 134 megapixels, 400 MB decoded; a compressed bomb claims more
@@ -37,8 +38,7 @@ def read_pixels(data: bytes, turn: int = 1) -> Pixels:
                 turned = pillow_header(image).orientation if image.format == "TIFF" else 0
                 pixels = rgb(image)
     except UnidentifiedImageError:
-        kind = "JPEG without a frame header" if data[:2] == JPEG else "of no known format"
-        raise ValueError(kind) from None
+        raise ValueError(unknown_format(data)) from None
     except ValueError:
         raise
     except Exception as error:  # Pillow's plugins raise many kinds for damaged files
@@ -46,6 +46,13 @@ def read_pixels(data: bytes, turn: int = 1) -> Pixels:
     if turned:  # Pillow turns TIFF by itself
         pixels = upright(pixels, _UPRIGHT_OF.get(turned, turned))
     return upright(pixels, turn)
+
+
+def unknown_format(data: bytes) -> str:
+    """What is told of bytes that no decoder takes."""
+    if data[:2] == JPEG:
+        return "JPEG without a frame header"
+    return foreign(data) or "of no known format"
 
 
 def upright(pixels_HWC: Pixels, orientation: int) -> Pixels:

@@ -6,6 +6,7 @@ a layer either means here what it means in Darknet, missing ones included, or is
 of Darknet and of AlexeyAB's fork).
 """
 
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -298,6 +299,17 @@ def _integer(path: str, section: Section, key: str, default: str = "") -> int:
     return int(value)
 
 
+def _number(where: str, key: str, text: str, whole: str | None = None) -> float:
+    """A finite number; `whole`: the value of which it is a part."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise DetectorError(f"{where} {key}: must be numbers, found {whole or text!r}")
+    return value
+
+
 # Keys of [region] that name a switch of ours, and those that only one value fits.
 _SCALES = ("object_scale", "noobject_scale", "class_scale", "coord_scale")
 # With Darknet's own value where the key is missing; `classfix` to `background` change the loss.
@@ -329,9 +341,13 @@ def _region(path: str, section: Section) -> tuple[AnchorSet, int, Darknet]:
         raise DetectorError(f"{where} focal_loss: needs softmax=1, found softmax=0")
     count = _integer(path, section, "num", "1")
     given = options.get("anchors", ",".join(["0.5"] * 2 * count))
+    sides = [_number(where, "anchors", side, given) for side in given.strip(",").split(",")]
+    if min(sides) <= 0:
+        raise DetectorError(f"{where} anchors: widths and heights must be > 0, found {given}")
+    objects, idle, classes, boxes = (_number(where, key, options.get(key, "1")) for key in _SCALES)
+    ignore_iou = _number(where, "thresh", options.get("thresh", "0.5"))
+    most = _integer(path, section, "max", "30")
     try:
-        sides = [float(side) for side in given.strip(",").split(",")]
-        objects, idle, classes, boxes = (float(options.get(key, 1)) for key in _SCALES)
         region = Darknet(
             object_scale=objects,
             noobject_scale=idle,
@@ -339,9 +355,9 @@ def _region(path: str, section: Section) -> tuple[AnchorSet, int, Darknet]:
             class_form="softmax" if softmax else "sigmoid",
             coord_scale=boxes,
             coord_weight="one" if focal else "area",
-            ignore_iou=float(options.get("thresh", 0.5)),
+            ignore_iou=ignore_iou,
             rescore=options.get("rescore", "0") == "1",
-            max_truths=int(options.get("max", 30)),
+            max_truths=most,
         )
     except ValueError as error:
         raise DetectorError(f"{where} {error}") from error

@@ -12,6 +12,8 @@ from detectors.errors import DetectorError, unknown_name
 from detectors.yolov2.darknet19 import Darknet19
 from detectors.yolov2.darknet_cfg import DarknetConfig, read_cfg
 from detectors.yolov2.settings import Darknet
+from experiments.config.run import Recipes
+from experiments.errors import ConfigError
 
 
 def cfg_recipe(path: Path) -> str:
@@ -32,31 +34,53 @@ def cfg_recipe(path: Path) -> str:
         **_training(net),
     }
     net.require_known()
+    _refuse_unreadable(path, recipe)
     text = yaml.safe_dump(recipe, sort_keys=False, default_flow_style=None, width=110)
     notes = [f"YOLOv2 as {path.name} describes it: name data of {config.classes} classes below."]
     return "".join(f"# {note}\n" for note in (*notes, *net.notes)) + text
 
 
+def _refuse_unreadable(path: Path, recipe: Mapping[str, Any]) -> None:
+    """DetectorError where no run could be made of the recipe: a rate below 0, an odd size."""
+    try:
+        Recipes().resolve(recipe)
+    except ConfigError as error:
+        raise DetectorError(f"{path}: as a {error}") from None
+
+
 class _Net:
     """The [net] section, its keys read with Darknet's own values where they are missing."""
 
-    def __init__(self, path: str, options: Mapping[str, str]) -> None:
-        self.path, self.options = path, options
+    def __init__(self, path: str, options: Mapping[str, str], section: str = "net") -> None:
+        self.path, self.options, self.section = path, options, section
         self.notes: list[str] = []
         self.read: set[str] = set()
 
     def number(self, key: str, default: float) -> float:
-        """A key's number."""
-        return self.numbers(key, str(default))[0]
+        """A key's one number."""
+        found = self.numbers(key, str(default))
+        if len(found) > 1:
+            raise self.error(key, f"must be one number, found {self.options[key]!r}")
+        return found[0]
+
+    def whole(self, key: str, default: int) -> int:
+        """A key's whole number."""
+        found = self.number(key, default)
+        if not found.is_integer():
+            raise self.error(key, f"must be a whole number, found {self.options[key]!r}")
+        return int(found)
 
     def numbers(self, key: str, default: str = "") -> list[float]:
         """A key's numbers, separated by commas."""
         self.read.add(key)
         text = self.options.get(key, default)
         try:
-            return [float(part) for part in text.strip(",").split(",")]
+            found = [float(part) for part in text.strip(",").split(",")]
         except ValueError:
-            raise self.error(key, f"must be numbers, found {text!r}") from None
+            found = [math.nan]
+        if not all(map(math.isfinite, found)):
+            raise self.error(key, f"must be numbers, found {text!r}")
+        return found
 
     def word(self, key: str, default: str) -> str:
         """A key's word."""
@@ -65,7 +89,7 @@ class _Net:
 
     def error(self, key: str, why: str) -> DetectorError:
         """The error that names file and key."""
-        return DetectorError(f"{self.path}: [net] {key}: {why}")
+        return DetectorError(f"{self.path}: [{self.section}] {key}: {why}")
 
     def require_known(self) -> None:
         """DetectorError for a key that would change the training and was not read."""
@@ -130,7 +154,7 @@ def _input(config: DarknetConfig, net: _Net) -> dict[str, Any]:
     """Size, jitter, colours and the random sizes of Darknet's detector."""
     height, width = config.input_hw
     found: dict[str, Any] = {"fit": {"mode": "letterbox", "height": height, "width": width}}
-    region = _Net(net.path, config.options)
+    region = _Net(net.path, config.options, "region")
     jitter, random = region.number("jitter", 0.2), region.number("random", 0)
     if jitter:
         found["jitter"] = {"aspect": jitter, "scale": [1.0, 1.0]}
@@ -141,7 +165,7 @@ def _input(config: DarknetConfig, net: _Net) -> dict[str, Any]:
     if (hue, saturation, exposure) != (0, 1, 1):
         found["colour"] = {"hue": hue, "saturation": saturation, "exposure": exposure}
     if random:  # 320 to 608 every 10 updates, 608 in the last 200
-        parts = max(1, int(net.number("subdivisions", 1)))
+        parts = max(1, net.whole("subdivisions", 1))
         found |= {
             "sizes": [[side, side] for side in range(320, 640, 32)],
             "every": 10 * parts,
@@ -153,17 +177,19 @@ def _input(config: DarknetConfig, net: _Net) -> dict[str, Any]:
 
 def _training(net: _Net) -> dict[str, Any]:
     """Optimiser, steps and length."""
-    most = int(net.number("max_batches", 0))
+    most = net.whole("max_batches", 0)
     if most < 1:
         most = 80200
         net.notes.append("It has no max_batches: 80200 as in yolov2-voc.cfg.")
-    images, parts = int(net.number("batch", 1)), max(1, int(net.number("subdivisions", 1)))
+    images, parts = net.whole("batch", 1), max(1, net.whole("subdivisions", 1))
+    if images < 1:
+        raise net.error("batch", f"must be >= 1, found {images}")
     if images == 1:
         net.notes.append(
             "batch is 1, as for testing; Darknet trains with 64 (batch 8, accumulate 8)."
         )
     rate, factor = _rate(net, most)
-    warmup = int(net.number("burn_in", 0))
+    warmup = net.whole("burn_in", 0)
     if warmup:
         rate |= {"warmup_iterations": warmup, "warmup_power": net.number("power", 4)}
     return {
@@ -189,7 +215,7 @@ def _rate(net: _Net, most: int) -> tuple[dict[str, Any], float]:
     if policy == "constant":
         return {"shape": "constant"}, 1.0
     if policy == "step":
-        every, scale = int(net.number("step", 1)), net.number("scale", 1)
+        every, scale = net.whole("step", 1), net.number("scale", 1)
         if every < 1:
             raise net.error("step", f"must be >= 1, found {every}")
         steps: list[float] = [*range(every, most, every)]

@@ -140,7 +140,10 @@ recipe whose input, anchors and length fit the boxes. Images and labels stay whe
         help="which labels count, voc, coco or yolo (default: those of most images)",
     )
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="where to, below FOLDER (default: FOLDER/splits)"
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="where to, for data that can't be written to (default: FOLDER/splits)",
     )
     parser.set_defaults(do=_import)
 

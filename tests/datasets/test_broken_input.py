@@ -316,7 +316,7 @@ BROKEN_FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "empty_split": (
         lambda root: (root / "ImageSets/Main/train.txt").write_text("\n\n"),
-        r"split 'train' \(train\) is empty",
+        r"split 'train' is empty; .*name the other splits",
     ),
     "binary_split": (
         lambda root: (root / "ImageSets/Main/train.txt").write_bytes(b"\xff\x00\x81"),

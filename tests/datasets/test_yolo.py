@@ -135,7 +135,7 @@ LOST = {
     "short": ("0 0.5 0.5", "expected class cx cy w h"),
     "class_unknown": ("7 0.5 0.5 0.1 0.1", "class '7' is none of 0 to 1"),
     "pixels": ("0 300 200 50 40", "expected fractions"),
-    "comma": ("0,0.5,0.5,0.1,0.1", "is none of 0 to 1"),
+    "comma": ("0,0.5,0.5,0.1,0.1", "with blanks between"),
     "words": ("0 a b c d", "not a number"),
     "odd_polygon": ("0 0.1 0.1 0.5 0.1 0.5 0.5 0.2", "expected class"),
     "no_width": ("0 0.5 0.5 0 0.2", "no area"),

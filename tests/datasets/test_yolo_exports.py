@@ -66,7 +66,7 @@ def test_names_are_those_that_are_written(root: Path, name: str) -> None:
         ({"obj.data": "train=images/train\nnames=obj.names\n", "obj.names": "cat\n\ndog\n"},
          r"obj\.names: line 2 is blank"),
         ({"data.yaml": "train: ../gone/images\nval: images/train\nnames: [cat, dog]\n"},
-         r"said to be at \.\./gone/images: no such place; name others .*\(val\)"),
+         r"said to be at '\.\./gone/images': no such place; name others .*\(val\)"),
         ({"labels/train/classes.txt": "cat\ndog\n", "images/train/classes.txt": "dog\ncat\n"},
          "classes.txt: other classes than in"),
     ],

@@ -8,11 +8,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from experiments.errors import nearest
 from experiments.evaluation.interchange.text import read_lines
-from experiments.evaluation.tables import CORNERS
+from experiments.evaluation.tables import CORNERS, EvaluationError
 
 LINE = "image score xmin ymin xmax ymax"
 _COLUMNS = ["image_id", "score", *CORNERS]
@@ -44,6 +45,13 @@ def read_devkit(files: dict[str, Path]) -> pd.DataFrame:
     tables = []
     for name, path in files.items():
         images, numbers = read_lines(path, LINE)
+        bad = np.flatnonzero((numbers[:, 3:] < numbers[:, 1:3]).any(1))
+        if len(bad):
+            found = f"{images[int(bad[0])]} {' '.join(f'{value:g}' for value in numbers[bad[0]])}"
+            raise EvaluationError(
+                f"{path}: expected '{LINE}' with xmin <= xmax and ymin <= ymax, found {found!r}"
+                f" ({len(bad)} of {len(numbers)} lines)"
+            )
         table = pd.DataFrame(numbers, columns=["score", *CORNERS])
         table[["x1", "y1"]] -= 1
         tables.append(table.assign(image=images, name=name))

@@ -11,7 +11,10 @@ import pandas as pd
 from experiments.errors import nearest
 from experiments.evaluation.tables import EvaluationError
 
-_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".jfif")
+_ENDINGS = (
+    *(".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".jfif"),
+    *(".jpe", ".mpo", ".gif", ".avif", ".jp2", ".ppm", ".pgm"),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ counts under which the boxes agree better with the truth (mean AP at an overlap 
 is off by whole boxes or classes. It is said which.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def read_detections(path: Path, truth: Truth, classes: Sequence[str] = ()) -> Re
         for form, table in readings.items()
     }
     form = _likeliest(tables, wanted)
-    if len(tables) > 1:
+    if len(tables) > 1 or (form.startswith("category ids") and form not in results.AS_WRITTEN):
         notes = [*notes, f"{path.name} is read as: {form}"]
     table, left = tables[form]
     return Read(table, wanted, (*notes, *told, *left))
@@ -85,12 +85,22 @@ def _readings(
 
 
 def _text_files(folder: Path) -> list[Path]:
-    """The folder's text files; those of its folder `voc` where `detect --voc` wrote it."""
+    """The folder's text files, or those of the one folder below it that has some: `voc` of
+    `detect --voc`, `labels` of ultralytics, `results/VOC2007/Main` of the devkit.
+    """
     for place in (folder, folder / "voc"):
-        files = sorted(file for file in place.glob("*.txt") if not file.name.startswith("._"))
-        if files:
+        if files := _texts(place.glob("*.txt")):
             return files
-    raise EvaluationError(f"{folder}: holds no text files; expected {FORMS}")
+    below = sorted({file.parent for file in _texts(folder.rglob("*.txt"))})
+    if len(below) == 1:
+        return _texts(below[0].glob("*.txt"))
+    some = ", ".join(place.relative_to(folder).as_posix() for place in below[:4])
+    told = f"; folders below do, name one of them: {some}" if below else ""
+    raise EvaluationError(f"{folder}: holds no text files{told}; expected {FORMS}")
+
+
+def _texts(paths: Iterable[Path]) -> list[Path]:
+    return sorted(path for path in paths if not path.name.startswith("._"))
 
 
 def _of_images(

@@ -23,7 +23,10 @@ def read_lines(path: Path, form: str) -> tuple[list[str], NDArray[np.float64]]:
     parts = [line.rsplit(None, NUMBERS) for _, line in lines]
     for (row, line), part in zip(lines, parts, strict=True):
         if len(part) <= NUMBERS:
-            raise EvaluationError(f"{path}:{row}: expected '{form}', found {line.strip()!r:.80}")
+            hint = "; without a score, as labels are" if len(part) == NUMBERS else ""
+            raise EvaluationError(
+                f"{path}:{row}: expected '{form}', found {line.strip()!r:.80}{hint}"
+            )
     numbers = np.empty((len(parts), NUMBERS))
     try:
         numbers[:] = [part[1:] for part in parts] or numbers

@@ -153,7 +153,6 @@ def test_what_can_not_be_used_is_counted_and_named(tmp_path: Path) -> None:
     [
         ({"val": 0.6, "test": 0.5}, "--val: parts of the whole, together below 1"),
         ({"test": -0.1}, "--test: parts of the whole"),
-        ({"out": Path("/elsewhere")}, "/elsewhere: must lie below"),
         ({"layout": "coco"}, "no image with labels"),
     ],
 )

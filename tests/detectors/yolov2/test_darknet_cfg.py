@@ -86,7 +86,15 @@ def test_published_files_are_read(name: str, width: int, classes: int, side: int
         ("activation=linear", "activation=linear\ngroups=2", "groups=2: channels are convolved"),
         ("softmax=1", "softmax=1\nbackground=1", "background: must be 0, found 1"),
         ("rescore=1", "rescor=1", "unknown 'rescor'; did you mean 'rescore'"),
-        ("thresh = .6", "thresh = often", "could not convert"),
+        (
+            "thresh = .6",
+            "thresh = often",
+            r"\[region\] thresh: must be numbers, found 'often'",
+        ),
+        ("num=5", "num=5\nmax=90.5", r"\] max: must be a whole number, found '90.5'"),
+        ("1.3221, 1.73145", "nan, 1.73145", "anchors: must be numbers, found 'nan,1.73145,"),
+        ("1.3221, 1.73145", "-1, 1.73145", "anchors: widths and heights must be > 0, found -1,"),
+        ("object_scale=5", "object_scale=1e400", "object_scale: must be numbers, found '1e400'"),
         ("object_scale=5", "object_scale=-5", "object_scale: must be >= 0"),
         ("[region]", "[yolo]", r"ends with \[region\], this one with \[yolo\]"),
         ("bias_match=1", "bias_match", r"net\.cfg:\d+: neither \[section\] nor key=value"),
@@ -249,10 +257,18 @@ def test_what_a_file_leaves_open_is_told(tmp_path: Path) -> None:
         ("clip=5.0", "clip: must be 0"),
         ("burnin=1000", "unknown 'burnin'; did you mean 'burn_in'"),
         ("momentum=fast", "momentum: must be numbers, found 'fast'"),
+        ("learning_rate=0,001", "learning_rate: must be one number, found '0,001'"),
+        ("learning_rate=nan", "learning_rate: must be numbers, found 'nan'"),
+        ("learning_rate=-1", r"net\.cfg: as a recipe: optimizer\.lr: must be > 0, found -1"),
+        ("max_batches=1e400", "max_batches: must be numbers, found '1e400'"),
+        ("burn_in=10.5", "burn_in: must be a whole number, found '10.5'"),
+        ("policy=steps\nsteps=700,400\nscales=.1,.1", r"learning_rate\.steps: rising fractions"),
     ],
 )
 def test_a_training_that_is_not_done_here_is_refused(
     tmp_path: Path, more: str, message: str
 ) -> None:
+    keys = {line.partition("=")[0] for line in more.splitlines()}
+    kept = [line for line in NET.splitlines() if line.partition("=")[0].strip() not in keys]
     with pytest.raises(DetectorError, match=message):
-        recipe_of(tmp_path, NET + more + "\n")
+        recipe_of(tmp_path, "\n".join([*kept, more, ""]))
