@@ -33,7 +33,7 @@ EXTERNAL = (
 
 # What the file holds -> what the error says.
 BROKEN_XML: dict[str, tuple[bytes, str]] = {
-    "empty": (b"", r"a\.xml: line 1: broken XML"),
+    "empty": (b"", r"a\.xml: an empty file"),
     "blank": (b"  \n ", r"broken XML"),
     "cut_short": (HEAD.encode(), r"line 1: broken XML"),
     "wrong_nesting": (b"<annotation>\n<object></annotation></object>", r"line 2: broken XML"),
@@ -122,7 +122,7 @@ def _without(table: str, field: str | None = None) -> dict[str, Any]:
 
 
 BROKEN_COCO: dict[str, tuple[Any, str]] = {
-    "empty": ("", r"line 1, column 1: broken JSON"),
+    "empty": ("", r"an empty file"),
     "cut_short": (json.dumps(_good_coco())[:-9], r"broken JSON"),
     "a_list": ("[]", r"holds a list, expected an object"),
     "a_number": ("7", r"holds a int"),
@@ -254,9 +254,9 @@ def _huge_jpeg() -> bytes:
 
 
 BROKEN_IMAGES: dict[str, tuple[Callable[[], bytes], str]] = {
-    "empty": (lambda: b"", "of no known format"),
+    "empty": (lambda: b"", "an empty file"),
     "text": (lambda: b"hello", "of no known format"),
-    "html": (lambda: b"<html>404</html>" * 20, "of no known format"),
+    "html": (lambda: b"<html>404</html>" * 20, "a page of HTML"),
     "cut_short": (lambda: _jpeg()[:-700], "truncated"),
     "header_only": (lambda: _jpeg()[:20], "frame header"),
     "start_only": (lambda: b"\xff\xd8", "frame header"),

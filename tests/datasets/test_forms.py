@@ -5,7 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from datasets.doctor.examine import examine
 from datasets.doctor.repair import repair
@@ -154,6 +156,9 @@ def test_data_that_can_not_be_written_to_has_its_splits_elsewhere(
 ) -> None:
     """As Kaggle mounts its inputs."""
     make(tmp_path / "input")
+    for seed, path in enumerate(sorted((tmp_path / "input").rglob("*.jpg"))):
+        pixels = np.random.default_rng(seed).integers(0, 255, (64, 96, 3))  # none like another
+        Image.fromarray(pixels.astype(np.uint8)).save(path)
     before = sorted((tmp_path / "input").rglob("*"))
     out = tmp_path / "working/splits"
     words = ["--val", "0", "--test", "0.34", "--out", out]
