@@ -37,7 +37,8 @@ from experiments.report.load import Run, load_runs
 from experiments.report.published import Table, beside
 from experiments.report.render import compared
 from experiments.report.tables import Metric, comparison, contest_of, contrasts
-from experiments.report.verdict import choice_words, pairing_of, warnings
+from experiments.report.verdict import choice_words, pairing_of
+from experiments.report.weaknesses import warnings
 from experiments.report.written import escape_markdown
 from experiments.sweep.study import report_options, study_mapping
 

@@ -120,6 +120,7 @@ def parse(words: list[str]) -> Any:
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb and give its exit status; a reader who is gone (`| head`) ends it quietly."""
     refuse_foreign_rooms()
+    _open_closed_streams()
     try:
         try:
             return _run(sys.argv[1:] if arguments is None else arguments)
@@ -129,6 +130,18 @@ def main(arguments: list[str] | None = None) -> int:
         if not _nobody_reads():
             raise
         return BROKEN_PIPE
+
+
+def _open_closed_streams() -> None:
+    """Standard streams that were closed (`>&-`) lead nowhere: else a file that is opened later, a
+    sweep's ledger say, takes their number, and what is said is written into it.
+    """
+    while (opened := os.open(os.devnull, os.O_RDWR)) < 3:
+        pass
+    os.close(opened)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))
 
 
 def _run(words: list[str]) -> int:

@@ -18,7 +18,7 @@ ALLOWED_ROOMS = {
     "experiments": set(ROOMS),
 }
 # Inside experiments: what a room may import of ours, besides itself and the plain files.
-PLAIN = {"experiments.errors", "experiments.importing"}
+PLAIN = {"experiments.ending", "experiments.errors", "experiments.importing"}
 OUTER = {"losses", "datasets", "detectors"}
 ALLOWED_INSIDE = {
     "verbs": {"experiments"} | OUTER,

@@ -5,13 +5,12 @@ Why a training ends before its last iteration: signals, a budget, or nothing lef
 
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import IntEnum
 from types import FrameType
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from mmengine.hooks import Hook
@@ -19,6 +18,7 @@ from mmengine.runner import Runner
 
 from detectors.base import AnyDetector
 from experiments.config.train import LearningRate
+from experiments.ending import handled_by
 from experiments.engine import distributed
 from losses.base import ScheduledLoss
 
@@ -172,16 +172,13 @@ class EveryHook(Hook):
             self._action(done)
 
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
-
 class Stop(IntEnum):
     """The reasons, the one that outweighs others last; ranks follow the highest of any."""
 
     NONE = 0
     PATIENCE = 1  # validations stopped getting better
     SECONDS = 2  # the time is used up
-    SIGNAL = 3  # SIGTERM or Ctrl-C
+    SIGNAL = 3  # SIGTERM, Ctrl-C, a closed terminal
 
 
 class Stoppable(Protocol):
@@ -218,37 +215,24 @@ class Interrupted(BaseException):
 
 @contextmanager
 def raise_on_signals() -> Iterator[None]:
-    """SIGTERM and SIGINT raise Interrupted, in this process and not in those that it starts."""
+    """Signals to end raise Interrupted, in this process and not in those that it starts."""
     own = os.getpid()
 
     def give_up(number: int, frame: FrameType | None) -> None:
         if os.getpid() == own:
             raise Interrupted(signal.Signals(number).name)
 
-    with _handled_by(give_up):
+    with handled_by(give_up):
         yield
 
 
 @contextmanager
 def stop_on_signals(loop: Stoppable) -> Iterator[None]:
-    """SIGTERM and SIGINT ask the loop to stop after its iteration; a second one acts at once."""
+    """Signals to end ask the loop to stop after its iteration; a second one acts at once."""
 
     def ask(number: int, frame: FrameType | None) -> None:
         loop.stop = Stop.SIGNAL
         signal.signal(number, old[number])
 
-    with _handled_by(ask) as old:
+    with handled_by(ask) as old:
         yield
-
-
-@contextmanager
-def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[dict[int, Any]]:
-    """Give what handled the signals before; only a main thread can handle any."""
-    old: dict[int, Any] = {}
-    if threading.current_thread() is threading.main_thread():
-        old = {number: signal.signal(number, handler) for number in SIGNALS}
-    try:
-        yield old
-    finally:
-        for number, before in old.items():
-            signal.signal(number, before)

@@ -165,9 +165,9 @@ def _scipys(a: Values, b: Values, paired: bool, alternative: Alternative = "two-
         return stats.ttest_ind(two, one, equal_var=False, alternative=alternative)
     # Welch's with one spread of 0; ttest_ind warns of lost digits there
     if other:
-        return stats.ttest_1samp(two, one[0], alternative=alternative)
+        return stats.ttest_1samp([v - one[0] for v in two], 0.0, alternative=alternative)
     if spread:
-        return stats.ttest_1samp([two[0] - value for value in one], 0.0, alternative=alternative)
+        return stats.ttest_1samp([two[0] - v for v in one], 0.0, alternative=alternative)
     return None
 
 

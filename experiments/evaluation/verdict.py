@@ -24,7 +24,7 @@ class Told(NamedTuple):
 
 def told(found: Judgement, a: str, b: str, metric: str = "mAP") -> Told:
     """What may be said of arm `b` beside arm `a`."""
-    return Told(finding(found, a, b, metric), uncertainty(found))
+    return Told(finding(found, a, b, metric), uncertainty(found, a, b))
 
 
 def told_together(found: Sequence[tuple[str, Judgement]], a: str, metric: str) -> Told:
@@ -73,7 +73,7 @@ def finding(found: Judgement, a: str, b: str, metric: str) -> str:
     return f"Undecided: {b} has {reached} {against}."
 
 
-def uncertainty(found: Judgement) -> str:
+def uncertainty(found: Judgement, a: str, b: str) -> str:
     """What the kind rests on, and what more seeds would do."""
     if found.verdict not in DECIDED:
         return _why_open(found)
@@ -83,10 +83,7 @@ def uncertainty(found: Judgement) -> str:
         words += f" after Holm’s correction for {found.family} comparisons"
     words += ")."
     if found.improvement is not None:
-        words += (
-            f" A run of the one is above a run of the other with probability"
-            f" {found.improvement:.2f}."
-        )
+        words += f" A run of {b} is above a run of {a} with probability {found.improvement:.2f}."
     return words + _equivalence(found) + _advice(found)
 
 
@@ -157,15 +154,16 @@ def _equivalence(found: Judgement) -> str:
     if found.within is None or found.within_p is None or found.within_interval is None:
         return ""
     bounds = bracketed(found.within_interval)
+    p = f"p {p_words(found.within_p)}" + (" after the same correction" if found.family > 1 else "")
     if found.within_p < ALPHA:
         but = "Yet it is shown to be" if found.verdict in ("better", "worse") else "It is"
         return (
-            f" {but} less than {plain_points(found.within)} (two one-sided tests: p"
-            f" {p_words(found.within_p)}, 90 % interval {bounds})."
+            f" {but} less than {plain_points(found.within)} (two one-sided tests: {p},"
+            f" 90 % interval {bounds})."
         )
     return (
-        f" It may be {plain_points(found.within)} or more (two one-sided tests: p"
-        f" {p_words(found.within_p)}, 90 % interval {bounds})."
+        f" It may be {plain_points(found.within)} or more (two one-sided tests: {p}, 90 %"
+        f" interval {bounds})."
     )
 
 
@@ -244,8 +242,8 @@ def p_words(p_value: float | None) -> str:
 
 
 def capital(words: str) -> str:
-    """The words as a sentence begins."""
-    return words[:1].upper() + words[1:]
+    """The words as a sentence begins; a Greek letter stays what it is, γ is no Γ."""
+    return words[:1].upper() + words[1:] if words[:1].isascii() else words
 
 
 def listed(words: Sequence[str], most: int = 5) -> str:

@@ -127,6 +127,9 @@ class ClassMetrics:
     detections: int
 
 
+ROUNDING = 1e-6  # percent: a mean of hundreds may end a last digit beyond
+
+
 @dataclass(frozen=True, slots=True)
 class Metrics:
     """All numbers of one evaluation, in percent."""
@@ -142,6 +145,12 @@ class Metrics:
     coco_ap_large: float | None
     per_class: dict[str, ClassMetrics]
     more: dict[str, float | None] = field(default_factory=dict)  # of evaluation/measures, by key
+
+    def __post_init__(self) -> None:
+        for name in NUMBERS:
+            value = getattr(self, name)
+            if value is not None and (value < -ROUNDING or value > 100 + ROUNDING):
+                raise ValueError(f"{name}: expected percent from 0 to 100, found {value}")
 
     def value(self, name: str) -> float | None:
         """One number by its key; None where it is undefined, or this record has none."""

@@ -81,8 +81,8 @@ def _fault(kind: Any, values: Any, key: str = "") -> str:
     """What is wrong with `values`, with the innermost key at fault; empty where nothing is."""
     try:
         msgspec.convert(values, kind)
-    except msgspec.ValidationError:
-        pass
+    except msgspec.ValidationError as error:
+        own = str(error)
     else:
         return ""
     for inner, value, name in _fields_of(kind, values) or _items(kind, values):
@@ -94,7 +94,7 @@ def _fault(kind: Any, values: Any, key: str = "") -> str:
     if missing:
         found = nearest(missing[0], values.keys() - _hints(kind).keys()).partition(" (")[0]
         return f"{place}missing {', '.join(missing)}{found}"
-    return f"{place}{_expected(kind, values)}"
+    return f"{place}{own if _is_part(kind, values) else _expected(kind, values)}"
 
 
 def _fields_of(kind: Any, values: Any) -> list[tuple[Any, Any, str]]:

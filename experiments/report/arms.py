@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain, count
 from pathlib import Path
 
 from experiments.config.words import is_one_name
@@ -73,6 +74,11 @@ class Arm:
         return tuple(latest[seed] for seed in sorted(latest))
 
     @property
+    def ended(self) -> frozenset[int]:
+        """The seeds of which a run has finished or failed: nothing more is awaited of them."""
+        return frozenset(run.seed for run in self.runs if run.status in ("finished", "failed"))
+
+    @property
     def shortened(self) -> tuple[Run, ...]:
         """Runs that count though they ended before their schedule did."""
         return tuple(run for run in self.finished if run.ended_early)
@@ -124,8 +130,7 @@ class Asked:
 
     def missing(self, arm: Arm) -> list[int]:
         """Planned seeds of an arm that have neither finished nor failed."""
-        ended = {run.seed for run in arm.runs if run.status in ("finished", "failed")}
-        return sorted(set(self.seeds) - ended)
+        return sorted(set(self.seeds) - arm.ended)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,13 +194,13 @@ def make_groups(
     for arm in arms:
         by_group[(arm.detector, sets[arm.runs[0].folder])].append(arm)
     names = set_names(runs, sets)
-    groups = []
+    groups: list[Group] = []
     for (detector, test), members in sorted(by_group.items()):
         name = names[test] if len(names) > 1 else ""
         chosen = _baseline(members, baseline)
         groups.append(
             Group(
-                key=slug(f"{detector} {name}"),
+                key=_unused(slug(f"{detector} {name}"), [group.key for group in groups]),
                 title=f"{display(detector)} on {name}" if name else display(detector),
                 detector=detector,
                 arms=tuple(sorted(members, key=lambda arm: _order(arm, chosen))),
@@ -251,8 +256,8 @@ def set_names(runs: Sequence[Run], sets: Mapping[Path, str]) -> dict[str, str]:
         data = run.config.get("data")
         data = data if isinstance(data, Mapping) else {}
         name = Path(str(data.get("root") or data.get("name") or "data")).name
-        count = sum(other.partition(" #")[0] == name for other in names.values())
-        names[sets[run.folder]] = f"{name} #{count + 1}" if count else name
+        earlier = sum(other.partition(" #")[0] == name for other in names.values())
+        names[sets[run.folder]] = f"{name} #{earlier + 1}" if earlier else name
     return names
 
 
@@ -278,6 +283,14 @@ def _distinct(arms: Sequence[Arm]) -> list[Arm]:
             arm = replace(arm, setting=f"{arm.setting}, {note}" if arm.setting else note)
         out.append(arm)
     return out
+
+
+def _unused(key: str, taken: Sequence[str]) -> str:
+    """The key, numbered where names of two groups come to one: "VOC 2007" and "VOC-2007" do, and
+    names of letters that files are not named by.
+    """
+    numbered = (f"{key}-{number}" for number in count(2))
+    return next(each for each in chain([key], numbered) if each not in taken)
 
 
 def _known(baseline: str, arms: Sequence[Arm]) -> None:

@@ -40,8 +40,8 @@ class Candidate:
 
     @property
     def tried(self) -> int:
-        """Settings that were measured."""
-        return len([arm for arm in self.settings if arm.finished])
+        """Settings that ran to an end; one that diverged was tried, too, and found wanting."""
+        return len([arm for arm in self.settings if arm.ended])
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,7 +197,7 @@ def _with_edges(
         return one
     edges = []
     for key in sorted(keys):
-        tried = {flats[arm].get(key) for arm in one.settings if arm.finished}
+        tried = {flats[arm].get(key) for arm in one.settings if arm.ended}
         numbers = {v for v in tried if isinstance(v, int | float) and not isinstance(v, bool)}
         if len(numbers) < 3 or numbers != tried:
             continue
@@ -227,7 +227,8 @@ def _open_for(asked: Asked, a: Candidate, b: Candidate) -> Kind | None:
     """Why no verdict on two candidates may be given, whatever their numbers."""
     if any(all(asked.missing(arm) for arm in standing(one)) for one in (a, b)):
         return "unfinished"
-    return "unequal search" if a.tried and b.tried and a.tried != b.tried else None
+    measured = all(any(arm.finished for arm in one.settings) for one in (a, b))
+    return "unequal search" if measured and a.tried != b.tried else None
 
 
 def standing(one: Candidate) -> tuple[Arm, ...]:

@@ -93,7 +93,7 @@ class Card:
 def asked_by_reader(group: Group, metric: str) -> Group:
     """The group with the questions that its arms can answer."""
     found = contest(group, metric)
-    standing = [one.chosen or one.settings[0] for one in found.candidates if one.tried]
+    standing = [one.chosen or one.settings[0] for one in found.candidates]
     arms = [arm for arm in standing if arm.values(metric)]
     made = (_focal(arms, metric), _soft(arms, metric, found.keys), _alpha(group, arms, found.keys))
     return replace(group, questions=tuple(one for one in made if one is not None))

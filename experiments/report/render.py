@@ -21,7 +21,7 @@ from experiments.evaluation.verdict import fixed, interval, mean_sd, signed
 from experiments.record.files import require_writable, whole_file, write_text
 from experiments.record.origin import file_hash
 from experiments.record.record import RECORD_FILE
-from experiments.report import identity, page, tables, verdict, written
+from experiments.report import identity, page, tables, verdict, weaknesses, written
 from experiments.report import published as published_values
 from experiments.report.arms import Asked, Group, make_groups
 from experiments.report.choice import require_known, settled
@@ -106,7 +106,7 @@ def write_report(
     diagnoses = read_store(out) if told.diagnose else None
     context = _context(groups, primary, out, told.question, told.images, diagnoses)
     lost += context["lost"]
-    context["warnings"] = [*lost, *verdict.warnings(groups, primary)]
+    context["warnings"] = [*lost, *weaknesses.warnings(groups, primary)]
     context["published"] = _published(told.published, groups)
     context["sections"] = _sections(context)
     files = _files(groups, primary, context, told.formats)

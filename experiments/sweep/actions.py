@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -40,6 +40,7 @@ from experiments.sweep.table import (
     MOST_DRAWN,
     LiveTable,
     PlainLines,
+    Teller,
     by_choice,
     counts,
     left_of,
@@ -120,7 +121,7 @@ def run(sweep: Sweep, folder: Path, how: Running) -> int:
     refuse_endless(sweep, options.limit)
     if (missing := nothing_to_run(sweep)) is not None:
         raise UsageError(missing)
-    console = Console(stderr=True, markup=False)
+    console = Teller()
     with (
         Ledger(folder) as ledger,
         nullcontext(how.lent) if how.lent else how.place.executing(sweep) as executor,
@@ -341,7 +342,8 @@ def _told(coordinator: Coordinator, console: Console) -> int:
         file = shlex.quote(str(sweep.path))
         lines.append(f"to go on where this stopped: python -m experiments sweep {file}{where}")
     for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        with suppress(OSError):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
     if coordinator.interrupted:
         return INTERRUPTED
     return 1 if failed or late else 0

@@ -6,16 +6,15 @@ in their own folders.
 """
 
 import os
-import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
+from experiments.ending import handled_by
 from experiments.errors import UsageError
 from experiments.record.follow import Progress, final_metric, in_force, read_record
 from experiments.sweep.command import expand, is_train
@@ -99,7 +98,7 @@ class Coordinator:
 
         A ledger that cannot be written (a full disk) stops the trials and raises UsageError.
         """
-        with _signals_to(self._on_signal):
+        with handled_by(self._on_signal):
             try:
                 self._recover()
                 waiting = self.state.with_status("pending", "passed")
@@ -384,13 +383,3 @@ class Coordinator:
             self.executor.stop(n)
         while self.executor.running:
             self.executor.wait(TICK_SECONDS)
-
-
-@contextmanager
-def _signals_to(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)

@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -252,6 +253,17 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
+class Teller(Console):
+    """Standard error, for people; where nobody reads it any more it falls silent."""
+
+    def __init__(self) -> None:
+        super().__init__(stderr=True, markup=False)
+
+    def on_broken_pipe(self) -> None:
+        """Rich itself ends the program here."""
+        self.quiet = True
+
+
 class PlainLines:
     """One line an event, for logs and pipes."""
 
@@ -259,8 +271,9 @@ class PlainLines:
         self._console = console
 
     def said(self, text: str) -> None:
-        """Print the line."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        """Print the line; a reader who is gone, or a full disk below a log, ends no sweep."""
+        with suppress(OSError):
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def ticked(self, coordinator: Coordinator) -> None:
         """Nothing: lines say it all."""

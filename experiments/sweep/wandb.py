@@ -9,7 +9,6 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from typing import Any
 
 import yaml
 
+from experiments.ending import handled_by
 from experiments.errors import UsageError
 from experiments.record.files import SWEEP_FILE
 from experiments.record.origin import JOBS
@@ -86,7 +86,7 @@ def create(sweep: Sweep) -> str:
 def run_agents(path: str, count: int) -> int:
     """Run `count` agents of a sweep here until it has no more points; returns 1 if one failed.
 
-    SIGTERM and Ctrl-C are passed on: the agents' trials save and end.
+    What asks to end (SIGTERM, Ctrl-C) is passed on: the agents' trials save and end.
     """
     # wandb agent runs `python`, which has to be this one.
     search = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
@@ -211,9 +211,5 @@ def _passed_on(agents: Sequence["subprocess.Popen[bytes]"]) -> Iterator[None]:
             if agent.poll() is None:
                 agent.send_signal(number)
 
-    old = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with handled_by(pass_on):
         yield
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import unquote
 
+from experiments.ending import ending_signals
 from experiments.errors import UsageError
 from experiments.record.record import RECORD_FILE
 from experiments.report import ReportError, write_report
@@ -209,7 +210,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def serve(directory: Path, port: int, options: Mapping[str, Any], *, show: bool = False) -> int:
-    """Serve `directory` until Ctrl-C or SIGTERM; `show` opens the page in a browser.
+    """Serve `directory` until it is asked to end, as by Ctrl-C; `show` opens the page in a browser.
 
     Raises:
         UsageError: there is no such folder, or the port cannot be had.
@@ -224,7 +225,7 @@ def serve(directory: Path, port: int, options: Mapping[str, Any], *, show: bool 
     if show:
         webbrowser.open(server.address)
     # Also where a shell started it in the background, which ignores SIGINT.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in ending_signals():
         signal.signal(number, signal.default_int_handler)
     try:
         server.start_watching()

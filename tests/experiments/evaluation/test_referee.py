@@ -53,7 +53,7 @@ def test_verdicts_in_words() -> None:
     assert uncertainty.startswith(
         "The difference is +1.0, 95 % interval [+0.2, +1.7] (5 and 4 seeds, Welch; p = 0.016)."
     )
-    assert uncertainty.endswith("above a run of the other with probability 0.95.")
+    assert uncertainty.endswith("of focal is above a run of cross-entropy with probability 0.95.")
     unclear = told(one(seeds(70.0, 71.0, 72.0), seeds(71.7, 70.5, 72.2)), "A", "B")
     assert unclear.finding.startswith("No difference is shown: B reaches 71.5 ± 0.9 mAP")
     assert "about 65 seeds an arm would show it" in unclear.uncertainty
@@ -82,6 +82,10 @@ def test_an_equivalence_that_was_asked_for_is_a_verdict() -> None:
     assert finding.startswith("B and A are equivalent, less than 1 point apart")
     assert "two one-sided tests: p < 0.001, 90 % interval [" in uncertainty
     assert one(base, near).verdict == "not shown"
+    arms = [base, near, seeds(60.2, 60.1, 59.9, 60.3)]
+    several = told(judge(arms, [Pair(0, 1), Pair(0, 2)], within=1.0)[0], "A", "B").uncertainty
+    assert " after the same correction, 90 % interval [" in several
+    assert "A run of B is above a run of A with probability 0.47" in several
     wide = told(one(base, seeds(58.0, 62.1, 59.0, 61.0), within=1.0), "A", "B")
     assert "It may be 1 point or more" in wide.uncertainty
     small = one(base, seeds(60.8, 61.2, 60.6, 61.1), within=3.0)

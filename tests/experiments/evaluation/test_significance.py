@@ -73,6 +73,8 @@ def test_an_arm_without_spread_is_welchs_limit() -> None:
         found = t_test(*arms)
         assert found is not None and found.p_value == pytest.approx(nearly, rel=1e-4)
         assert sign * found.interval.low > 0 and sign * found.interval.high > 0
+        middle = (found.interval.low + found.interval.high) / 2  # of points, and of no mean
+        assert middle == pytest.approx(sign * (sum(B) / len(B) - 70.0))
 
 
 def test_differences_without_spread_are_not_paired() -> None:

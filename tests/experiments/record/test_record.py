@@ -115,6 +115,11 @@ def test_a_running_run_is_read_with_its_curves_so_far(tmp_path: Path) -> None:
         (lambda v: v["curves"][1].update(loss="x"), r"curves.1.loss: expected a number.*found 'x'"),
         (lambda v: v.update(metrics=[]), "metrics: expected keys and values, found"),
         (lambda v: v["config"]["loss"].update(gamma=5.0), "not the one that was run"),
+        (
+            lambda v: v["metrics"].update(voc07_map=5120.0),
+            "metrics: voc07_map: expected percent from 0 to 100, found 5120.0",
+        ),
+        (lambda v: v["metrics"].update(coco_ap=-1), "coco_ap: expected percent"),
     ],
 )
 def test_a_record_that_does_not_fit_names_the_key(

@@ -10,7 +10,7 @@ from experiments.report.arms import make_groups
 from experiments.report.load import ReportError, load_runs
 from experiments.report.settings import parameter
 from experiments.report.tables import METRICS
-from experiments.report.verdict import warnings
+from experiments.report.weaknesses import warnings
 
 CROSS = {"name": "cross_entropy"}
 FOCAL = {"name": "focal", "alpha": 0.25, "gamma": 2.0}
@@ -187,3 +187,16 @@ def test_how_often_a_run_logs_makes_no_other_arm(
     for every in (1, 5):
         make_run(tmp_path / str(every), setting, every, train={"iterations": 9, "log_every": every})
     assert len(make_groups(load_runs([tmp_path]))[0].arms) == 1
+
+
+def test_names_that_come_to_one_key_are_told_apart(
+    tmp_path: Path, make_run: Callable[..., Path], make_setting: Any
+) -> None:
+    """Figures and tables are files by the group's key: one would take the other's place."""
+    roots = ("data/VOC 2007", "data/VOC-2007", "data/\u6570\u636e", "data/\u56fe\u50cf")
+    for digit, root in zip("cdef", roots, strict=True):
+        setting = make_setting("yolov2", "yolov2 plain", CROSS, 50.0)
+        data = {"name": "voc", "root": root}
+        make_run(tmp_path / digit, setting, 0, test_hash=digit, data=data)
+    keys = [group.key for group in make_groups(load_runs([tmp_path]))]
+    assert sorted(keys) == ["yolov2", "yolov2-2", "yolov2-voc-2007", "yolov2-voc-2007-2"]

@@ -16,7 +16,8 @@ from experiments.report.load import ReportError, load_runs
 from experiments.report.page import hues, ranking
 from experiments.report.questions import asked_by_reader, cards
 from experiments.report.tables import METRICS, comparison, contrasts, standing
-from experiments.report.verdict import verdict, warnings
+from experiments.report.verdict import verdict
+from experiments.report.weaknesses import warnings
 from experiments.report.written import contrasts_csv, markdown_table
 from tests.calling import call, refused
 
@@ -271,3 +272,21 @@ def test_the_simulation_of_the_referee_runs_through_the_report_s_own_code() -> N
     parts, claims = simulated(2)
     assert parts["nothing differs"][UNEQUAL]["open_percent"] == 100.0
     assert claims["no verdict where more settings were tried for one arm"]
+
+
+def test_a_setting_that_diverged_was_tried(
+    tmp_path: Path, make_run: Callable[..., Path], make_setting: Any
+) -> None:
+    """Both arms were tried at three rates; at the highest one the baseline fell over."""
+    for name, loss in (("plain", CROSS), ("focal", FOCAL)):
+        setting = make_setting("yolov2", f"yolov2 {name}", loss, 60.0, 0.5)
+        for rate, val in {0.1: 50.0, 0.2: 52.0, 0.4: 51.0}.items():
+            for seed in range(3):
+                status = "failed" if (name, rate) == ("plain", 0.4) else "finished"
+                folder = tmp_path / f"{name}-{rate}-{seed}"
+                lr = {"lr": rate}
+                make_run(folder, setting, seed, optimizer=lr, val_level=val, status=status)
+    group = make_groups(load_runs([tmp_path]), asked=LR)[0]
+    notes = {row.arm.short: row.note for row in comparison(group, METRICS[0])}
+    assert notes["plain (lr 0.2)"] == "chosen on val from 3 settings"  # .4 lies beyond, and failed
+    assert "More settings" not in verdict(group, METRICS[0]).uncertainty

@@ -10,8 +10,9 @@ import pytest
 from experiments.report.arms import make_groups
 from experiments.report.load import load_runs
 from experiments.report.readme import BEGIN, END
-from experiments.report.tables import METRICS
-from experiments.report.verdict import question, verdict, warnings
+from experiments.report.tables import METRICS, primary_metric
+from experiments.report.verdict import question, verdict
+from experiments.report.weaknesses import warnings
 from tests.calling import call
 
 CROSS = {"name": "cross_entropy"}
@@ -99,3 +100,58 @@ def test_failed_runs_are_named(small_study: Path) -> None:
         question(groups, METRICS[0])
         == "Does focal loss’s γ and α change the VOC07 mAP of RetinaNet and YOLOv2?"
     )
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        (("commit",), "f" * 40, "come from 2 commits of the code, and no run of "),
+        (("data", "train", "hash"), "d" * 64, "the train split differs between runs (2 data hash"),
+        (
+            ("arithmetic",),
+            {"precision": "bfloat16", "channels_last": False},
+            "training was in bfloat16 and float32, and no run of ",
+        ),
+    ],
+)
+def test_what_may_be_compared_in_place_of_the_settings_is_a_warning(
+    key: tuple[str, ...],
+    value: Any,
+    told: str,
+    tmp_path: Path,
+    make_run: Callable[..., Path],
+    make_setting: Any,
+) -> None:
+    for loss, changed in ((CROSS, False), (FOCAL, True)):
+        setting = make_setting("yolov2", f"yolov2 {loss['name']}", loss, 60.0)
+        for seed in range(2):
+            train = {"iterations": 2000, "precision": "float32"}
+            folder = make_run(tmp_path / f"{loss['name']}-{seed}", setting, seed, train=train)
+            record = json.loads((folder / "record.json").read_text())
+            part = record
+            for name in key[:-1]:
+                part = part[name]
+            part |= {key[-1]: value} if changed else {}
+            (folder / "record.json").write_text(json.dumps(record))
+    found = warnings(make_groups(load_runs([tmp_path])), METRICS[0])
+    (warning,) = [each for each in found if told in each]
+    assert "and no run of cross_entropy shares it with one of focal" in warning
+
+
+def test_another_metric_that_decides_is_told(
+    tmp_path: Path, make_run: Callable[..., Path], make_setting: Any
+) -> None:
+    """One run without the usual one changes what all are compared by."""
+    for loss in (CROSS, FOCAL):
+        setting = make_setting("yolov2", f"yolov2 {loss['name']}", loss, 60.0)
+        for seed in range(2):
+            make_run(tmp_path / f"{loss['name']}-{seed}", setting, seed)
+    path = tmp_path / "focal-1/record.json"
+    record = json.loads(path.read_text())
+    record["metrics"]["voc07_map"] = None
+    path.write_text(json.dumps(record))
+    groups = make_groups(load_runs([tmp_path]))
+    primary = primary_metric(groups)
+    told = "VOC area decides: 1 of 4 finished runs have no VOC07 mAP on record, among them focal-1."
+    assert told in warnings(groups, primary)
+    assert not [each for each in warnings(groups, METRICS[0]) if "decides" in each]

@@ -6,6 +6,7 @@ import random
 import re
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -119,7 +120,7 @@ def test_exit_zero_without_a_record_is_a_failure(bench: Any) -> None:
     assert "no finished record.json" in output and "nothing done" in output
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_saves_the_trials_and_the_same_command_goes_on(
     bench: Any, number: signal.Signals
 ) -> None:
@@ -310,3 +311,12 @@ def test_hyperband_stops_the_worse_trials_and_keeps_what_they_did(bench: Any) ->
     ends = {event["n"]: event["status"] for event in bench.events("end")}
     assert ends[0] == "finished"
     assert "stopped" in (ends[2], ends[3])
+
+
+@pytest.mark.parametrize("reader", ["2>&1 | head -n 1", ">/dev/full 2>&1", ">&- 2>&-"])
+def test_a_sweep_needs_no_reader(reader: str, bench: Any) -> None:
+    """A pager that was left, a full disk below a log: what is told is for the eye alone."""
+    bench.write("seed: {values: [0, 1]}")
+    words = f"{sys.executable} -m experiments sweep {bench.file} --out {bench.out}"
+    subprocess.run(f"{words} {reader}", shell=True, cwd=Path(__file__).parents[3], check=False)
+    assert bench.ends() == {0: 1, 1: 1}
