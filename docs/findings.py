@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from experiments.config.located import read_located
 from experiments.errors import UsageError
 from experiments.evaluation.referee import Judgement
 from experiments.evaluation.significance import seeds_needed
@@ -40,7 +41,7 @@ from experiments.report.tables import Metric, comparison, contest_of, contrasts
 from experiments.report.verdict import choice_words, pairing_of
 from experiments.report.weaknesses import warnings
 from experiments.report.written import escape_markdown
-from experiments.sweep.study import report_options, study_mapping
+from experiments.sweep.study import report_options
 
 HERE = Path(__file__).parent
 RESULTS, STUDIES = HERE.parent / "results", HERE.parent / "configs/studies"
@@ -95,7 +96,7 @@ def page(results: Path = RESULTS) -> str:
 def read(folder: Path) -> Study:
     """The study whose records and sweep file lie in `folder`."""
     sweep, lost = folder / SWEEP_FILE, list[str]()
-    values, told = study_mapping(sweep), report_options(sweep)
+    values, told = read_located(sweep).value, report_options(sweep)
     name = str(values.get("name") or folder.name)
     committed = STUDIES / f"{name.replace('-', '_')}.yaml"
     pairs = tuple((arm, against) for arm, against in told.get("contrasts", ()))

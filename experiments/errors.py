@@ -96,13 +96,25 @@ def nearest(found: object, known: Iterable[object]) -> str:
     >>> nearest("gama", ["gamma", "alpha"]), nearest("x", [])
     ("; did you mean 'gamma'? (known: gamma, alpha)", '')
     """
-    names = [str(name) for name in known]
-    close = difflib.get_close_matches(str(found), names, n=1)
+    names = list(dict.fromkeys(map(str, known)))
+    close = difflib.get_close_matches(str(found), names, n=1) or _otherwise_spelt(found, names)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     if not names:
         return hint
     told = ", ".join(names) if len(names) <= MOST_NAMES_TOLD else f"{len(names)} names"
     return f"{hint} (known: {told})"
+
+
+def _otherwise_spelt(found: object, names: list[str]) -> list[str]:
+    """Those that differ in capitals or signs between words, else the one that it begins."""
+    typed = _plain(str(found))
+    begun = [name for name in names if typed and _plain(name).startswith(typed)]
+    same = [name for name in begun if _plain(name) == typed]
+    return same or (begun if len(begun) == 1 and len(typed) > 2 else [])
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 
 def shown(value: object) -> str:

@@ -137,6 +137,11 @@ def located(value: Any, key: str = "", place: Path = COMMAND_LINE) -> Located:
     return Located(value, place, 0, key, {}, items)
 
 
+def whole(value: Any) -> Any:
+    """A number without a fraction as an int, however it is written (1e3, 4.0); else the value."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 class _Loader(yaml.SafeLoader):
     """The safe loader with the numbers that people write, and without dates."""
 

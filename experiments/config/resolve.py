@@ -11,7 +11,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from experiments.config.located import COMMAND_LINE, Located, located, read_located, read_value
+from experiments.config.located import (
+    COMMAND_LINE,
+    Located,
+    located,
+    read_located,
+    read_value,
+    whole,
+)
 from experiments.config.schema import Tag
 from experiments.errors import ConfigError, Findings, shown
 
@@ -208,7 +215,7 @@ class _Orders:
     def contradictions(self) -> None:
         """Find keys that are given two values, or a value and keys below them."""
         for key, nodes in self.said.items():
-            values = sorted({shown(_number(node.value)) for node in nodes})
+            values = sorted({shown(whole(node.value)) for node in nodes})
             if len(values) > 1:
                 places = " and ".join(sorted({node.place for node in nodes}))
                 self.findings.add(
@@ -221,11 +228,6 @@ class _Orders:
                     f"{node.place}: {key}: is given as a value, which has no keys below it, and so "
                     f"is {below}"
                 )
-
-
-def _number(value: Any) -> Any:
-    """A whole float as a whole number: 2.0 and 2 are one value."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _choose(

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from experiments.config.located import whole
 from experiments.config.schema import Choice, Schema, fields_of, hints_of, read_of
 from experiments.errors import ConfigError, Findings, nearest, shown
 
@@ -249,9 +250,7 @@ def _number(kind: Any, value: Any) -> Any:
             return float(value)
         except OverflowError:
             return math.inf
-    if kind is int and isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value
+    return whole(value) if kind is int else value
 
 
 def _is_read(field: "dataclasses.Field[Any]", settings: object) -> bool:

@@ -24,7 +24,7 @@ def warnings(groups: Sequence[Group], primary: Metric) -> list[str]:
         found += _budget_warnings(group)
         found += _leak_warnings(group)
         found += _shortened_warnings(group)
-        found += _data_warnings(group)
+        found += _data_warnings(group, standing_arms(contest_of(group, primary)))
         found += _version_warnings(group)
         found += _setting_warnings(group, contest_of(group, primary))
         if group.baseline is None and not alone:
@@ -37,7 +37,7 @@ def warnings(groups: Sequence[Group], primary: Metric) -> list[str]:
         )
     found += _metric_warnings(groups, primary)
     unfinished = _unfinished_warnings(groups, primary)
-    return unfinished + _status_warnings(groups) + found + _code_warnings(groups)
+    return unfinished + _status_warnings(groups) + found + _code_warnings(groups, primary)
 
 
 def _metric_warnings(groups: Sequence[Group], primary: Metric) -> list[str]:
@@ -169,7 +169,7 @@ def _shortened_warnings(group: Group) -> list[str]:
     return [f"{group.title}: training ended before its schedule did: {told}{more}."]
 
 
-def _data_warnings(group: Group) -> list[str]:
+def _data_warnings(group: Group, stand: Sequence[Arm]) -> list[str]:
     runs = [run for arm in group.arms for run in arm.finished]
     found = []
     for split in ("train", "val"):
@@ -177,9 +177,9 @@ def _data_warnings(group: Group) -> list[str]:
         if len(hashes) > 1:
             found.append(
                 f"{group.title}: the {split} split differs between runs"
-                f" ({len(hashes)} data hashes){_apart(group, methodcaller('split_hash', split))}."
+                f" ({len(hashes)} data hashes){_apart(stand, methodcaller('split_hash', split))}."
             )
-    told = _apart(group, lambda run: run.precision or "")
+    told = _apart(stand, lambda run: run.precision or "")
     if told:  # elsewhere a line of facts
         kinds = listed(sorted({run.precision for run in runs if run.precision}))
         found.append(f"{group.title}: training was in {kinds}{told}.")
@@ -192,11 +192,11 @@ def _data_warnings(group: Group) -> list[str]:
     return found
 
 
-def _apart(group: Group, of: Callable[[Run], str | None]) -> str:
+def _apart(arms: Sequence[Arm], of: Callable[[Run], str | None]) -> str:
     """Two arms without a run in common by what `of` tells of runs: whatever tells them apart, it
     may be that, and not their settings. "" where there are none.
     """
-    sets = [(arm, {of(run) for run in arm.finished}) for arm in group.arms if arm.finished]
+    sets = [(arm, {of(run) for run in arm.finished}) for arm in arms if arm.finished]
     for (one, mine), (other, theirs) in combinations(sets, 2):
         if not mine & theirs:
             return f", and no run of {one.short} shares it with one of {other.short}"
@@ -232,12 +232,13 @@ def _setting_warnings(group: Group, found: Contest) -> list[str]:
     return [f"{group.title}: arms differ in more than the loss: {listed(keys, 6)}."]
 
 
-def _code_warnings(groups: Sequence[Group]) -> list[str]:
+def _code_warnings(groups: Sequence[Group], primary: Metric) -> list[str]:
     runs = [run for group in groups for arm in group.arms for run in arm.finished]
     commits = {run.commit for run in runs}
     found = []
     if len(commits) > 1:
-        apart = next(filter(None, (_apart(group, lambda run: run.commit) for group in groups)), "")
+        compared = [standing_arms(contest_of(group, primary)) for group in groups]
+        apart = next(filter(None, (_apart(arms, lambda run: run.commit) for arms in compared)), "")
         found.append(f"The runs come from {len(commits)} commits of the code{apart}.")
     if any(run.dirty for run in runs):
         count = sum(run.dirty for run in runs)

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,6 +38,24 @@ FIRST = "RECIPE"  # the word of `train` that needs no name
 PROGRAM = "train.py"  # what a file names that gives no command
 # What `train` does not read; each has a form that says the same.
 FOREIGN_TO_TRAIN = ("args_no_equals", "args_no_boolean_flags", "args_json_file")
+
+
+def words_at(node: Located) -> list[Located]:
+    """The words of a sweep file's `command`: a list, or one text that is split as a shell does.
+    Raises ConfigError.
+    """
+    if isinstance(node.value, str):
+        try:
+            words = shlex.split(node.value)
+        except ValueError as error:
+            node.fail(f"not readable as a command line: {error}")
+        return [replace(node, value=word) for word in words]
+    if not node.items:
+        node.fail(f"expected a list of words, found {shown(node.value)}")
+    for item in node.items:
+        if not isinstance(item.value, (str, int, float)) or isinstance(item.value, bool):
+            item.fail(f"expected a word, found {shown(item.value)}; put it in quotes")
+    return list(node.items)
 
 
 def check_macros(words: Sequence[str], program: str | None) -> None:
@@ -140,13 +159,14 @@ def search_path() -> str:
     return os.pathsep.join(filter(None, (os.environ.get("PATH"), beside)))
 
 
-def own_words(words: Sequence[str]) -> list[str]:
+def own_words(words: Sequence[str], program: str | None = None) -> list[str]:
     """The words of a command that configure its trials: those after the verb, or else after the
     program. What stands before is a launcher's, or the system's.
     """
     listed = [*words]
+    filled = [program if word == "${program}" else word for word in words]
     for i in range(len(listed)):
-        if listed[i : i + 2] == [*TRAIN]:
+        if filled[i : i + 2] == [*TRAIN]:
             return listed[i + 2 :]
     for i, word in enumerate(listed):
         if word == "${program}" or word.endswith(".py"):
@@ -169,7 +189,8 @@ def fixed_words(
     findings = Findings()
     fixed: dict[str, Located] = {}
     pairs = _train_words if is_train(words, program) else _other_words
-    for word, key, value in pairs([word for word in own_words(words) if not _hands_over(word)]):
+    own = [word for word in own_words(words, program) if not _hands_over(word)]
+    for word, key, value in pairs(own):
         place = places[word]
         with findings.kept():
             if key is None:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any, ClassVar, Protocol, cast
 
-from experiments.config.located import Located
-from experiments.errors import nearest, shown
+from experiments.config.located import Located, whole
+from experiments.errors import ConfigError, nearest, shown
 
 
 class Distribution(Protocol):
@@ -318,16 +318,15 @@ def read_distribution(place: Located) -> Distribution:
     name = _distribution_name(place)
     kind = DISTRIBUTIONS[QUANTISED.get(name, name)]
     fields = {key: kid for key, kid in place.keys.items() if key != "distribution"}
-    names = [field.name for field in dataclasses.fields(kind)]
-    place.known((*names, *(("q",) if name in QUANTISED else ()), "distribution"))
+    read = [field.name for field in dataclasses.fields(kind)] + ["q"] * (name in QUANTISED)
+    place.known((*read, *GIVEN))
+    told = f"does not go with {name}, which reads {', '.join(read)}"
+    if foreign := [kid.said(told) for key, kid in fields.items() if key not in read]:
+        raise ConfigError(*foreign)
     values = {key: _field(kid, key, name) for key, kid in fields.items()}
-    needed = [
-        f.name
-        for f in dataclasses.fields(kind)
-        if f.default is dataclasses.MISSING and f.name not in values
-    ]
-    if needed:
-        place.fail(f"{name} needs '{needed[0]}'")
+    needed = [f.name for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING]
+    if lacking := [key for key in needed if key not in values]:
+        place.fail(f"{name} needs '{lacking[0]}'")
     quantum = values.pop("q", 1)
     try:
         built = kind(**values)
@@ -384,9 +383,11 @@ def _field(node: Located, key: str, distribution: str) -> Any:
             return tuple(finite_number(item) for item in node.items)
         return tuple(node.value)
     number = finite_number(node)
-    if distribution == "int_uniform" and not isinstance(number, int):
+    if distribution != "int_uniform":
+        return number
+    if not isinstance(whole(number), int):
         node.fail(f"int_uniform takes whole numbers, found {number}")
-    return number
+    return whole(number)
 
 
 def finite_number(node: Located) -> float:

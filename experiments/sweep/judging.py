@@ -23,6 +23,7 @@ from experiments.config.resolve import named_recipe
 from experiments.config.run import Recipes, RunConfig, Tracking, plain_config
 from experiments.config.seen import why_not_choose
 from experiments.config.upstream import chosen, shares_tapes
+from experiments.config.words import arm_name, is_one_name
 from experiments.errors import ConfigError, UserError, nearest, shown
 from experiments.evaluation.measures import measure_keys
 from experiments.record.follow import VAL
@@ -62,7 +63,9 @@ class Judge:
         self.trials: Counter[str] = Counter()
         self.tapes: Counter[str] = Counter()  # of each kind, those that no kind before it needs
         self._taped: set[str] = set()
+        self._asked = [*sweep.study.names()]
         self.places: list[tuple[str, str | None]] = []  # kind and tape of each point counted
+        self.arms: set[str] = set()  # names of their arms, where the study asks about some
 
     def digest(self, point: Parameters) -> str:
         """What is equal for two points exactly if their trials would be the same; raises
@@ -75,6 +78,8 @@ class Judge:
         config = self.config(point)
         plain = self._plain(config)
         self._check_choosing(config, plain)
+        if self._asked:
+            self.arms.add(config.arm or arm_name(plain))
         flat = dotted(plain)
         key = f"{plain['train']['iterations']} {kind_of(flat)}"
         if key not in self.kinds and len(self.kinds) >= MOST_KINDS:
@@ -110,6 +115,18 @@ class Judge:
         if not recipe.is_file():
             recipes[-1].fail(f"config: {recipe}: no such file{near_files(recipe)}")
         return self._recipes.resolve(recipe, words).config
+
+    def unknown_arms(self) -> Iterator[str]:
+        """The names by which the study asks about no arm of the points that were counted; a name
+        may have its setting behind it, and go without its detector.
+        """
+        known = {words for arm in self.arms for words in (arm, arm.partition(" ")[2]) if words}
+        for key, name in self._asked:
+            bare = name.partition(" (")[0]
+            if not any(is_one_name(bare, arm) or is_one_name(name, arm) for arm in known):
+                node = self.sweep.tree.keys[key]
+                told = f"no arm of this sweep is called {name!r}{nearest(name, sorted(self.arms))}"
+                yield node.said(told)
 
     def why(self, point: Parameters) -> str | None:
         """What is wrong with one point, or None."""
@@ -193,7 +210,8 @@ def _metric_finding(sweep: Sweep) -> str | None:
     if sweep.metric is None or sweep.metric.name in METRICS:
         return None
     place = sweep.tree.keys["metric"].keys["name"]
-    return place.said(f"no number of a record{nearest(sweep.metric.name, METRICS)}")
+    found = shown(sweep.metric.name)
+    return place.said(f"{found} is no number of a record{nearest(sweep.metric.name, METRICS)}")
 
 
 def _choice_finding(sweep: Sweep) -> str | None:
@@ -264,6 +282,8 @@ def _together(judge: Judge, count: int) -> Iterator[Event]:
         seen.setdefault(digest, n)
     if not bad:
         yield {"places": judge.places}
+        if count == judge.sweep.size():
+            yield from ({"finding": told} for told in judge.unknown_arms())
     for finding, times in list(bad.items())[:MOST_TOLD]:
         more = f", and in {times - 1} more" if times > 1 else ""
         yield {"finding": f"{finding} (in the point {_words(firsts[finding])}{more})"}

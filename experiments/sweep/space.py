@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from experiments.config.located import Located
+from experiments.config.located import Located, whole
 from experiments.config.words import short
+from experiments.errors import Findings
+from experiments.errors import shown as quoted
 from experiments.sweep.distributions import Distribution, Quantised
 from experiments.sweep.early_stop import Hyperband
 
@@ -59,6 +61,66 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
+class Study:
+    """What a sweep asks of its report, by its x- keys; a contrast is (arm, against), by names."""
+
+    question: str | None = None
+    baseline: str | None = None
+    published: tuple[Any, ...] = ()  # tables, or names of those in configs/studies
+    contrasts: tuple[tuple[str, str], ...] = ()
+    equivalence: float | None = None  # points below which a difference does not matter
+
+    def names(self) -> Iterator[tuple[str, str]]:
+        """The arms that are asked about, each with the key that names it."""
+        if self.baseline is not None:
+            yield "x-baseline", self.baseline
+        yield from (("x-contrasts", name) for pair in self.contrasts for name in pair)
+
+
+def read_study(root: Located, findings: Findings) -> Study:
+    """The x- keys of a sweep file that its report reads; what is wrong with them is added to
+    `findings`. A key that is left empty is not given.
+    """
+    given = {key: node for key, node in root.keys.items() if node.value is not None}
+    found: dict[str, Any] = {}
+    for name in ("question", "baseline"):
+        if (node := given.get(f"x-{name}")) is not None:
+            if isinstance(node.value, str):
+                found[name] = node.value
+            else:
+                findings.add(node.said(f"expected text, found {quoted(node.value)}"))
+    if (node := given.get("x-published")) is not None:
+        tables = node.value if isinstance(node.value, list) else [node.value]
+        if not all(isinstance(table, (str, Mapping)) for table in tables):
+            findings.add(node.said(f"expected tables or their names, found {quoted(node.value)}"))
+        found["published"] = tuple(tables)
+    if (node := given.get("x-contrasts")) is not None:
+        with findings.kept():
+            found["contrasts"] = tuple(
+                map(_contrast, node.items if isinstance(node.value, list) else (node,))
+            )
+    if (node := given.get("x-equivalence")) is not None:
+        points = node.value
+        if isinstance(points, bool) or not isinstance(points, (int, float)):
+            findings.add(node.said(f"expected points above 0, found {quoted(points)}"))
+        elif not 0 < points < math.inf:
+            findings.add(node.said(f"expected points above 0, found {points}"))
+        else:
+            found["equivalence"] = float(points)
+    return Study(**found)
+
+
+def _contrast(node: Located) -> tuple[str, str]:
+    names = [kid.value for kid in (node.keys.get(key) for key in ("arm", "against")) if kid]
+    if len(node.keys) != 2 or len(names) != 2 or not all(isinstance(one, str) for one in names):
+        node.fail(
+            "expected {arm: NAME, against: NAME} as the report names arms, found "
+            f"{quoted(node.value)}"
+        )
+    return names[0], names[1]
+
+
+@dataclass(frozen=True, slots=True)
 class Sweep:
     """A sweep file, read and checked; `parameters` are in W&B's order, `fixed` is what the command
     gives to every trial.
@@ -79,6 +141,7 @@ class Sweep:
     seed: int  # of random draws: x-seed, 0 unless given
     trial_seconds: float | None  # x-trial-hours: what one trial may take over all its attempts
     tryout: int | None  # x-tryout-seeds: seeds of every nuisance setting; the best gets the others
+    study: Study  # what is asked of its report
     tree: Located = field(repr=False)  # the file, for messages about its lines
     warnings: tuple[str, ...] = ()
 
@@ -91,9 +154,24 @@ class Sweep:
     def size(self) -> int | None:
         """How many points there are; None where there is no end."""
         if self.method != "grid":
-            return self.run_cap
+            return None if self.run_cap is None else int(min(self.run_cap, self._different()))
         size = math.prod(len(choices) for choices in self.choices())
         return size if self.run_cap is None else min(size, self.run_cap)
+
+    def _different(self) -> float:
+        """How many points may be drawn, each of which runs once; infinite where one parameter has
+        more values than can be listed.
+        """
+        listed = [parameter.distribution.choices() for parameter in self.parameters]
+        if any(choices is None for choices in listed):
+            return math.inf
+        return math.prod(
+            len({canonical(value) for value in choices})
+            if isinstance(choices, tuple)
+            else len(choices)
+            for choices in listed
+            if choices is not None
+        )
 
     def choices(self) -> list[Sequence[Any]]:
         """The values of each parameter that a grid lists."""
@@ -132,13 +210,11 @@ def point_key(parameters: Parameters) -> str:
 
 
 def _same_numbers(value: object) -> object:
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
     if isinstance(value, Mapping):
         return {str(key): _same_numbers(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_same_numbers(item) for item in value]
-    return value
+    return whole(value)
 
 
 def _plain(distribution: Any) -> list[object]:

@@ -10,13 +10,15 @@ Opens a sweep's folder: a new one gets its points, an old one must be the same s
 import shlex
 import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any, Literal
 
-from experiments.config.located import read_text
-from experiments.errors import UsageError
+from experiments.config.located import read_located, read_text
+from experiments.config.resolve import BASE, named_recipe
+from experiments.errors import ConfigError, UsageError
 from experiments.record.files import SWEEP_FILE, write_text
 from experiments.record.follow import (
     Progress,
@@ -26,6 +28,7 @@ from experiments.record.follow import (
     number,
     read_record,
 )
+from experiments.record.origin import file_hash
 from experiments.sweep.ledger import Event, Ledger
 from experiments.sweep.space import Sweep, grid_points, point_key
 
@@ -34,6 +37,7 @@ Status = Literal["pending", "running", "finished", "failed", "stopped", "passed"
 MOST_LOOKED_AT = 1_000  # trials, for what tells one from others
 ENDED = ("finished", "failed", "stopped", "passed")
 TRIALS = "trials"
+SHELLS = 128  # added to a signal's number by a shell, for the exit status of what it ended
 ERROR_LETTERS = 1200  # of a crashed trial's words that the ledger keeps; the log has them all
 
 
@@ -194,8 +198,12 @@ def _changed(trial: Trial, event: Event) -> Trial:
 
 def failure_text(exit_code: int, record: Mapping[str, Any], folder: Path) -> str:
     """Why a trial counts as crashed, in its own words where it left some."""
-    if exit_code < 0:
-        head = f"ended by {signal.Signals(-exit_code).name}"
+    number = -exit_code if exit_code < 0 else exit_code - SHELLS  # as a shell between tells it
+    if number in {*signal.Signals}:
+        head = f"ended by {signal.Signals(number).name}"
+        head += f" (exit status {exit_code})" if exit_code > 0 else ""
+        if number == signal.SIGKILL:
+            head += ", which the system sends where memory runs out"
     elif exit_code == 0:
         head = "exit status 0, but no finished record.json"
     else:
@@ -236,14 +244,21 @@ def open_state(
             f"{kept}: is of no sweep that ran here, and would be lost; give another --out"
         )
     events: list[dict[str, Any]] = []
-    if state.opened is None or state.opened["fingerprint"] != fingerprint:
+    recipes = recipe_hashes(sweep)
+    known: Mapping[str, str] = (state.opened or {}).get("recipes") or {}
+    edited = [name for name, digest in recipes.items() if known.get(name, digest) != digest]
+    if edited and not extend:
+        _refuse_edited(edited, folder)
+    if edited:
+        say(f"{', '.join(edited)}: has changed since; what has not begun runs by it as it is now")
+    if state.opened is None or state.opened["fingerprint"] != fingerprint or edited:
         if state.opened is not None and not extend:
             _refuse_other(state, sweep, folder)
-        if state.opened is not None:
+        if state.opened is not None and state.opened["fingerprint"] != fingerprint:
             say(f"extended: {changed(state, sweep)}")
-        events.append(_opening(sweep, fingerprint))
+        events.append(_opening(sweep, fingerprint, recipes))
     elif any(state.opened.get(key) != described(sweep)[key] for key in ("metric", "goal")):
-        events.append(_opening(sweep, fingerprint))
+        events.append(_opening(sweep, fingerprint, recipes))
     if state.opened is not None and state.opened.get("metric") != described(sweep)["metric"]:
         again = _measured_again(state, folder, sweep)
         events += again
@@ -259,8 +274,38 @@ def open_state(
     return state
 
 
-def _opening(sweep: Sweep, fingerprint: str) -> dict[str, Any]:
-    return {"event": "open", "format": FORMAT, "fingerprint": fingerprint, **described(sweep)}
+def _opening(sweep: Sweep, fingerprint: str, recipes: Mapping[str, str]) -> dict[str, Any]:
+    opening = {"event": "open", "format": FORMAT, "fingerprint": fingerprint}
+    return {**opening, **described(sweep), **({"recipes": recipes} if recipes else {})}
+
+
+def recipe_hashes(sweep: Sweep) -> dict[str, str]:
+    """File -> a hash of what it says, of all recipes of a sweep and the bases below them: an edit
+    in the middle of a sweep would make two configurations of one arm. Files that cannot be read
+    are left out: trials tell.
+    """
+    nodes = [sweep.fixed["config"]] if "config" in sweep.fixed else []
+    for parameter in sweep.parameters:
+        if parameter.name == "config":
+            nodes += [parameter.located(v) for v in parameter.distribution.choices() or ()]
+    found: dict[str, str] = {}
+    waiting = []
+    for node in nodes:
+        with suppress(ConfigError):
+            waiting.append(named_recipe(node)[0])
+    while waiting:
+        path = waiting.pop()
+        if str(path) in found or not path.is_file():
+            continue
+        try:
+            tree = read_located(path)
+        except ConfigError:  # another program's, in a form of its own
+            found[str(path)] = file_hash(path)[:8]
+            continue
+        found[str(path)] = point_key(tree.value)
+        base = tree.value.get(BASE)
+        waiting += [path.parent / base] if isinstance(base, str) else []
+    return found
 
 
 def _measured_again(state: State, folder: Path, sweep: Sweep) -> list[dict[str, Any]]:
@@ -321,6 +366,14 @@ def changed(state: State, sweep: Sweep) -> str:
     if sweep.method != "grid":
         return "its command, method or parameters; trials that there are stay as they are"
     return "its points are the same, its command is not: what has not run yet runs by the new one"
+
+
+def _refuse_edited(files: Sequence[str], folder: Path) -> None:
+    raise UsageError(
+        f"{folder}: {', '.join(files)} has changed since this sweep began: its other trials would "
+        "be of another configuration than those that ran. Put it back as it was, give another "
+        "--out for a sweep of its own, or accept it with 'sweep extend'"
+    )
 
 
 def _refuse_other(state: State, sweep: Sweep, folder: Path) -> None:

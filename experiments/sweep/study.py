@@ -4,19 +4,19 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from experiments.config.located import dotted
+from experiments.config.located import dotted, read_located
 from experiments.config.resolve import BASE
-from experiments.errors import ConfigError, UsageError
+from experiments.errors import ConfigError, Findings
 from experiments.record.files import SWEEP_FILE, write_text
-from experiments.sweep.space import Parameter
+from experiments.sweep.space import Parameter, read_study
 from experiments.sweep.sweep_file import read_sweep
 
-WORDS = ("question", "baseline")
 # `--scale tiny` shows that a study's path is sound; it says nothing of its question.
 TINY: dict[str, Any] = {
     "input.fit": {"mode": "stretch", "height": 64, "width": 64},
@@ -38,31 +38,16 @@ def study_of(directories: Sequence[Path]) -> Path | None:
 def report_options(study: Path) -> dict[str, Any]:
     """The study's words for the options of its report; without those that it does not give.
 
-    Raises:
-        UsageError: the file cannot be read, or a key holds what is no text.
+    Raises ConfigError where the file cannot be read, or with all that is wrong with these words.
     """
-    values = study_mapping(study)
-    found: dict[str, Any] = {}
-    for name in WORDS:
-        value = values.get(f"x-{name}")
-        if value is None:
-            continue
-        if not isinstance(value, str):
-            raise UsageError(f"{study}: x-{name}: expected text, found {value!r}")
-        found[name] = value
-    published = values.get("x-published")  # tables, or names of those in configs/studies
-    if published is not None:
-        tables = published if isinstance(published, list) else [published]
-        if not all(isinstance(table, (str, Mapping)) for table in tables):
-            raise UsageError(f"{study}: x-published: expected tables or their names")
-        found["published"] = tables
-    return (
-        found
-        | _seeds(study)
-        | _roles(study)
-        | _contrasts(study, values)
-        | _equivalence(study, values)
-    )
+    findings = Findings()
+    asked = read_study(read_located(study), findings)
+    findings.told()
+    given = {each.name: getattr(asked, each.name) for each in fields(asked)}
+    given["published"] = [*asked.published]
+    given["contrasts"] = [[*pair] for pair in asked.contrasts]
+    words = {name: value for name, value in given.items() if value not in (None, [])}
+    return words | _seeds(study) | _roles(study)
 
 
 def _seeds(study: Path) -> dict[str, Any]:
@@ -99,46 +84,6 @@ def _keys_of(parameter: Parameter) -> list[str]:
     return sorted({key for one in recipes for key in dotted(one) if key != BASE})
 
 
-def _contrasts(study: Path, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Pairs (arm, against) of names."""
-    given = values.get("x-contrasts")
-    if given is None:
-        return {}
-    pairs = []
-    for one in given if isinstance(given, list) else [given]:
-        names = [one.get("arm"), one.get("against")] if isinstance(one, Mapping) else [None]
-        if len(one) != 2 or not all(isinstance(name, str) for name in names):
-            raise UsageError(
-                f"{study}: x-contrasts: expected {{arm: NAME, against: NAME}} as the report names"
-                f" arms, found {one!r}"
-            )
-        pairs.append(names)
-    return {"contrasts": pairs}
-
-
-def _equivalence(study: Path, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Points below which a difference does not matter."""
-    given = values.get("x-equivalence")
-    if given is None:
-        return {}
-    if isinstance(given, bool) or not isinstance(given, (int, float)) or not given > 0:
-        raise UsageError(f"{study}: x-equivalence: expected points above 0, found {given!r}")
-    return {"equivalence": float(given)}
-
-
-def study_mapping(study: Path) -> dict[str, Any]:
-    """The file's keys and values; UsageError where it is no YAML mapping."""
-    try:
-        values = yaml.safe_load(study.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{study}: cannot be read: {error.strerror}") from None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"{study}: {error}") from None
-    if not isinstance(values, dict):
-        raise UsageError(f"{study}: expected keys and values, found {type(values).__name__}")
-    return values
-
-
 TINY_SEEDS = 2  # the least that have a spread, so that the report comes to its verdicts
 
 
@@ -150,7 +95,7 @@ def study_file(study: Path, scale: str, out: Path, data: Mapping[str, Any] | Non
     """
     if scale == "full":
         return study
-    values = study_mapping(study)
+    values = dict(read_located(study).value)
     parameters = dict(values.get("parameters") or {})
     for name, knob in parameters.items():
         if name == "seed" and isinstance(knob, Mapping) and knob.get("values"):

@@ -7,13 +7,12 @@ that is nothing but the role.
 import dataclasses
 import difflib
 import re
-import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from experiments.config.located import Located, read_located, read_text
+from experiments.config.located import Located, read_located, read_text, whole
 from experiments.errors import Findings, nearest, shown
 from experiments.record.follow import number
 from experiments.sweep.command import (
@@ -22,6 +21,7 @@ from experiments.sweep.command import (
     check_macros,
     fixed_words,
     is_train,
+    words_at,
 )
 from experiments.sweep.distributions import (
     Distribution,
@@ -32,7 +32,7 @@ from experiments.sweep.distributions import (
 )
 from experiments.sweep.early_stop import Hyperband
 from experiments.sweep.proposals import never_searched
-from experiments.sweep.space import Method, Metric, Parameter, Sweep, canonical
+from experiments.sweep.space import Method, Metric, Parameter, Sweep, canonical, read_study
 from experiments.sweep.tryout import tryout_findings
 
 METHODS = ("grid", "random", "bayes")
@@ -48,6 +48,7 @@ OURS = (
     *("x-seed", "x-trial-hours", "x-roles", "x-tryout-seeds", "x-question", "x-baseline"),
     *("x-contrasts", "x-equivalence", "x-published"),
 )
+READ = (*TOP_LEVEL, *OURS)
 LIKENESS = 0.8  # of a key to one of ours, from which it is a misspelling
 CHOOSING = ("config", "name", "schedule", "shape", "mode", "preset")  # what others are read by
 ROLE_COMMENT = re.compile(rf"(?:^|\s)#\s*({'|'.join(ROLES)})\s*$")
@@ -93,17 +94,19 @@ class _Reader:
     """Reads the parts of a file one by one; what is wrong with one does not hide the others."""
 
     def __init__(self, root: Located, findings: Findings, comments: list[str]) -> None:
-        self.root, self.findings, self.comments = root, findings, comments
+        # a key that is left empty is as if it were not there
+        given = {k: kid for k, kid in root.keys.items() if kid.value is not None or k not in READ}
+        self.root, self.findings, self.comments = root.with_keys(given), findings, comments
         self.warnings: list[str] = []
         self.command_read = False
 
     def known(self) -> None:
         """Whether every key is one that is read; an x- key that resembles none of ours is not."""
         root, findings = self.root, self.findings
-        own = [key for key in root.keys if key.startswith("x-")]
+        own = [key for key in root.keys if key.startswith("x-") and key not in OURS]
         with findings.kept():
-            root.known((*TOP_LEVEL, *own))
-        for key in (key for key in own if key not in OURS):
+            root.known((*READ, *own))
+        for key in own:
             plain = key.lower().replace("_", "-")
             close = difflib.get_close_matches(plain, OURS, n=1, cutoff=LIKENESS)
             if close:
@@ -146,6 +149,7 @@ class _Reader:
             seed=self.optional("x-seed", int) or 0,
             trial_seconds=self.hours("x-trial-hours"),
             tryout=self.positive("x-tryout-seeds"),
+            study=read_study(root, findings),
             tree=root,
         )
         self.warn_of_imputing()
@@ -198,13 +202,11 @@ class _Reader:
             self.command_read = program is not None
             return DEFAULT_COMMAND, {}
         with self.findings.kept():
-            places = node.items or self.split(node)
+            places = words_at(node)
+            if isinstance(node.value, str):
+                told = "is one text: W&B's agents read a list alone, and run 'program' instead"
+                self.warnings.append(node.said(told))
             listed = [str(item.value) for item in places]
-            if not listed or not isinstance(node.value, (str, list)):
-                node.fail(f"expected a list of words, found {shown(node.value)}")
-            for item in node.items:
-                if not isinstance(item.value, (str, int, float)) or isinstance(item.value, bool):
-                    item.fail(f"expected a word, found {shown(item.value)}; put it in quotes")
             try:
                 check_macros(listed, program)
             except ValueError as error:
@@ -217,18 +219,6 @@ class _Reader:
             self.command_read = True
             return tuple(listed), fixed
         return DEFAULT_COMMAND, {}
-
-    def split(self, node: Located) -> list[Located]:
-        """The words of a command that is one line of text."""
-        if not isinstance(node.value, str):
-            return []
-        try:
-            words = shlex.split(node.value)
-        except ValueError as error:
-            node.fail(f"not readable as a command line: {error}")
-        told = "is one text: W&B's agents read a list alone, and run 'program' instead"
-        self.warnings.append(node.said(told))
-        return [dataclasses.replace(node, value=word) for word in words]
 
     def parameters(self) -> tuple[Parameter, ...]:
         """All parameters, nested ones by dotted names, in W&B's order."""
@@ -252,8 +242,9 @@ class _Reader:
         self, node: Located, roles: Mapping[str, str], prefix: str = ""
     ) -> Iterator[Parameter]:
         """The parameters of one mapping."""
-        if not isinstance(node.value, dict) or not node.keys:
-            self.findings.add(node.said("at least one parameter is needed"))
+        with self.findings.kept():
+            if not node.mapping():
+                node.fail("at least one parameter is needed")
         for key, place in sorted(node.keys.items()):
             name = f"{prefix}{key}"
             with self.findings.kept():
@@ -324,14 +315,16 @@ class _Reader:
             )
 
     def optional(self, key: str, kind: type[T]) -> T | None:
-        """A key's value of the given kind, or None; null is as if it were not there."""
+        """A key's value of the given kind, or None."""
         node = self.root.keys.get(key)
-        if node is None or node.value is None:
+        if node is None:
             return None
-        if not isinstance(node.value, kind) or isinstance(node.value, bool):
-            self.findings.add(node.said(f"expected {kind.__name__}, found {shown(node.value)}"))
+        value = whole(node.value) if kind is int else node.value
+        if not isinstance(value, kind) or isinstance(value, bool):
+            wanted = "a whole number" if kind is int else "text, in quotes"
+            self.findings.add(node.said(f"expected {wanted}, found {shown(node.value)}"))
             return None
-        return node.value
+        return value
 
     def hours(self, key: str) -> float | None:
         """Hours above 0 as seconds, or None."""
@@ -365,7 +358,7 @@ class _Reader:
             if kind is Metric and "name" not in node.keys:
                 node.fail("'name' is missing: which key of the record's metrics?")
             _check_types(node)
-            values = {name: kid.value for name, kid in node.keys.items() if name in fields}
+            values = {name: whole(kid.value) for name, kid in node.keys.items() if name in fields}
             try:
                 return kind(**values)
             except (TypeError, ValueError) as error:
@@ -375,7 +368,7 @@ class _Reader:
 
 def _check_types(node: Located) -> None:
     for name, kid in node.keys.items():
-        if name in ("min_iter", "max_iter", "s") and type(kid.value) is not int:
+        if name in ("min_iter", "max_iter", "s") and type(whole(kid.value)) is not int:
             kid.fail(f"expected a whole number, found {shown(kid.value)}")
         if name in ("target", "eta"):
             finite_number(kid)
@@ -384,7 +377,7 @@ def _check_types(node: Located) -> None:
         if name == "name" and not isinstance(kid.value, str):
             kid.fail(f"expected text, found {shown(kid.value)}")
         if name == "goal" and kid.value not in GOALS:
-            kid.fail(f"unknown goal{nearest(kid.value, GOALS)}")
+            kid.fail(f"unknown goal {shown(kid.value)}{nearest(kid.value, GOALS)}")
 
 
 def _check_grid_values(parameter: Parameter) -> None:

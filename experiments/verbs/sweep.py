@@ -3,6 +3,7 @@
 import argparse
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,12 @@ and `wandb agent`.
 RUNS = Path("runs")  # where trials of `wandb agent` lie
 OF_FOLDERS = ("status", "retry", "stop", "pull")
 ACTIONS = ("run", "extend", "plan", "status", "retry", "stop", "pull")
+# What each reads of the options.
+RAYS = {"ray_address", "trial_cpus", "trial_gpus", "carry"}
+TRIALS_HERE = {"jobs", "retries", "limit", "grace", "cold", "tape_gib", "trial_hours", "executor"}
+A_RUN = TRIALS_HERE | {"out", "backend"}
+A_LOOK = A_RUN | {"agents", "dry_run", "records", "no_probe"}  # at what a command would do
+READ = {"status": {"json"}, "stop": set[str](), "pull": {"out"}, "retry": TRIALS_HERE}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,6 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: x-trial-hours of the file, else no bound)",
     )
     _add_elsewhere(parser)
+    parser.set_defaults(given=partial(_given, parser))
 
 
 def _add_elsewhere(parser: argparse.ArgumentParser) -> None:
@@ -183,6 +191,12 @@ def run(arguments: argparse.Namespace) -> int:
     return status
 
 
+def _given(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> list[str]:
+    """The options that are not as they are by themselves."""
+    options = {name for names in (A_LOOK, RAYS, *READ.values()) for name in names}
+    return sorted(name for name in options if getattr(arguments, name) != parser.get_default(name))
+
+
 def _refuse_unread(arguments: argparse.Namespace) -> None:
     """Refuse words that what was asked for does not read."""
     looks = arguments.dry_run or arguments.action == "plan"
@@ -202,6 +216,15 @@ def _refuse_unread(arguments: argparse.Namespace) -> None:
         if given:
             option = given[0].replace("_", "-")
             raise UsageError(f"--{option} is of sweeps run here; W&B's agents do not read it")
+    read = READ.get(arguments.action, A_LOOK if looks else A_RUN)
+    if arguments.backend == "wandb" and not looks:
+        read = {"backend", "agents"}
+    for name in arguments.given(arguments):
+        option = f"--{name.replace('_', '-')}"
+        if name in RAYS and "executor" in read and arguments.executor != "ray":
+            raise UsageError(f"{option} goes with --executor ray; trials here share this machine")
+        if name not in read | RAYS or (name in RAYS and "executor" not in read):
+            raise UsageError(f"{option} is not read by 'sweep {arguments.action}'; leave it out")
 
 
 def _refuse_for_folders(arguments: argparse.Namespace) -> None:

@@ -122,7 +122,7 @@ def test_two_points_of_one_configuration_are_refused_with_both_named(
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        ("metric: {name: val_map}\n", "metric.name: no number of a record; did you mean"),
+        ("metric: {name: val_map}\n", "is no number of a record; did you mean"),
         ("metric: {name: voc07_mpa}\n", "did you mean 'voc07_map'"),
         (
             "metric: {name: val_coco_ap, goal: maximize}\n"
@@ -311,3 +311,13 @@ def test_a_metric_of_val_needs_a_val(desk: Desk) -> None:
     text = f"{GRID}metric: {{name: val_voc07_map, goal: maximize}}\nparameters:\n"
     (found,) = desk.found(text + "  data.val: {values: [val, null]}\n")
     assert found.startswith("3: metric.name: is of val, and data.val is null")
+
+
+def test_arms_that_the_study_asks_about_are_looked_for(desk: Desk) -> None:
+    """A slip in a contrast would be met when all has run."""
+    text = GRID + "parameters: {loss.gamma: {values: [0, 2]}, seed: {values: [0, 1]}}\n"
+    asked = "x-baseline: retinanet focal alpha 0.25 gamma 0\nx-contrasts:\n- {arm: ARM, against: "
+    asked += "focal α 0.25 γ 0}\n"
+    assert desk.found(text + asked.replace("ARM", "focal α 0.25 γ 2 (lr 0.001)")) == []
+    (found,) = desk.found(text + asked.replace("ARM", "focal α 0.25 γ 3"))
+    assert "x-contrasts: no arm of this sweep is called 'focal α 0.25 γ 3'; did you mean" in found

@@ -158,3 +158,12 @@ def test_what_a_command_starts_is_looked_for(
         Path(name).touch(mode=0o755)
     told = not_found([*words.split(), "${args}"], "there.py")
     assert told is None if missing is None else told is not None and missing in told
+
+
+def test_a_module_may_be_the_program(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(
+        "method: grid\nprogram: experiments\nparameters: {config: {values: [a.yaml]}}\n"
+        "command: ['${interpreter}', -m, '${program}', train, seed=3, '${args}']\n"
+    )
+    assert {name: node.value for name, node in read_sweep(path).fixed.items()} == {"seed": 3}

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from experiments.__main__ import main
+from experiments.errors import UsageError
 from experiments.sweep.actions import kept_sweep
-from experiments.sweep.ledger import read_events
-from experiments.sweep.state import fold
+from experiments.sweep.ledger import Ledger, read_events
+from experiments.sweep.state import fold, open_state
+from experiments.sweep.sweep_file import read_sweep
 
 TWO = "loss.gamma: {values: [1, 2]}"
 
@@ -113,7 +115,14 @@ def test_what_cannot_start_is_refused_once_and_warned_of_by_a_dry_run(
         ("retry nowhere --dry-run", "--dry-run goes with a sweep's file"),
         ("stop nowhere --dry-run", "--dry-run goes with a sweep's file"),
         ("retry nowhere --out x", "leave --out out"),
-        ("FILE --grace -5", "argument --grace: expected a number above 0"),
+        ("FILE --trial-gpus 1", "--trial-gpus goes with --executor ray"),
+        ("retry nowhere --carry X", "--carry goes with --executor ray"),
+        ("FILE --json", "--json is not read by 'sweep run'"),
+        ("FILE --no-probe", "--no-probe is not read by 'sweep run'"),
+        ("status nowhere --jobs 2", "--jobs is not read by 'sweep status'"),
+        ("pull a/b/c --retries 3", "--retries is not read by 'sweep pull'"),
+        ("FILE --backend wandb --grace 5", "--grace is not read by 'sweep run'"),
+        ("FILE --grace -5", "argument --grace: expected a number from 0 on"),
     ],
 )
 def test_words_that_nothing_reads_are_refused(
@@ -176,3 +185,32 @@ def test_a_file_that_is_there_is_no_place_for_a_sweep_s_own(
     assert sweep(bench.file, "--out", bench.out) == 2
     assert "is of no sweep that ran here, and would be lost" in capsys.readouterr().err
     assert (bench.out / "sweep.yaml").read_text() == "name: mine\n"
+
+
+def test_a_recipe_that_is_edited_on_the_way_is_refused(tmp_path: Path) -> None:
+    """Else one arm's trials would be of two configurations."""
+    (tmp_path / "base.yaml").write_text("optimizer: {lr: 0.001}\n")
+    (tmp_path / "recipe.yaml").write_text("_base_: base.yaml\nseed: 1\n")
+    path = tmp_path / "sweep.yaml"
+    path.write_text(
+        f"method: grid\nparameters: {{config: {{values: [{tmp_path}/recipe.yaml]}}}}\n"
+        "command: [python, -m, experiments, train, '${args}']\n"
+    )
+    out = tmp_path / "out"
+
+    def opened(*, extend: bool = False) -> list[str]:
+        said: list[str] = []
+        with Ledger(out) as ledger:
+            open_state(ledger, read_sweep(path), out, extend=extend, say=said.append)
+        return said
+
+    opened()
+    (tmp_path / "recipe.yaml").write_text("# a comment\n_base_: base.yaml\nseed: 1\n")
+    assert opened() == []
+    (tmp_path / "base.yaml").write_text("optimizer: {lr: 0.005}\n")
+    with pytest.raises(UsageError, match=r"base.yaml has changed since this sweep began"):
+        opened()
+    assert opened(extend=True) == [
+        f"{tmp_path}/base.yaml: has changed since; what has not begun runs by it as it is now"
+    ]
+    assert opened() == []

@@ -11,7 +11,7 @@ from experiments.errors import UsageError
 from experiments.record.follow import in_force
 from experiments.sweep.actions import status
 from experiments.sweep.ledger import FILE, Ledger, decode, encode, holder, read_events
-from experiments.sweep.state import fold, state_of_records
+from experiments.sweep.state import failure_text, fold, state_of_records
 from experiments.sweep.table import listed, row
 
 EVENTS = [{"event": "point", "n": n, "key": f"k{n}", "parameters": {"g": n / 7}} for n in range(5)]
@@ -126,3 +126,17 @@ def test_a_pulled_folder_has_a_state_without_a_ledger(tmp_path: Path) -> None:
     assert [trial.status for trial in trials.values()] == ["finished", "failed", "pending"]
     assert trials[0].parameters == {"seed": 1} and trials[0].seconds == 3.0
     assert status(tmp_path) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (-9, "ended by SIGKILL, which the system sends where memory runs out"),
+        (137, "ended by SIGKILL (exit status 137), which the system sends where memory"),
+        (139, "ended by SIGSEGV (exit status 139)"),
+        (255, "exit status 255"),
+    ],
+)
+def test_what_ended_a_trial_is_told_in_words(code: int, told: str, tmp_path: Path) -> None:
+    """A launcher between tells a signal as a shell does."""
+    assert failure_text(code, {}, tmp_path).startswith(told)

@@ -85,8 +85,24 @@ parameters:
 
 
 def test_a_key_that_is_left_empty_is_not_given(tmp_path: Path) -> None:
-    sweep = read(tmp_path, ONE + "entity:\nproject: null\nname: ~\nrun_cap:\n")
+    empty = "entity:\nproject: null\nname: ~\nrun_cap:\nmetric:\nearly_terminate:\nx-roles:\n"
+    sweep = read(tmp_path, ONE + empty + "x-trial-hours:\nx-contrasts:\n")
     assert (sweep.entity, sweep.project, sweep.name, sweep.run_cap) == (None, None, "sweep", None)
+    assert (sweep.metric, sweep.early_stop, sweep.trial_seconds) == (None, None, None)
+    assert "'parameters' is missing" in refused(tmp_path, "parameters:")
+
+
+def test_whole_numbers_are_whole_however_they_are_written(tmp_path: Path) -> None:
+    text = "run_cap: 1e3\nparameters: {g: {distribution: int_uniform, min: 4.0, max: 1e1}}"
+    sweep = read(tmp_path, text, HEAD.replace("grid", "random"))
+    assert (sweep.run_cap, sweep.size()) == (1000, 7)  # as many as there are values
+    assert all(type(point["g"]) is int for point in first_points(sweep, 7))
+
+
+def test_a_value_that_is_listed_twice_in_a_draw_is_one_point(tmp_path: Path) -> None:
+    text = "run_cap: 9\nparameters: {g: {values: [1, 1.0, 2]}, h: {values: [a, b]}}"
+    sweep = read(tmp_path, text, HEAD.replace("grid", "random"))
+    assert sweep.size() == 4 == len(first_points(sweep, 9))
 
 
 def test_run_cap_cuts_the_grid(tmp_path: Path) -> None:
@@ -112,7 +128,7 @@ MISTAKES = [
     (ONE + "early_terminate: {type: hyperband, min_iter: 3}", "needs 'metric'"),
     (ONE + "metric: {name: a}\nearly_terminate: {type: median}", "'hyperband' is the one"),
     (ONE + "metric: {goal: maximize}", "'name' is missing"),
-    (ONE + "metric: {name: a, goal: maximise}", "unknown goal; did you mean 'maximize'"),
+    (ONE + "metric: {name: a, goal: maximise}", "unknown goal 'maximise'; did you mean 'maximize'"),
     (ONE + "scheduler: {engine: ax}", "W&B's server"),
     ("parameters: {a.b: {value: 1}, a: {parameters: {b: {value: 2}}}}", "nested and once dotted"),
     ("parameters: [", "not valid YAML"),
@@ -139,6 +155,19 @@ MISTAKES = [
     ("parameters: {g: {distribution: q_normal, mu: .inf}}", "g.mu: expected a finite number"),
     (ONE + "early_terminate: {type: hyperband, min_iter: 1, max_iter: 9, s: 2}", "by itself"),
     (ONE + "early_terminate: {type: hyperband, max_iter: 9, s: 0}", "s: must be >= 1"),
+    (ONE + "metric: {name: a, goal: max}", "unknown goal 'max'; did you mean 'maximize'"),
+    (ONE + "Run_Cap: 3", "did you mean 'run_cap'"),
+    (ONE + "x_seed: 3", "did you mean 'x-seed'"),
+    (ONE + "project: 2024", "project: expected text, in quotes, found 2024"),
+    (ONE + "run_cap: '3'", "run_cap: expected a whole number, found '3'"),
+    ("parameters: {g: {value: 1, values: [1, 2]}}", "g.values: does not go with constant"),
+    ("parameters: {g: {values: [1], min: 0, max: 2}}", "g.max: does not go with categorical"),
+    ("parameters: [{name: g, values: [1]}]", "parameters: expected keys and values, found"),
+    (ONE + "x-question: [why]", "x-question: expected text, found ['why']"),
+    (ONE + "x-baseline: 2", "x-baseline: expected text"),
+    (ONE + "x-contrasts: [{arm: a, agianst: b}]", "x-contrasts[0]: expected {arm: NAME, against"),
+    (ONE + "x-equivalence: .inf", "x-equivalence: expected points above 0"),
+    (ONE + "x-published: 5", "x-published: expected tables or their names"),
 ]
 
 
