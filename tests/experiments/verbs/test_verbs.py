@@ -130,7 +130,7 @@ def test_a_fault_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) ->
         (["train", "sweep.yaml"], "is a sweep's file, which `sweep` runs"),
         (["sweep", RECIPE, "--dry-run"], "is a recipe, which `train` runs"),
         (["sweep", "sweep.yaml", "--grace", "-1"], "expected a number from 0 on, found '-1'"),
-        (["report", "results", "--study", "no.yaml"], "no.yaml: cannot be read: No such file"),
+        (["report", "results", "--study", "no.yaml"], "no.yaml: no such file"),
         (["train", RECIPE, "sede=2"], "did you mean 'seed'?"),
         (["train", "yolov2_focal"], "no such file.*configs/glyphs/yolov2_focal.yaml"),
         (["show", "configs/glyphs"], "is a folder; name a file in it .known: retinanet"),
