@@ -89,9 +89,11 @@ def become(task: dict[str, Any], forked: Sequence[Callable[[], object]]) -> None
 
 
 def _bars_gpus() -> bool:
-    """Whether a fork of this process could use no GPU, by asking one."""
+    """Whether there are GPUs that a fork of this process could not use, by asking one; where there
+    are none, asking for them bars forks as well, and from nothing.
+    """
     torch = sys.modules.get("torch")
-    if torch is None:
+    if torch is None or not torch.cuda.device_count():
         return False
     pid = os.fork()
     if pid == 0:

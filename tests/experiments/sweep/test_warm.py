@@ -92,17 +92,22 @@ def test_trials_share_imports_and_nothing_else(modules: Path) -> None:
     assert "a line for the log" in (modules / "trial0" / "trial.log").read_text()
 
 
-def test_imports_that_ask_cuda_make_trials_start_cold(modules: Path) -> None:
+@pytest.mark.parametrize("gpus", [0, 1])
+def test_imports_that_ask_cuda_make_trials_start_cold_where_there_is_a_gpu(
+    modules: Path, gpus: int
+) -> None:
     # What a process of which CUDA was asked tells its forks; then none of them could use a GPU.
     (modules / "slow_import.py").write_text(
         "import time, torch\nWHEN = time.monotonic()\ntorch.cuda._is_in_bad_fork = lambda: True\n"
+        f"torch.cuda.device_count = lambda: {gpus}\n"
     )
     with LocalExecutor(1, preload=("slow_import",)) as executor:
         when_ready(executor)
         for n in (0, 1):
             start(executor, task(modules, n))
             assert wait_for(executor, 1) == {n: 0}
-    assert told(modules, 0)["imported"] != told(modules, 1)["imported"]
+    cold = told(modules, 0)["imported"] != told(modules, 1)["imported"]
+    assert cold is bool(gpus)
 
 
 MEDIA = """
