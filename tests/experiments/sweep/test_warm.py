@@ -110,6 +110,17 @@ def test_imports_that_ask_cuda_make_trials_start_cold_where_there_is_a_gpu(
     assert cold is bool(gpus)
 
 
+def test_what_trainings_import_leaves_forks_possible(modules: Path) -> None:
+    (modules / "tiny_trial.py").write_text(
+        'import sys\nprint("warm" if "experiments.run.training" in sys.modules else "cold")\n'
+    )
+    with LocalExecutor(1, preload=TRAINING) as executor:
+        when_ready(executor)
+        start(executor, task(modules, 0))
+        assert wait_for(executor, 1) == {0: 0}
+    assert "warm" in (modules / "trial0" / "trial.log").read_text()
+
+
 MEDIA = """
 import os, sys, time, wandb
 from PIL import Image
