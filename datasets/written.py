@@ -87,7 +87,9 @@ def chosen(asked: Sequence[str] | None, known: Sequence[str], where: str) -> tup
     """The classes asked for, or all that are known; DataError, which begins with `where`, of the
     first that isn't among them.
     """
-    for name in asked or ():
+    for number, name in enumerate(asked or ()):
+        if name in (asked or ())[:number]:
+            raise DataError(f"classes: each may be named once, found {name!r} twice")
         if name not in known:
             raise DataError(
                 f"{where.format(name)}{nearest(name, known)}"

@@ -152,6 +152,17 @@ def _classes(raw: Columns, image_N: Array, wanted: Sequence[str]) -> Iterable[Fi
             source, thing = _place(raw, image_N, int(rows[0]))
             what = f"class {name!r} ({len(rows)} objects, first here) was not asked for"
             yield Finding(source, thing, "unknown_class", what + nearest(name, wanted))
+    spelt: dict[str, list[str]] = {}
+    for name in names:
+        spelt.setdefault(name.lower(), []).append(name)
+    for same in spelt.values():
+        rows_of = [np.flatnonzero(raw["name"] == names.index(name)) for name in same]
+        if sum(len(rows) > 0 for rows in rows_of) > 1:
+            source, thing = _place(raw, image_N, int(max(rows_of, key=len)[0]))
+            counts = zip(same, rows_of, strict=True)
+            told = ", ".join(f"{name!r} ({len(rows)} objects)" for name, rows in counts)
+            what = f"classes that differ in capitals alone: {told}; learned as different ones"
+            yield Finding(source, thing, "class_alike", what)
 
 
 def _base(root: Path, raw: Columns, layout: str) -> Iterable[Finding]:

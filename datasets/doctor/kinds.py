@@ -23,6 +23,7 @@ KINDS: dict[str, str] = {
     "duplicate_object": "the same box of the same class twice in an image",
     "category_twice": "a category that is there under several ids (COCO, YOLO)",
     "unknown_class": "a class nobody asked for",
+    "class_alike": "classes whose names differ in capitals alone",
     "no_objects": "a split without one usable object",
     "missing_image": "an image that isn't there",
     "twin_images": "labels that may belong to several images of one name",

@@ -83,19 +83,32 @@ def find(root: Path, layout: str | None = None, *, without: str = "") -> Found:
         raise DataError(
             f"{root}: no image with labels: neither VOC's XML by the name of an image, COCO's JSON,"
             " nor YOLO's text, labels/a.txt for images/a.jpg or beside it"
-            f"{f'; found {told}' if told else ''}{_archives(root)}"
+            f"{f'; found {told}' if told else ''}{_others(root)}"
         )
     for path in _files(root, IMAGE_ENDINGS, Found(root, best.layout, ()), without):
         if path not in best.named:
             best.leave_out(UNLABELLED, path)
+    for other in found:
+        for item in other.items if other is not best else ():
+            name = other.layout
+            best.leave_out(f"{name.upper()} labels beside them (--labels {name})", item.source)
     return best
 
 
-def _archives(root: Path) -> str:
-    """What lies there packed, in words."""
-    packed = [*files_below(root, (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar"))]
-    more = ", .." if len(packed) > 3 else ""
-    return f"; archives lie there, to be unpacked: {', '.join(packed[:3])}{more}" if packed else ""
+def _others(root: Path) -> str:
+    """What may hold the images or labels that were not found, in words."""
+    told = ""
+    for what, endings in _OTHERS.items():
+        files = [*files_below(root, endings)]
+        more = ", .." if len(files) > 3 else ""
+        told += f"; {what}: {', '.join(files[:3])}{more}" if files else ""
+    return told
+
+
+_OTHERS = {
+    "archives lie there, to be unpacked": (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar"),
+    "tables aren't read, export COCO, VOC or YOLO": (".csv", ".tsv", ".parquet", ".xlsx"),
+}
 
 
 def _of_voc(root: Path, without: str) -> Found:

@@ -237,3 +237,25 @@ def test_archives_are_named_where_images_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"archives lie there, to be unpacked: train\.zip"):
         find(tmp_path)
     assert json.loads((tmp_path / JSON).read_text())["images"]
+
+
+def test_classes_that_differ_in_capitals_are_named(tmp_path: Path) -> None:
+    voc(tmp_path, xml())
+    (tmp_path / "Annotations/b.xml").write_text(xml().replace("cat", "Cat"))
+    (told,) = messages(tmp_path, "class_alike", "train")
+    assert "'Cat' (1 objects), 'cat' (2 objects)" in told
+    words = ("data", "stats", tmp_path, "train", "--classes", "cat", "cat")
+    refused("each may be named once, found 'cat' twice", *words)
+
+
+def test_what_an_import_did_not_choose_is_told(tmp_path: Path) -> None:
+    voc(tmp_path / "both", xml())
+    for stem in "ab":
+        (tmp_path / f"both/JPEGImages/{stem}.txt").write_text("0 .5 .5 .2 .2\n")
+    found = find(tmp_path / "both")
+    told = "YOLO labels beside them (--labels yolo)"
+    assert (found.layout, found.first[told]) == ("voc", "JPEGImages/a.txt")
+    photo(tmp_path / "table/a.jpg")
+    (tmp_path / "table/train.csv").write_text("image,xmin\n")
+    with pytest.raises(DataError, match=r"tables aren't read, export COCO.*: train\.csv"):
+        find(tmp_path / "table")
