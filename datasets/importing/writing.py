@@ -2,11 +2,13 @@
 
 import json
 import os
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import Raw
 
 from datasets.errors import DataError
 from datasets.formats.coco_columns import category_name
@@ -40,58 +42,75 @@ def write_splits(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         within = named_from(found.root, folder)
-        names = {}
-        for role, items in splits.items():
-            ending = "json" if found.layout == "coco" else "txt"
-            names[role] = f"{within}/{role}.{ending}"
-            text = _instances(found, items) if found.layout == "coco" else _list(found, items)
+        coco = found.layout == "coco"
+        ending = "json" if coco else "txt"
+        texts = (
+            _instances(found, splits)
+            if coco
+            else {role: _list(found, items) for role, items in splits.items()}
+        )
+        names = {role: f"{within}/{role}.{ending}" for role in splits}
+        for role, text in texts.items():
             _write(folder / f"{role}.{ending}", text)
-        _write(folder / RECORD, json.dumps(record, indent=1) + "\n")
+        _write(folder / RECORD, (json.dumps(record, indent=1) + "\n").encode())
     except OSError as error:
         raise DataError(f"{folder}: can't be written: {error.strerror}; name --out") from None
     return names
 
 
-def _list(found: Found, items: Sequence[Item]) -> str:
+def _list(found: Found, items: Sequence[Item]) -> bytes:
     lines = [f"{i.image} {i.source}" if found.layout == "voc" else i.image for i in items]
-    return "".join(f"{line}\n" for line in lines)
+    return "".join(f"{line}\n" for line in lines).encode()
 
 
-def _instances(found: Found, items: Sequence[Item]) -> str:
-    """The rows of these images as they were written, ids made anew."""
+def _instances(found: Found, splits: Mapping[str, Sequence[Item]]) -> dict[str, bytes]:
+    """The rows of each split's images as they were written, ids made anew.
+
+    Each file is read once and a row kept as bytes: COCO's polygons as numbers take 3 GB.
+    """
     number = {name: k for k, name in enumerate(found.classes, 1)}
-    images: list[Row] = []
-    annotations: list[Row] = []
-    for source in dict.fromkeys(item.source for item in items):
-        mine = {item.image_id: item for item in items if item.source == source}
+    tables: dict[str, tuple[list[Raw], list[Raw]]] = {role: ([], []) for role in splits}
+    homes: dict[str, dict[str, tuple[str, Item]]] = defaultdict(dict)
+    for role, items in splits.items():
+        for item in items:
+            homes[item.source][item.image_id] = role, item
+    for source, home in homes.items():
         read = read_document(found.root / source)
         names = {identity(r.get("id")): category_name(r) for r in _rows(read.categories)}
         files: dict[Any, str] = {}
-        new: dict[str, int] = {}  # by file: several ids may mean one
+        new: dict[str, tuple[str, int]] = {}  # by file: several ids may mean one
         for image in _rows(read.images):
             key, name = identity(image.get("id")), tidy(str(file_named(image)).strip())
             files.setdefault(key, name)
-            item = mine.get(str(key))
-            if item is not None and name not in new:
-                new[name] = len(images) + 1
-                images.append(image | {"id": new[name], "file_name": item.image})
+            if str(key) in home and name not in new:
+                role, item = home[str(key)]
+                rows_of = tables[role][0]
+                new[name] = role, len(rows_of) + 1
+                rows_of.append(_raw(image | {"id": new[name][1], "file_name": item.image}))
         for annotation in _rows(read.annotations):
-            image_id = new.get(files.get(identity(annotation.get("image_id")), ""))
+            place = new.get(files.get(identity(annotation.get("image_id")), ""))
             category_id = number.get(names.get(identity(annotation.get("category_id")), ""))
-            if image_id is not None and category_id is not None:
-                same = {"image_id": image_id, "category_id": category_id}
-                annotations.append(annotation | same | {"id": len(annotations) + 1})
+            if place is not None and category_id is not None:
+                rows_of = tables[place[0]][1]
+                same = {"image_id": place[1], "category_id": category_id}
+                rows_of.append(_raw(annotation | same | {"id": len(rows_of) + 1}))
     categories = [{"id": k, "name": name} for name, k in number.items()]
-    tables = {"images": images, "annotations": annotations, "categories": categories}
-    return msgspec.json.encode(tables).decode()
+    return {
+        role: msgspec.json.encode({"images": i, "annotations": a, "categories": categories})
+        for role, (i, a) in tables.items()
+    }
+
+
+def _raw(row: Row) -> Raw:
+    return Raw(msgspec.json.encode(row))
 
 
 def _rows(values: Sequence[Any]) -> Iterator[Row]:
     return (row for row in rows(values) if row is not None)
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, text: bytes) -> None:
     """Whole or not at all."""
     beside = path.with_name(f".{path.name}.writing")
-    beside.write_text(text, "utf-8")
+    beside.write_bytes(text)
     os.replace(beside, path)

@@ -50,7 +50,8 @@ def shared_by(splits: Splits) -> dict[str, int]:
 
 
 def require_unseen(config: RunConfig, splits: Splits, shared: dict[str, int]) -> None:
-    """Refuse to choose by the images that measure the run: contents decide, not names.
+    """Refuse to choose by the images that measure the run: contents decide, not names. That those
+    are learned from is said.
 
     Raises:
         UsageError: something is chosen by val, and val is the measured split or shares images
@@ -61,6 +62,13 @@ def require_unseen(config: RunConfig, splits: Splits, shared: dict[str, int]) ->
         raise UsageError(
             f"{choosing[0]} chooses by val, which measures this run (evaluate.split: {measured})."
             " Measure on test"
+        )
+    learned = shared.get(f"train/{measured}", 0)
+    if learned:
+        print(
+            f"note: {learned} of {len(splits.train)} training images are among the {measured}"
+            " images: numbers measured on them tell little of other images",
+            file=sys.stderr,
         )
     count = shared.get(f"val/{measured}", 0)
     if count and choosing and splits.val is not None:

@@ -99,4 +99,6 @@ def test_images_of_train_among_the_test_s_are_on_record(
     found = record(out)
     assert found["data"]["shared"] == {"train/val": 8, "train/test": 8, "val/test": 8}
     assert found["val_metrics"] is None
-    assert "8 images of val are among the test images" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "8 images of val are among the test images" in told
+    assert "8 of 32 training images are among the test images" in told

@@ -125,7 +125,7 @@ def test_eval_of_devkit_files_against_voc_xml(
     [
         ((), "name a run or a checkpoint"),
         (("--detections", "absent.parquet"), "absent.parquet: no such file or folder"),
-        (("--detections", "."), "holds no dump, which would bring its truth"),
+        (("--detections", "losses"), "holds no dump, which would bring its truth"),
         (("run", "--detections", "x"), "not both"),
     ],
 )
