@@ -33,7 +33,8 @@ ALLOWED_INSIDE = {
     "report": {"experiments.evaluation", "experiments.record", "experiments.config.strict"}
     | {"experiments.config.words"}
     | {"datasets.pixels"},
-    "tracking": {"experiments.evaluation", "experiments.record", "datasets.pixels"},
+    "tracking": {"experiments.evaluation", "experiments.record", "datasets.pixels"}
+    | {"experiments.config.words"},
     "sweep": {"experiments.config", "experiments.record", "experiments.evaluation.significance"}
     | {"experiments.evaluation.measures"},
     "engine": {"experiments.config.train", "experiments.record"} | OUTER,

@@ -20,7 +20,7 @@ from experiments.config.resolve import Word, parse_words, read_recipe, resolve
 from experiments.config.schema import Choice, free
 from experiments.config.strict import Reader
 from experiments.config.train import LearningRate, Optimizer, Train
-from experiments.config.words import arm_name
+from experiments.config.words import arm_name, project_fault
 from losses import LOSSES, NORMALISERS, SCHEDULES
 from losses.base import ScheduledLoss
 
@@ -49,6 +49,10 @@ class Tracking:
     name: str | None = None  # null: the arm and the seed
     tags: tuple[str, ...] | None = None  # beside detector, data, loss and soft-gamma
     notes: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.project is not None and (fault := project_fault(self.project)) is not None:
+            raise ValueError(f"project: {fault}")
 
 
 @dataclass(frozen=True, slots=True)

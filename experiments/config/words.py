@@ -37,6 +37,24 @@ def arm_name(config: Mapping[str, Any]) -> str:
     return " ".join(words)
 
 
+NO_PROJECTS = "/\\#?%:"  # letters that W&B takes in no project's name
+MOST_OF_A_PROJECT = 128  # letters
+
+
+def project_fault(name: str) -> str | None:
+    """What W&B's client would refuse in a project's name; None where it takes it.
+
+    >>> project_fault("my project"), project_fault("me/mine")
+    (None, "W&B's projects have none of / \\\\ # ? % : in their names, found 'me/mine'")
+    """
+    if any(letter in NO_PROJECTS for letter in name):
+        return f"W&B's projects have none of {' '.join(NO_PROJECTS)} in their names, found {name!r}"
+    if len(name) > MOST_OF_A_PROJECT:
+        most = f"{MOST_OF_A_PROJECT} letters"
+        return f"W&B's projects have at most {most} in their names, found {len(name)}"
+    return None
+
+
 def is_one_name(typed: str, name: str) -> bool:
     """Whether a name that somebody typed is this one: `alpha`, `gamma` and `soft-gamma` are typed
     for the signs, and stand in the names of earlier versions.

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from experiments.config.located import Located, read_located, read_text, whole
+from experiments.config.words import project_fault
 from experiments.errors import Findings, nearest, shown
 from experiments.record.follow import number
 from experiments.sweep.command import (
@@ -152,6 +153,8 @@ class _Reader:
             study=read_study(root, findings),
             tree=root,
         )
+        if sweep.project is not None and (fault := project_fault(sweep.project)) is not None:
+            findings.add(root.keys["project"].said(fault))
         self.warn_of_imputing()
         self.check_goal(sweep)
         self.check_names(sweep)

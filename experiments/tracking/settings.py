@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from experiments.config.words import project_fault
 from experiments.errors import nearest
 from experiments.record.record import RunRecord
 
@@ -43,12 +44,16 @@ def in_sweep() -> bool:
 
 
 def leave_aside_what_is_no_setting() -> None:
-    """Drop W&B's variables that are empty, as CI leaves them, and a mode that is none of W&B's: its
-    client opens no run beside such a one.
+    """Drop W&B's variables that are empty, as CI leaves them, and a mode or project that is none of
+    W&B's: its client opens no run beside such a one.
     """
     for name in [name for name in os.environ if name.startswith("WANDB_")]:
         if not os.environ[name].strip():
             del os.environ[name]
+    fault = project_fault(os.environ.get("WANDB_PROJECT", ""))
+    if fault is not None:
+        print(f"WANDB_PROJECT is left aside: {fault}", file=sys.stderr)
+        del os.environ["WANDB_PROJECT"]
     mode = os.environ.get("WANDB_MODE")
     if mode is not None and mode.lower() in (*MODES, "off"):
         os.environ["WANDB_MODE"] = "disabled" if mode.lower() == "off" else mode.lower()

@@ -276,9 +276,11 @@ class WandbTracker:
             return True
         except Exception as error:
             if not self._broken:
+                later = ". The next command that reaches W&B sends what it lacks"
+                words = " ".join(str(error).split())  # of pydantic's there are several lines
                 print(
-                    f"W&B: {type(error).__name__}: {error}; the record has everything. The next "
-                    "command that reaches W&B sends what it lacks",
+                    f"W&B: {type(error).__name__}: {words}; the record has everything"
+                    + (later if self._mode == "online" else ", this run's mirror has not"),
                     file=sys.stderr,
                 )
             self._broken = True

@@ -158,6 +158,7 @@ MISTAKES = [
     (ONE + "metric: {name: a, goal: max}", "unknown goal 'max'; did you mean 'maximize'"),
     (ONE + "Run_Cap: 3", "did you mean 'run_cap'"),
     (ONE + "x_seed: 3", "did you mean 'x-seed'"),
+    (ONE + "project: me/mine", "project: W&B's projects have none of / "),
     (ONE + "project: 2024", "project: expected text, in quotes, found 2024"),
     (ONE + "run_cap: '3'", "run_cap: expected a whole number, found '3'"),
     ("parameters: {g: {value: 1, values: [1, 2]}}", "g.values: does not go with constant"),

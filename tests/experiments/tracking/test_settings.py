@@ -106,7 +106,10 @@ def test_what_w_and_b_s_client_would_refuse_is_left_aside(
         monkeypatch.setenv("WANDB_MODE", given)
         leave_aside_what_is_no_setting()
         assert os.environ["WANDB_MODE"] == mode
+    monkeypatch.setenv("WANDB_PROJECT", "me/mine")
     monkeypatch.setenv("WANDB_MODE", "ofline")
     leave_aside_what_is_no_setting()
     assert "WANDB_MODE" not in os.environ
-    assert "did you mean 'offline'" in capsys.readouterr().err
+    assert "WANDB_PROJECT" not in os.environ
+    told = capsys.readouterr().err
+    assert "did you mean 'offline'" in told and "none of / \\ # ? % : in their names" in told
