@@ -34,6 +34,7 @@ from experiments.record.record import (
 from experiments.report.arms import slug
 
 PHOTOGRAPHS = Path(__file__).parents[4] / "shared/data/BCCD"
+PAINTED = 20  # objects on an image that stands in for one of them
 CLASSES = ("Platelets", "RBC", "WBC")
 Truth = dict[
     str, tuple[Path, int, int, np.ndarray, np.ndarray]
@@ -102,11 +103,13 @@ def _photograph(name: str) -> tuple[Path, int, int, np.ndarray, np.ndarray]:
 
 
 def _painted(index: int, scratch: Path) -> tuple[Path, int, int, np.ndarray, np.ndarray]:
+    """As crowded as a blood smear: of few detections no bin of scores is worth a mark."""
     draw = np.random.default_rng(index)
     path = scratch / f"painted_{index}.jpg"
     Image.fromarray(draw.integers(0, 255, (60, 80, 3), dtype=np.uint8)).save(path)
-    corners = draw.uniform(0, 40, (5, 2))
-    return path, 80, 60, np.concatenate([corners, corners + 15], axis=1), draw.integers(0, 3, 5)
+    corners = draw.uniform(0, 40, (PAINTED, 2))
+    boxes = np.concatenate([corners, corners + 15], axis=1)
+    return path, 80, 60, boxes, draw.integers(0, 3, PAINTED)
 
 
 def write_dumps(folder: Path, truth: Truth, quality: float, seed: int) -> dict[str, File]:
