@@ -23,7 +23,7 @@ OTHER_DECODER = "a JPEG that torchvision refuses and Pillow reads"
 _RGB = 3  # torchvision.io.ImageReadMode.RGB
 
 
-def decode(path: Path, turn: int = 1) -> Tensor:
+def decode(path: Path | str, turn: int = 1) -> Tensor:
     """Read and decode one image, [3, H, W] laid out channels last, which resizes fastest.
 
     `turn`: the EXIF orientation to turn upright, 1 for pixels as stored. DataError names the file
@@ -32,10 +32,11 @@ def decode(path: Path, turn: int = 1) -> Tensor:
     return decode_told(path, turn)[0]
 
 
-def decode_told(path: Path, turn: int = 1) -> tuple[Tensor, bool]:
+def decode_told(path: Path | str, turn: int = 1) -> tuple[Tensor, bool]:
     """As `decode`; also whether Pillow read a JPEG that the faster decoder could not."""
     try:
-        data = path.read_bytes()
+        with open(path, "rb") as file:
+            data = file.read()
     except OSError as error:
         raise DataError(f"{path}: image can't be read: {error.strerror}") from None
     try:
