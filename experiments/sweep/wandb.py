@@ -23,7 +23,7 @@ import yaml
 from experiments.ending import handled_by
 from experiments.errors import UsageError
 from experiments.record.files import SWEEP_FILE
-from experiments.record.origin import JOBS
+from experiments.record.origin import JOBS, core_count
 from experiments.record.record import (
     RECORD_FILE,
     RecordError,
@@ -90,7 +90,7 @@ def run_agents(path: str, count: int) -> int:
     """
     # wandb agent runs `python`, which has to be this one.
     search = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    cores = max(1, len(os.sched_getaffinity(0)) // count)
+    cores = max(1, core_count() // count)
     shared = {"OMP_NUM_THREADS": str(cores), JOBS: str(count)}
     environment = {**shared, **os.environ, "PATH": search}
     command = [sys.executable, "-m", "wandb", "agent", "--forward-signals", path]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from experiments.record.follow import LOG
-from experiments.record.origin import JOBS
+from experiments.record.origin import JOBS, core_count
 from experiments.sweep.command import search_path
 from experiments.sweep.executors import Ended, Started, Task
 from experiments.sweep.executors.processes import kill_group, start_mark
@@ -201,7 +201,7 @@ class LocalExecutor:
                 kill_group(running.child.pid)
 
     def _threads(self) -> dict[str, str]:
-        count = str(max(1, len(os.sched_getaffinity(0)) // self._jobs))
+        count = str(max(1, core_count() // self._jobs))
         return {name: count for name in THREADS if name not in os.environ}
 
     def _share(self, slot: int) -> dict[str, str]:
