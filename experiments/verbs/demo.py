@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from experiments.errors import UsageError
 from experiments.verbs.arguments import positive
 
 TEACH = """\
@@ -11,6 +12,7 @@ with the page's path. The same command goes on where a stopped one was.
 
   python -m experiments demo
 """
+CHECKOUT = Path(__file__).parents[2]
 STUDY, DATA = Path("sweep.yaml"), Path("data/glyphs")
 
 
@@ -23,9 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Draw, sweep, report; the exit status of the sweep.
-
-    What trials and their check import is imported while the data set is drawn.
+    """Draw, sweep, report; the exit status of the sweep. What trials and their check import is
+    imported while the data set is drawn. Raises UsageError where this is not the checkout.
     """
     from datasets.glyphs.write import write_glyphs
     from experiments.run.progress import counted
@@ -34,6 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
     from experiments.sweep.sweep_file import read_sweep
     from experiments.verbs.reproduce import run_study
 
+    if not STUDY.is_file():
+        raise UsageError(f"{STUDY}: not in this folder; start 'demo' in {CHECKOUT}")
     sweep, place = read_sweep(STUDY), Place(arguments.jobs)
     with place.executing(sweep) as executor:
         with Judging() as judging:

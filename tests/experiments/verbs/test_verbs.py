@@ -227,9 +227,10 @@ def test_the_demo_draws_checks_and_runs_its_sweep_in_one_process(
         told.extend((sweep.size(), len(how.checked.places), out, how.lent.slots))
         return 0
 
+    monkeypatch.chdir(tmp_path)
+    refused("sweep.yaml: not in this folder; start 'demo' in", "demo")
     (tmp_path / "sweep.yaml").write_text((CHECKOUT / "sweep.yaml").read_text())
     (tmp_path / "configs").symlink_to(CHECKOUT / "configs")
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("datasets.glyphs.write.write_glyphs", write)
     monkeypatch.setattr("experiments.verbs.reproduce.run_study", study)
     assert call("demo", "--jobs", "3", "--out", "runs/mine") == 0
