@@ -74,6 +74,8 @@ class RunConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed: must lie in [0, 2**63), found {self.seed}")
+        if self.arm is not None and not self.arm.strip():
+            raise ValueError("arm: has no letter to be called by; null names it for its loss")
         if self.data.classes is not None:
             self.require_values_of(len(self.data.classes))
         if self.train.measure == "best" and self.evaluate.split == "val":

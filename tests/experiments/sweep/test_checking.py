@@ -78,6 +78,7 @@ def test_all_that_is_wrong_with_parameters_is_told_at_once(desk: Desk) -> None:
         ("{train.iterations: {values: [0, 5]}}", "train.iterations: must be >= 1, found 0"),
         ("{loss.gamma: {values: [no]}}", "loss.gamma"),
         ("{arm: {values: [a, b]}}", "points 0 and 1 are one configuration"),
+        ("{arm: {values: ['', ' ']}}", "arm: has no letter to be called by"),
         ("{loss: {values: [{gamma: 2.0}, {gamma: 2}, {gamma: 1}]}}", "listed twice"),
         ("{loss.alpha: {values: [0.25]}, loss: {value: {alpha: 0.5}}}", "more than once"),
     ],
