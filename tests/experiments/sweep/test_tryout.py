@@ -85,7 +85,7 @@ def test_who_waits_and_what_failed_is_not_best(tmp_path: Path) -> None:
         (", goal: maximize", "", "needs 'metric' with a goal"),
         ("x-tryout-seeds: 2", "x-tryout-seeds: 4", "must be below the 4 seeds"),
         ("x-tryout-seeds: 2", "x-tryout-seeds: 0", "must be >= 1"),
-        ("x-tryout-seeds: 2", "x-tryout-seeds: two", "expected int"),
+        ("x-tryout-seeds: 2", "x-tryout-seeds: two", "expected a whole number"),
     ],
 )
 def test_a_tryout_that_cannot_be_is_refused(tmp_path: Path, old: str, new: str, told: str) -> None:
