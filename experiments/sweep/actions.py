@@ -384,7 +384,9 @@ def _print_status(state: State, folder: Path) -> None:
         console = Console(markup=False)
         if not console.is_terminal and "COLUMNS" not in os.environ:
             console.width = PIPE  # nothing is cut for `| grep` and files
-        console.print(rendered(state, rows, metric, names, caption, maximize=maximize))
+        console.print(rendered(state, rows, metric, names, "", maximize=maximize))
+        # Below the table and not its caption, which is as narrow: the folder can be copied.
+        console.print(caption, highlight=False, soft_wrap=True)
 
 
 def _live_row(trial: Any, folder: Path, metric: str | None) -> Any:
