@@ -90,7 +90,7 @@ def test_altered_detections_are_named(copy: Path) -> None:
 def test_an_altered_number_in_a_record_is_named_and_measured_again(copy: Path) -> None:
     path = copy / "runs/focal/record.json"
     values = json.loads(path.read_text(encoding="utf-8"))
-    values["metrics"]["voc07_map"] += 5.0
+    values["metrics"]["voc07_map"] -= 5.0
     path.write_text(json.dumps(values), encoding="utf-8")
     load_record(path.parent)
     found = "\n".join(verify(copy / "report"))

@@ -125,7 +125,9 @@ def test_a_signal_saves_the_trials_and_the_same_command_goes_on(
     bench: Any, number: signal.Signals
 ) -> None:
     bench.write("steps: {value: 9}\nhold: {value: 5}\nseed: {values: [0, 1]}")
+    before = signal.signal(number, signal.default_int_handler)  # below `nohup` one is ignored
     process = bench.start()
+    signal.signal(number, before)
     wait_for_steps(bench, 5, trials=2)
     process.send_signal(number)
     output = process.communicate(timeout=120)[0]
