@@ -5,7 +5,7 @@ from pathlib import Path
 
 from experiments.report import write_report
 from experiments.report.evidence.diagnoses import STORE
-from experiments.report.render import TEMPLATES
+from experiments.report.templates.fill import TEMPLATES
 from experiments.report.verify import verify
 
 CHECKOUT = Path(__file__).parents[2]

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from experiments.config.words import short
 from experiments.evaluation.verdict import fixed
 from experiments.report.live.state import Watch, WatchedRun
-from experiments.report.render import palette_css
+from experiments.report.templates.fill import palette_css
 
 TEMPLATES = Path(__file__).parent / "templates"
 WIDTH, HEIGHT = 120, 24  # of a loss curve, in its own units

@@ -122,9 +122,9 @@ def test_a_machines_cores_are_shared_out() -> None:
 def test_trials_at_once_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "core_count", lambda: 64)
     alone = machine.loader_processes()
-    monkeypatch.setenv(JOBS, "2")
+    monkeypatch.setenv(JOBS, "2")  # as a sweep tells each of its trials
     assert (alone, machine.loader_processes()) == (8, 4)
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")  # as torchrun tells its ranks
     assert machine.loader_processes() == 2
 
 

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from datasets.formats.finder import IMAGE_ENDINGS
 from experiments.evaluation import TruthCollector, check
+from experiments.evaluation.interchange import names
 from experiments.evaluation.interchange.devkit import write_devkit
 from experiments.evaluation.interchange.names import Truth
 from experiments.evaluation.interchange.reading import Read, read_detections
@@ -373,3 +375,8 @@ def test_no_bytes_give_a_traceback(tmp_path: Path, junk: bytes) -> None:
             read_detections(path, truth_of())
         except EvaluationError as error:
             assert str(folder) in str(error)
+
+
+def test_an_image_has_the_endings_here_that_it_has_in_labels() -> None:
+    # The referee imports no data room, so the list stands in both.
+    assert sorted(names._ENDINGS) == sorted(IMAGE_ENDINGS)

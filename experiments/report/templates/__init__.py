@@ -1,0 +1,1 @@
+"""What the page and its Markdown are filled into, and what fills it."""
