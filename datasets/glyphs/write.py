@@ -10,11 +10,13 @@ image is a pure function of (seed, split, number). Layout:
     root/glyphs.json                                 parameters and hash; written last
 """
 
+import glob
 import hashlib
 import io
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +42,7 @@ GLYPH_CLASSES: tuple[str, ...] = tuple(sorted(SHAPES))
 _MARKER = "glyphs.json"
 _SIDES = (144, 160, 176)  # pixels
 _QUALITY = 90  # JPEG: 6 kB an image; PNG takes 8 times that and decodes slower
+ABANDONED = 3600.0  # seconds; drawing takes some 8
 _DIFFICULT = 0.04  # of all objects: pale ones, flagged difficult (VOC) and crowd (COCO)
 
 
@@ -79,6 +82,7 @@ def write_glyphs(
         raise DataError(f"{root}: holds other files; name an empty or a new folder for the glyphs")
     root.parent.mkdir(parents=True, exist_ok=True)
     workshop = root.with_name(f".{root.name}-{os.getpid()}")
+    _clear_abandoned(root)
     try:
         digest = _write_all(workshop, seed, counts, tail, progress)
         marker = {"parameters": parameters, "sha256": digest, "files": _census(workshop)}
@@ -89,6 +93,22 @@ def write_glyphs(
     finally:
         shutil.rmtree(workshop, ignore_errors=True)
     return root
+
+
+def _clear_abandoned(root: Path) -> None:
+    """Remove what processes left that were killed while they drew; one that draws now is younger,
+    be it on another machine.
+    """
+    for workshop in root.parent.glob(f".{glob.escape(root.name)}-*"):
+        if workshop.name.rpartition("-")[2].isdecimal() and _age(workshop) > ABANDONED:
+            shutil.rmtree(workshop, ignore_errors=True)
+
+
+def _age(folder: Path) -> float:
+    try:
+        return time.time() - folder.stat().st_mtime
+    except OSError:  # gone meanwhile
+        return 0.0
 
 
 def draw_glyphs(seed: int, split: str, number: int, tail: float) -> tuple[Array, list[Glyph]]:

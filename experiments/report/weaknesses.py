@@ -116,12 +116,28 @@ def _seed_warnings(group: Group, stand: Sequence[Arm]) -> list[str]:
         found.append(f"{group.title}: {who} one seed, so no spread and no verdict.")
     if len(counts) > 1:
         found.append(f"{group.title}: arms have from {min(counts)} to {max(counts)} seeds.")
+    if min(counts, default=0) > 1:
+        found += _unlike_seeds(group, stand)
     again = [arm.short for arm in group.arms if arm.repeated]
     if again:
         found.append(
             f"{group.title}: {listed(again)} ran a seed more than once; the latest run counts."
         )
     return found
+
+
+def _unlike_seeds(group: Group, stand: Sequence[Arm]) -> list[str]:
+    """Arms whose seeds are not those of most arms: no pairs can be made with them."""
+    seeds = {arm.short: frozenset(run.seed for run in arm.finished) for arm in stand}
+    counted = Counter(ran for ran in seeds.values() if ran)
+    if len(counted) < 2:
+        return []
+    usual = max(counted, key=lambda ran: (counted[ran], len(ran)))
+    apart = [name for name, ran in seeds.items() if ran and ran != usual]
+    return [
+        f"{group.title}: {listed(apart)} did not run the seeds of the other arms, so that"
+        " comparisons between them are of means (Welch’s t test), never seed by seed."
+    ]
 
 
 def _budget_warnings(group: Group) -> list[str]:

@@ -293,6 +293,18 @@ def not_below_zero(text: str) -> float:
     return value
 
 
+def fraction(text: str) -> float:
+    """A number from 0 to 1, for `type=`; of a percentage it says what was meant."""
+    try:
+        value = float(text.removesuffix("%"))
+    except ValueError:
+        value = float("nan")
+    if 0 <= value <= 1 and "%" not in text:
+        return value
+    meant = f"; {value:g} % is {value / 100:g}" if 0 <= value <= 100 else ""
+    raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, found {text!r}{meant}")
+
+
 def positive(text: str) -> int:
     """A whole number from 1 on, for `type=`."""
     return _at_least(1, text)

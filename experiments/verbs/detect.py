@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from experiments.errors import UsageError
-from experiments.verbs.arguments import positive
+from experiments.verbs.arguments import fraction, positive
 
 TEACH = """\
 Run a checkpoint, or an ONNX file that 'export' wrote, over images; writes each image with its
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "images", nargs="+", type=Path, help="image files, folders of them, or quoted patterns"
     )
     parser.add_argument("--out", type=Path, default=Path("runs/detect"), help="where to write")
-    parser.add_argument("--score", type=float, default=0.3, help="least score drawn")
+    parser.add_argument("--score", type=fraction, default=0.3, help="least score drawn")
     parser.add_argument("--batch", type=positive, default=1, help="images a forward pass")
     parser.add_argument(
         "--voc", action="store_true", help="also write voc/<class>.txt: image score x1 y1 x2 y2"

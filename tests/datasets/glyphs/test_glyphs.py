@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,16 @@ def test_nothing_is_left_when_drawing_is_interrupted(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         write_glyphs(tmp_path / "g", train=5, progress=stop)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_goes_with_the_next_drawing(tmp_path: Path) -> None:
+    left, drawn_now, other = tmp_path / ".g-11", tmp_path / ".g-12", tmp_path / ".g-mine"
+    for folder in (left, drawn_now, other):
+        (folder / "JPEGImages").mkdir(parents=True)
+    for folder in (left, other):
+        os.utime(folder, (0, 0))
+    write_glyphs(tmp_path / "g", train=1, val=1, test=1)
+    assert not left.exists() and drawn_now.is_dir() and other.is_dir()
 
 
 def test_a_full_disk_is_told_with_the_folder_and_leaves_nothing(

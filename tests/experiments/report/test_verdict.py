@@ -91,6 +91,18 @@ def test_another_setting_than_the_loss_is_a_warning(pair: Callable[..., list[Any
     )
 
 
+def test_arms_of_other_seeds_are_said_to_be_compared_without_pairs(
+    tmp_path: Path, make_run: Callable[..., Path], make_setting: Any
+) -> None:
+    for gamma, seeds in ((1, 3), (2, 3), (3, 2)):
+        setting = make_setting("yolov2", f"gamma {gamma}", {**FOCAL, "gamma": float(gamma)}, 60.0)
+        for seed in range(seeds):
+            make_run(tmp_path / f"{gamma}-{seed}", setting, seed)
+    told = warnings(make_groups(load_runs([tmp_path])), METRICS[0])
+    (warning,) = [each for each in told if "did not run the seeds" in each]
+    assert "gamma 3 did not" in warning and "Welch" in warning
+
+
 def test_failed_runs_are_named(small_study: Path) -> None:
     groups = make_groups(load_runs([small_study]))
     assert any(

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from experiments.engine.checkpoint import save_checkpoint
 from experiments.run import detecting
 from experiments.run.assembly import build_detector
 from experiments.run.onnx import CLASSES_KEY, CONFIG_KEY
+from tests.calling import refused
 
 MISSING = [name for name in ("onnx", "onnxruntime") if importlib.util.find_spec(name) is None]
 needs_onnx = pytest.mark.skipif(
@@ -274,6 +276,21 @@ def test_photos_are_turned_upright_with_their_boxes(
     assert side["detections"] == upright["detections"]
     with Image.open(tmp_path / "out/side.jpg") as shown:
         assert shown.height > shown.width
+
+
+@pytest.mark.parametrize(
+    ("score", "told"),
+    [
+        ("2", "from 0 to 1, found '2'"),
+        ("30%", "30 % is 0.3"),
+        ("30", "30 % is 0.3"),
+        ("nan", "nan"),
+    ],
+)
+def test_a_score_that_no_detection_has_is_refused(
+    checkpoint: Path, tmp_path: Path, score: str, told: str
+) -> None:
+    refused(re.escape(told), "detect", checkpoint, tmp_path, "--score", score)
 
 
 Change = Callable[[Any], object]
