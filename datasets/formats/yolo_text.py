@@ -15,6 +15,12 @@ from datasets.formats.values import number, text_of
 MOST_BYTES = 4 * 2**20  # some 80,000 objects
 _BEYOND = 2.0  # a fraction above 1 is a box that leaves its image; above this it counts pixels
 SCORED = 6  # class, box and a score, as detections are written
+TRACKED = 7  # and the number of a track
+_EXTRA = {
+    SCORED: "a sixth number, read as a score",
+    TRACKED: "a sixth and a seventh number, read as a score and as a track's",
+}
+_ROUNDED = 0.01  # so far beyond the image a box within it may be written
 _NO_BOX = (math.nan,) * 4
 
 
@@ -54,10 +60,11 @@ def parse(data: bytes, names: Sequence[str], *, keypoints: bool) -> tuple[list[L
     for place, written in enumerate(text.splitlines(), 1):
         parts = written.split()
         if parts:
-            found = _line(place, parts, names, keypoints)
+            extra = not keypoints and (len(parts) == SCORED or _is_tracked(parts))
+            found = _line(place, parts[:5] if extra else parts, names, keypoints)
             (lines if isinstance(found, Line) else faults).append(found)  # type: ignore[arg-type]
-            if len(parts) == SCORED and isinstance(found, Line) and not keypoints:
-                faults.append(Fault(place, "extra_number", "a sixth number, read as a score"))
+            if extra and isinstance(found, Line):
+                faults.append(Fault(place, "extra_number", _EXTRA[len(parts)]))
     return lines, faults
 
 
@@ -77,6 +84,19 @@ def rows_like_labels(data: bytes) -> int:
         numbers = [math.isfinite(number(part)) for part in written.split()[1:]]
         count += bool(numbers) and 2 * sum(numbers) > len(numbers)
     return count
+
+
+def _is_tracked(parts: list[str]) -> bool:
+    """Whether it is a box, its score and the number of a track, and no triangle: no corner lies a
+    whole image outside, and hardly one on the edge is written "1" where the rest is a box within.
+    """
+    if len(parts) != TRACKED or not parts[-1].isdecimal():
+        return False
+    if int(parts[-1]) > 1:
+        return True
+    cx, cy, width, height, score = map(number, parts[1:6])
+    sides = (cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2, score)
+    return parts[-1] == "1" and all(-_ROUNDED <= side <= 1 + _ROUNDED for side in sides)
 
 
 def _line(place: int, parts: list[str], names: Sequence[str], keypoints: bool) -> Line | Fault:

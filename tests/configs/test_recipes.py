@@ -33,7 +33,11 @@ FULL = [f"{data}_{kind}" for data in ("voc07", "voc0712") for kind in ("yolov2",
 FAMILIES = [
     *(f"{data}/{kind}" for data in ("glyphs", "bccd", "coco") for kind in ("yolov2", "retinanet")),
     *(f"voc/{name}" for name in FULL),
-    *(f"voc/animals_{kind}_lite0" for kind in ("yolov2", "retinanet")),
+    *(
+        f"{data}{kind}_lite0"
+        for data in ("voc/animals_", "bccd/")
+        for kind in ("yolov2", "retinanet")
+    ),
 ]
 
 

@@ -118,6 +118,11 @@ LINES: dict[str, tuple[str | None, list[list[float]]]] = {
     "beyond_the_edge": ("0 0.9 0.5 0.4 0.5", [[42, 10, 60, 30]]),
     "negative_width": ("0 0.5 0.5 -0.5 0.25", [[15, 15, 45, 25]]),
     "score": ("0 0.5 0.5 0.5 0.25 0.9", [[15, 15, 45, 25]]),
+    "first_track": ("0 0.5 0.5 0.5 0.25 0.9 1", [[15, 15, 45, 25]]),
+    "second_track": ("0 0.5 0.5 0.5 0.25 0.9 2", [[15, 15, 45, 25]]),
+    "later_track": ("0 0.5 0.5 0.5 0.25 0.9 117", [[15, 15, 45, 25]]),
+    "triangle_to_the_edge": ("0 0.25 0.25 0.75 0.25 0.5 1", [[15, 10, 45, 40]]),
+    "triangle_written_alike": ("0 0.25 0.25 0.5 0.75 0.5 1.0", [[15, 10, 30, 40]]),
 }
 
 
@@ -150,6 +155,15 @@ def test_lines_that_can_not_be_used_are_named(tmp_path: Path, draw_image: Image,
     (problem,) = data.problems
     assert (problem.file, problem.object) == ("labels/train/a.txt", 2)
     assert message in problem.message
+
+
+@pytest.mark.parametrize(("more", "told"), [("0.9", "read as a score"), ("0.9 2", "as a track's")])
+def test_what_a_detector_writes_behind_a_box_is_named(
+    tmp_path: Path, draw_image: Image, more: str, told: str
+) -> None:
+    seen = examine(one(tmp_path, draw_image, f"0 0.5 0.5 0.5 0.25 {more}"))
+    (finding,) = [each for each in seen.findings if each.kind == "extra_number"]
+    assert told in finding.message
 
 
 def test_keypoints_are_no_polygon(tmp_path: Path, draw_image: Image) -> None:
