@@ -3,7 +3,7 @@ what it is, what to expect and what it costs.
 """
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ FAMILIES = [
 ]
 
 
-@cache
+@lru_cache(maxsize=4)  # recipes of a family lie beside each other; all at once take 4 GB
 def built(detector: Any) -> torch.nn.Module:
     module: torch.nn.Module = detector.build(3)
     return module
