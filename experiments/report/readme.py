@@ -15,7 +15,7 @@ from experiments.report.figures.answer import AnswerLine, draw
 from experiments.report.figures.style import svg_of
 from experiments.report.load import Run, load_runs
 from experiments.report.render import compared
-from experiments.report.tables import Metric, comparison, contrasts
+from experiments.report.tables import Metric, comparison, contrasts, contrasts_of
 from experiments.report.written import escape_markdown
 
 BEGIN, END = "<!-- report: begin -->", "<!-- report: end -->"
@@ -24,7 +24,7 @@ NOTHING = (
     " that rebuilds it."
 )
 
-MOST = 6  # comparisons; the page has all
+MOST = 10  # comparisons; the page has all
 PICTURE = Path("docs/images/answer.svg")
 GALLERY = "docs/gallery/README.md"
 
@@ -159,12 +159,13 @@ def _compared(runs: Sequence[Run], options: Mapping[str, Any]) -> tuple[list[Gro
 
 
 def _asked(name: str, group: Group, primary: Metric) -> list[Answer]:
-    """The comparisons that study and reader name, those with the baseline first; or else the best
-    arm beside it.
+    """The answers to the page's questions, the first of each before the second of any; or else the
+    best arm beside it.
     """
-    bases = {row.arm for row in comparison(group, primary) if row.is_baseline}
-    named = sorted(contrasts(group, primary), key=lambda one: one.against not in bases)
-    found = [_answer(name, one.arm, one.against, one.judgement) for one in named]
+    by_question = [contrasts_of(group, primary, one.pairs) for one in group.questions]
+    turns = [one for turn in zip_longest(*by_question) for one in turn if one is not None]
+    named = {(one.against, one.arm): one for one in [*turns, *contrasts(group, primary)]}
+    found = [_answer(name, one.arm, one.against, one.judgement) for one in named.values()]
     if found:
         return found
     rivals = [row for row in comparison(group, primary) if primary.key in row.differences]
