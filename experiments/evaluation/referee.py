@@ -85,7 +85,8 @@ class Judgement:
 def judge(
     arms: Sequence[Values], pairs: Sequence[Pair], *, within: float | None = None
 ) -> list[Judgement]:
-    """One judgement for each of `pairs`, which are one family.
+    """One judgement for each of `pairs`, which are one family. A pair asked both ways, A against B
+    and B against A, is one question, told from either side: it counts once.
 
     Two arms are compared seed by seed where both ran the same seeds and all arms that ran those
     are shown to rise and fall together over them (`significance.shared_part`), else by Welch's t.
@@ -94,8 +95,10 @@ def judge(
     shared = _shared(arms)
     tests = [_test(arms[pair.a], arms[pair.b], shared, pair, within) for pair in pairs]
     p_values = [test.p for test in tests] + [test.within_p for test in tests]
-    adjusted = holm(p_values, [*range(len(tests)), *range(len(tests))])
-    family = sum(test.p is not None for test in tests)
+    asked = list(dict.fromkeys(frozenset((pair.a, pair.b)) for pair in pairs))
+    questions = [asked.index(frozenset((pair.a, pair.b))) for pair in pairs]
+    adjusted = holm(p_values, questions * 2)
+    family = len({one for one, test in zip(questions, tests, strict=True) if test.p is not None})
     return [
         _settled(test, adjusted[place], adjusted[place + len(tests)], family)
         for place, test in enumerate(tests)

@@ -199,8 +199,8 @@ def holm(
     do not count.
 
     `questions` gives each p value's question, of whose null hypotheses no two can be true at once
-    ("the difference is 0", "it is at least 1 point"): a question counts once while any of its
-    p values is left (Shaffer 1986). Default: each its own.
+    ("the difference is 0", "it is at least 1 point") unless they are one: a question counts once
+    while any of its p values is left (Shaffer 1986). Default: each its own.
     """
     asked = range(len(p_values)) if questions is None else questions
     known = [(p, asked[place], place) for place, p in enumerate(p_values) if p is not None]

@@ -102,6 +102,17 @@ def test_an_open_pair_has_no_p_value_and_counts_in_no_family() -> None:
     assert "better by luck" in told(found[0], "A", "B").uncertainty
 
 
+def test_a_pair_asked_both_ways_is_one_question() -> None:
+    arms = [seeds(60.0, 60.4, 59.8), seeds(61.0, 61.6, 61.1), seeds(60.2, 60.6, 59.5)]
+    plain = judge(arms, [Pair(0, 1), Pair(0, 2)], within=0.5)
+    found = judge(arms, [Pair(0, 1), Pair(1, 0), Pair(0, 2)], within=0.5)
+    assert [found[0], found[2]] == plain
+    there, back = found[:2]
+    assert back.family == 2 and (back.a, back.b) == (there.b, there.a)
+    assert (back.p, back.within_p) == pytest.approx((there.p, there.within_p))
+    assert (there.verdict, back.verdict) == ("better", "worse")
+
+
 def test_of_families_without_a_difference_one_in_twenty_has_a_verdict_at_most() -> None:
     random = np.random.default_rng(3)
     wrong = 0
