@@ -34,7 +34,7 @@ from experiments.sweep.ledger import Ledger, holder, read_events
 from experiments.sweep.plan import cost_of_sweep, make_plan, results_below, told
 from experiments.sweep.proposals import first_points, require_optuna
 from experiments.sweep.space import Parameters, Sweep, grid_points, shown
-from experiments.sweep.state import TRIALS, State, fold, open_state, state_of_records
+from experiments.sweep.state import TRIALS, State, fold, open_state, settle, state_of_records
 from experiments.sweep.sweep_file import read_sweep
 from experiments.sweep.table import (
     MOST_DRAWN,
@@ -282,6 +282,7 @@ def status(folder: Path, *, as_json: bool = False) -> int:
     """Print every trial of a sweep's folder; returns 1 if any failed."""
     pulled = not (folder / LEDGER).is_file() and (folder / TRIALS).is_dir()
     state = state_of_records(folder) if pulled else fold(read_events(folder))
+    settle(state, folder)
     if as_json:
         json.dump(status_json(state, str(folder)), sys.stdout, indent=1)
         print()

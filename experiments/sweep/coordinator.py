@@ -20,10 +20,10 @@ from experiments.record.follow import Progress, final_metric, in_force, read_rec
 from experiments.sweep.command import expand, is_train
 from experiments.sweep.executors import Ended, Executor, Task
 from experiments.sweep.executors.processes import end_orphan
-from experiments.sweep.ledger import Ledger
+from experiments.sweep.ledger import Event, Ledger
 from experiments.sweep.proposals import propose
 from experiments.sweep.space import Parameters, Sweep, shown
-from experiments.sweep.state import State, Trial, failure_text, total_seconds
+from experiments.sweep.state import State, Trial, failure_text, unseen_end
 from experiments.sweep.tapes import Tapes
 from experiments.sweep.tryout import Tryout
 
@@ -352,21 +352,16 @@ class Coordinator:
             if trial.status == "running" and trial.pid and trial.host == os.uname().nodename:
                 if end_orphan(trial.pid, trial.mark, self.options.orphan_seconds):
                     self._watcher.said(f"trial {trial.n} was left running by a killed sweep: ended")
-            record = read_record(folder) or {}
-            if record.get("status") == "finished":
-                metric = final_metric(record, self._metric_key)
-                end = {"event": "end", "n": trial.n, "status": "finished", "metric": metric}
-                end["resolved"] = in_force(trial.parameters, record.get("config"))
-                self._note({**end, "exit": 0, "seconds": total_seconds(record)})
-            elif trial.status == "running":
-                self._note({"event": "interruption", "n": trial.n})
+            end = unseen_end(trial, self.folder, self._metric_key)
+            if trial.status == "running" or end["event"] == "end":
+                self._note(end)
         for trial in self.state.with_status("finished", "stopped"):
             if self.sweep.early_stop is not None:
                 progress = Progress(trial.folder(self.folder), self.metric_name)
                 progress.update()
                 self._histories[trial.n] = progress.history
 
-    def _note(self, *events: dict[str, Any]) -> None:
+    def _note(self, *events: Event) -> None:
         for event in self._ledger.append(*events):
             self.state.apply(event)
 

@@ -7,6 +7,7 @@ setting of its arm was better in the tryout.
 Opens a sweep's folder: a new one gets its points, an old one must be the same sweep.
 """
 
+import os
 import shlex
 import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,7 +30,8 @@ from experiments.record.follow import (
     read_record,
 )
 from experiments.record.origin import file_hash
-from experiments.sweep.ledger import Event, Ledger
+from experiments.sweep.executors.processes import start_mark
+from experiments.sweep.ledger import Event, Ledger, holder
 from experiments.sweep.space import Sweep, grid_points, point_key
 
 FORMAT = 1
@@ -194,6 +196,31 @@ def _changed(trial: Trial, event: Event) -> Trial:
     if kind == "retry":
         return replace(trial, status="pending", failures=0, error=None)
     raise UsageError(f"the ledger holds an event this program does not know: {kind!r}")
+
+
+def unseen_end(trial: Trial, sweep_folder: Path, metric_key: str | None) -> Event:
+    """What became of a trial whose sweep did not live to see it end, by its record: it finished,
+    or was interrupted.
+    """
+    record = read_record(trial.folder(sweep_folder)) or {}
+    if record.get("status") != "finished":
+        return {"event": "interruption", "n": trial.n}
+    metric = final_metric(record, metric_key)
+    end = {"event": "end", "n": trial.n, "status": "finished", "metric": metric, "exit": 0}
+    resolved = in_force(trial.parameters, record.get("config"))
+    return {**end, "resolved": resolved, "seconds": total_seconds(record)}
+
+
+def settle(state: State, folder: Path) -> None:
+    """Take in what a killed sweep could not write down of its trials: none of them runs whose
+    process is gone. A sweep that is alive knows better, as do trials of other machines.
+    """
+    if holder(folder) is not None:
+        return
+    for trial in state.with_status("running"):
+        here = trial.pid is not None and trial.host == os.uname().nodename
+        if here and trial.mark != start_mark(trial.pid or 0):
+            state.apply(unseen_end(trial, folder, (state.opened or {}).get("metric")))
 
 
 def failure_text(exit_code: int, record: Mapping[str, Any], folder: Path) -> str:

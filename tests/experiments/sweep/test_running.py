@@ -194,6 +194,23 @@ def test_orphans_of_a_killed_coordinator_are_ended_and_their_trials_go_on(bench:
         assert steps == [f"step {i}" for i in range(1, 10)]
 
 
+def test_status_calls_no_trial_running_whose_process_is_gone(bench: Any) -> None:
+    bench.write("steps: {value: 9}\nhold: {value: 5}\nseed: {values: [0, 1]}")
+    process = bench.start()
+    wait_for_steps(bench, 5, trials=2)
+    process.kill()
+    process.communicate()
+    assert "2 running of 2; not running now" in bench.run("status", str(bench.out))[1]  # orphans
+    first, *_ = left = processes_of(bench.out)
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: len(processes_of(bench.out)) == len(left) - 1)
+    assert "1 running, 1 pending of 2" in bench.run("status", str(bench.out))[1]
+    told = json.loads(bench.run("status", str(bench.out), "--json")[1])
+    assert sorted(trial["status"] for trial in told["trials"]) == ["pending", "running"]
+    assert not bench.events("interruption")  # looking writes nothing
+    assert bench.run()[0] == 0 and bench.ends() == {0: 1, 1: 1}
+
+
 @pytest.mark.parametrize("kills", [5, pytest.param(20, marks=pytest.mark.slow)])
 def test_sigkill_at_random_moments_ends_each_of_24_points_once(bench: Any, kills: int) -> None:
     """Half the time the trials are killed too; nothing is trained twice beyond its checkpoint."""
