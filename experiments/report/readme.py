@@ -63,8 +63,11 @@ def read(readme: Path) -> str:
 
 
 def answers_of(groups: Sequence[Named], primary: Metric) -> list[Answer]:
-    """What was compared, at most MOST of it, each group's first questions first."""
-    by_group = [_asked(one.name, one.group, primary) for one in groups]
+    """What was compared, at most MOST of it, each group's first questions first; the group of the
+    most runs leads.
+    """
+    largest = sorted(groups, key=lambda one: -sum(len(arm.finished) for arm in one.group.arms))
+    by_group = [_asked(one.name, one.group, primary) for one in largest]
     turns = [answer for turn in zip_longest(*by_group) for answer in turn if answer is not None]
     kept = {id(answer) for answer in turns[:MOST]}
     return [one for answers in by_group for one in answers if id(one) in kept]
@@ -179,8 +182,9 @@ def _asked(name: str, group: Group, primary: Metric) -> list[Answer]:
 
 def _answer(name: str, arm: Arm, against: Arm, judgement: Judgement) -> Answer:
     words = f"{arm.short} against {against.short}"
-    label = f"{name}: {arm.short}\nagainst {against.short}"
-    return Answer(f"{name}: {words}", _data_of(arm), label, judgement)
+    data = _data_of(arm)
+    label = f"{name}: {arm.short}\nagainst {against.short} · {data}"
+    return Answer(f"{name}: {words}", data, label, judgement)
 
 
 def _data_of(arm: Arm) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from experiments.evaluation.referee import DECIDED, Judgement
 from experiments.evaluation.verdict import signed
@@ -22,7 +23,8 @@ class AnswerLine(NamedTuple):
 
 def draw(lines: Sequence[AnswerLine], metric: str) -> Figure:
     """The figure; a hollow mark has no interval, for want of seeds."""
-    figure, axes = style.new_figure(width=8.4, height=0.9 + 0.42 * len(lines))
+    figure, axes = style.new_figure(width=8.4, height=1.1 + 0.42 * len(lines))
+    halo = withStroke(linewidth=3, foreground=style.LIGHT["paper"])  # words cross the line at 0
     axes.axvline(0, color=style.LIGHT["base"], linewidth=1.2)
     for place, (_, answer) in enumerate(lines):
         colour = style.LIGHT[COLOURS.get(answer.verdict, OPEN)]
@@ -40,11 +42,12 @@ def draw(lines: Sequence[AnswerLine], metric: str) -> Figure:
             ha="center",
             fontsize=8,
             color=colour,
+            path_effects=[halo],
         )
     axes.set_yticks(range(len(lines)), [line.label for line in lines], color=style.LIGHT["ink"])
     axes.set_ylim(len(lines) - 0.5, -0.8)
     axes.margins(x=0.2)
     axes.grid(False, axis="y")
-    told = "mean over seeds; line: 95 % interval; hollow: one seed an arm"
-    axes.set_xlabel(f"points of {metric}, {told}")
+    told = "line: 95 % interval; hollow: one seed an arm"
+    axes.set_xlabel(f"points of {metric}, mean over seeds\n{told}")
     return figure
