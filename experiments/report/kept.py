@@ -122,7 +122,10 @@ def _keep(run: Path, target: Path) -> dict[str, Any]:
         except EvaluationError as error:
             why = str(error)
     _copy_files(run, record, target)
-    return {"whole": why} if record.files else {}
+    if record.files:
+        return {"whole": why}
+    write_record(target, _thinned(record))
+    return {}
 
 
 def _why_whole(run: Path, record: RunRecord) -> str:
@@ -149,15 +152,16 @@ def _compact(run: Path, record: RunRecord, target: Path) -> dict[str, Any]:
     }
     for kind in ("truth", "images"):
         files[kind] = dataclasses.replace(record.files[kind], path=f"../{place}/{FILES[kind]}")
-    points, curve_file = averaged(record.curves, record.curve_file, MOST_POINTS)
     compact = Compact(done.kept, done.left_out, done.step, record.files["detections"].sha256)
-    small = dataclasses.replace(
-        record, curves=points, curve_file=curve_file, files=files, compact=compact
-    )
-    write_record(target, small)
+    write_record(target, dataclasses.replace(_thinned(record), files=files, compact=compact))
     if (run / ANATOMY_FILE).is_file():
         _copy(run / ANATOMY_FILE, target / ANATOMY_FILE)
     return dataclasses.asdict(compact)
+
+
+def _thinned(record: RunRecord) -> RunRecord:
+    points, curve_file = averaged(record.curves, record.curve_file, MOST_POINTS)
+    return dataclasses.replace(record, curves=points, curve_file=curve_file)
 
 
 def _copy_files(run: Path, record: RunRecord, target: Path) -> None:

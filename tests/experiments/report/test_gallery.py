@@ -2,13 +2,14 @@
 
 import errno
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from experiments.api import load_runs
 from experiments.evaluation.compact import unlike_as_printed
-from experiments.record.record import load_record
+from experiments.record.record import load_record, write_record
 from experiments.report import kept
 from experiments.report.kept import keep_records
 from experiments.report.verify import verify
@@ -61,6 +62,18 @@ def test_a_record_whose_numbers_do_not_come_again_is_kept_whole_and_said(
 ) -> None:
     call("report", tiny_study, "--gallery", tmp_path / "gallery", "--images", "0")
     assert "kept whole: its compact form would print other numbers" in capsys.readouterr().out
+
+
+def test_a_run_that_was_never_measured_keeps_thin_curves(tmp_path: Path) -> None:
+    one = load_record(DEMO[0])
+    unfinished = replace(one, status="interrupted", metrics=None, files={}, finished=None)
+    write_record(tmp_path / "runs/0000-a", unfinished)
+    for source, target in (("runs", "kept"), ("kept", "again")):
+        keep_records([tmp_path / source], tmp_path / target, ours=False)
+        two = load_record(tmp_path / target / "0000-a")
+        assert (two.status, two.metrics, two.compact) == ("interrupted", None, None)
+        assert len(two.curves) <= 48 < len(one.curves)
+        assert two.curves[-1]["iteration"] == one.curves[-1]["iteration"]
 
 
 def test_what_was_kept_before_stays_until_all_is_there(
