@@ -16,7 +16,6 @@ benchmarks/results/arithmetic_<instructions>_<date>.json, over what an earlier c
 import argparse
 import dataclasses
 import itertools
-import json
 import math
 import os
 import statistics
@@ -27,14 +26,14 @@ from typing import Any
 
 import torch
 
+from benchmarks import filing
 from benchmarks.bare import bare_step, network, training_batches
 from datasets.sample import Batch
 from experiments.config.resolve import parse_words
 from experiments.config.run import Recipes
-from experiments.engine.arithmetic import choose, computes_bfloat16, device_here
-from experiments.record.origin import core_count, cpu_name, gpu_names, versions
+from experiments.engine.arithmetic import choose, device_here
+from experiments.record.origin import core_count
 
-HERE = Path(__file__).parent
 AUTO: dict[str, Any] = {"precision": "auto", "channels_last": "auto"}
 CONTENDERS = {
     "float32": ("train.precision=float32", "train.channels_last=false"),
@@ -56,30 +55,17 @@ def main() -> int:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     words = [word for word in arguments.words if "=" in word]
-    able, instructions = computes_bfloat16(device_here())
-    name = f"arithmetic_{instructions.split()[0].lower()}_{time.strftime('%Y-%m-%d')}.json"
-    path = arguments.out or HERE / "results" / name
-    parts = json.loads(path.read_text())["parts"] if path.is_file() else {}
+    path = filing.path_of("arithmetic", arguments.out)
+    parts = filing.parts_at(path)
     load = os.getloadavg()[0]
     for recipe in (word for word in arguments.words if "=" not in word):
         found = steps(Path(recipe), words, arguments)
         parts[" ".join((recipe, *shown(words)))] = found
         print(recipe, found)
-    result = {
-        "what": "arithmetic",
-        "cpu": cpu_name(),
-        "gpus": gpu_names(),
-        "cores": core_count(),
-        "threads": torch.get_num_threads(),
-        "instructions": instructions,
-        "computes_bfloat16": able,
-        "load_before": load,
-        "versions": versions(("torch", "torchvision")),
-        "parts": parts,
-        "claims": claims(parts),
-    }
-    path.write_text(json.dumps(result, indent=1) + "\n")
-    return 0
+    packages = ("torch", "torchvision")
+    return filing.file_result(
+        path, "arithmetic", load=load, packages=packages, parts=parts, claims=claims(parts)
+    )
 
 
 def shown(words: list[str]) -> list[str]:

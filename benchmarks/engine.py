@@ -14,7 +14,7 @@ memory      a step's time and the process's peak memory with freed memory kept, 
 options     a step in float32, bfloat16, with and without channels_last, compiled or not
 
 Contenders run in turns; a number is the median. The JSON goes to
-benchmarks/results/engine_<cores>cores_<date>.json. Run it on a quiet machine.
+benchmarks/results/engine_<instructions>_<date>.json. Run it on a quiet machine.
 """
 
 import argparse
@@ -29,8 +29,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from benchmarks import filing
 from benchmarks.bare import (
     CHECKOUT,
     RECIPES,
@@ -43,7 +42,6 @@ from benchmarks.engine_process import memory, start, verb
 from datasets.sample import Batch
 from experiments.config.run import load_config
 from experiments.engine.fit import Fit
-from experiments.record.origin import core_count, cpu_name, gpu_names, versions
 
 HERE = Path(__file__).parent
 PARTS = ("overhead", "start", "verb", "memory", "options")
@@ -90,24 +88,14 @@ def main() -> int:
             parts[f"memory {recipe}"] = memory(recipe)
         if "options" in chosen:
             parts[f"options {recipe}"] = options(recipe, arguments.rounds)
-    result = {
-        "what": "engine",
-        "cpu": cpu_name(),
-        "gpus": gpu_names(),
-        "cores": core_count(),
-        "threads": torch.get_num_threads(),
-        "load_before": load,
-        "versions": versions(("torch", "torchvision", "mmengine")),
-        "parts": parts,
-        "claims": claims(parts),
-    }
-    name = f"engine_{core_count()}cores_{time.strftime('%Y-%m-%d')}.json"
-    path = arguments.out or HERE / "results" / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    found, packages = claims(parts), ("torch", "torchvision", "mmengine")
+    path = filing.path_of("engine", arguments.out)
+    status = filing.file_result(
+        path, "engine", load=load, packages=packages, parts=parts, claims=found
+    )
     print_parts(parts)
-    print(json.dumps(result["claims"], indent=1))
-    return 0 if all(result["claims"].values()) else 1
+    print(json.dumps(found, indent=1))
+    return status
 
 
 def claims(parts: dict[str, Any]) -> dict[str, bool]:

@@ -3,12 +3,12 @@
     python -m benchmarks.evaluation --data ../shared/data
 
 Every claim is checked where it is timed: equal numbers first, then the clock. The JSON goes to
-benchmarks/results/evaluation_<cores>cores_<date>.json. The slowest part, pycocotools on 5,000
+benchmarks/results/evaluation_<instructions>_<date>.json. The slowest part, pycocotools on 5,000
 images, takes minutes; --images shrinks it.
 """
 
 import argparse
-import json
+import os
 import resource
 import sys
 import time
@@ -19,17 +19,16 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
+from benchmarks import filing
 from experiments.evaluation.bootstrap import paired_bootstrap
 from experiments.evaluation.coco import STATS, coco_average_precision
 from experiments.evaluation.dump import Tables
 from experiments.evaluation.summary import evaluate
 from experiments.evaluation.tables import CORNERS, Dump, check
 from experiments.evaluation.voc import voc_average_precision
-from experiments.record.origin import core_count, cpu_name, versions
 from experiments.run.truth import load
 
 T = TypeVar("T")
-HERE = Path(__file__).parent
 
 
 def main() -> int:
@@ -48,21 +47,14 @@ def main() -> int:
         print(f"{arguments.data}: no yolov2_voc2007_test; VOC and bootstrap are left out")
     parts["memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     parts["coco"] = time_coco(arguments.images)
-    result: dict[str, Any] = {
-        "what": "evaluation",
-        "cpu": cpu_name(),
-        "cores": core_count(),
-        "load_before": LOAD_BEFORE,
-        "versions": versions(("numpy", "scipy", "pandas", "hotcoco", "pycocotools")),
-        "parts": parts,
-        "claims": claims(parts),
-    }
-    name = f"evaluation_{core_count()}cores_{time.strftime('%Y-%m-%d')}.json"
-    path = arguments.out or HERE / "results" / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result, indent=1))
-    return 0 if all(result["claims"].values()) else 1
+    path = filing.path_of("evaluation", arguments.out)
+    packages = ("numpy", "scipy", "pandas", "hotcoco", "pycocotools")
+    found = claims(parts)
+    status = filing.file_result(
+        path, "evaluation", load=LOAD_BEFORE, packages=packages, parts=parts, claims=found
+    )
+    print(path.read_text(encoding="utf-8"))
+    return status
 
 
 def claims(parts: dict[str, Any]) -> dict[str, bool]:
@@ -178,10 +170,7 @@ def best_of(repeats: int, run: Callable[[], T]) -> tuple[float, float, T]:
     return min(wall), min(busy), result
 
 
-try:
-    LOAD_BEFORE = Path("/proc/loadavg").read_text().split()[0]
-except OSError:
-    LOAD_BEFORE = ""
+LOAD_BEFORE = os.getloadavg()[0]
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -14,7 +14,6 @@ import dataclasses
 import json
 import re
 import sys
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from copy import deepcopy
@@ -25,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks import turns
+from benchmarks import filing, turns
 from benchmarks.losses import ALPHA, GAMMA, problem
 from benchmarks.retinanet import CLASSES, TheirRetinaNet, networks, sgd
 from benchmarks.yolov2 import random_detector
@@ -34,7 +33,7 @@ from detectors.base import AnyDetector
 from experiments.config.train import Train
 from experiments.engine.arithmetic import autocast, choose, device_here, placed, to_device
 from experiments.engine.machine import compile_parts
-from experiments.record.origin import core_count, cpu_name, gpu_names, versions
+from experiments.record.origin import gpu_names
 from losses.focal import Focal, sigmoid_focal_loss, softmax_focal_loss
 
 warnings.filterwarnings("ignore", message=".*torch.jit")
@@ -59,36 +58,31 @@ def main() -> int:
     )
     parser.add_argument("--out", type=Path, help="the JSON (default: benchmarks/results/..)")
     options = parser.parse_args()
-    load = turns.load_now()
+    load, status = turns.load_now(), 0
     short = re.sub(r"[^a-z0-9]+", "", card().lower().removeprefix("nvidia").split()[0])
-    name = f"gpu_{short}_{time.strftime('%Y-%m-%d')}.json"
-    path = options.out or turns.RESULTS / name
-    parts = json.loads(path.read_text())["parts"] if path.is_file() else {}
+    path = filing.path_of("gpu", options.out, short)
+    parts = filing.parts_at(path)
     for key, found in measured(options):
         parts[key] = found
         if "contenders" in found:
             turns.print_part(key, found)
         print({name: value for name, value in found.items() if name != "contenders"}, flush=True)
-        file(path, parts, load)  # after every part: a lent GPU may be gone before the last
-    held = json.loads(path.read_text())["claims"]
-    print(json.dumps(held, indent=1))
-    return int(not all(held.values()))
+        status = file(path, parts, load)  # each time: a GPU may be gone before the last
+    print(json.dumps(claims(parts), indent=1))
+    return status
 
 
-def file(path: Path, parts: dict[str, Any], load: float) -> None:
+def file(path: Path, parts: dict[str, Any], load: float) -> int:
     """Write what has been measured so far."""
-    result = {
-        "what": "gpu",
-        "cpu": cpu_name(),
-        "gpus": gpu_names(),
-        "cores": core_count(),
-        "instructions": card(),
-        "load_before": load,
-        "versions": versions(("torch", "torchvision", "triton")),
-        "parts": parts,
-        "claims": claims(parts),
-    }
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    return filing.file_result(
+        path,
+        "gpu",
+        load=load,
+        packages=("torch", "torchvision", "triton"),
+        parts=parts,
+        claims=claims(parts),
+        instructions=card(),
+    )
 
 
 def measured(options: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -108,7 +102,7 @@ def measured(options: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]
 
 def card() -> str:
     """The GPU's name, or the processor's instructions where there is none."""
-    return (gpu_names() or [torch.backends.cpu.get_cpu_capability()])[0]
+    return (gpu_names() or [filing.instructions_here()])[0]
 
 
 def claims(parts: dict[str, Any]) -> dict[str, bool]:

@@ -6,20 +6,18 @@ Both pipelines draw the same images in the same order and apply the same plan (c
 mirror, colour), so they do the same work; the reference decodes with Pillow and calls the v2
 functionals one after another, boxes as `tv_tensors`, and pads and stacks by torch. They run in
 turns, in one process and with worker processes; a ratio is the median over rounds of the ratio
-within a round. The JSON goes to benchmarks/results/loader_<cores>cores_<date>.json. Run it on a
+within a round. The JSON goes to benchmarks/results/loader_<instructions>_<date>.json. Run it on a
 quiet machine.
 """
 
 import argparse
 import itertools
-import json
 import os
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +28,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as F
 
+from benchmarks import filing
 from datasets import COCO, VOC
 from datasets.colour import Colour, distort
 from datasets.decoding import decode_bytes
@@ -38,7 +37,7 @@ from datasets.placement import compose, render
 from datasets.sample import Batch, Sample, collate
 from datasets.sampling import BatchSampler, Draw, Order
 from datasets.transforms import FILL, Jitter, Letterbox, ShortEdge, Transforms, mix, plan_of
-from experiments.record.origin import core_count, cpu_name, versions
+from experiments.record.origin import PACKAGES
 
 HERE = Path(__file__).parent
 CLAIM = 1.3
@@ -72,21 +71,20 @@ def main() -> int:
                 rows[title] = row
                 print_row(title, row)
     print_stages(stages)
-    result = {
-        "what": "loader",
-        "cpu": cpu_name(),
-        "cores": core_count(),
-        "instructions": torch.backends.cpu.get_cpu_capability(),
-        "load_before": load,
-        "versions": versions(),
-        "parts": {"whole pipelines": rows, "stages, milliseconds an image": stages},
-        "claims": {
+    path = filing.path_of("loader", arguments.out)
+    status = filing.file_result(
+        path,
+        "loader",
+        load=load,
+        packages=PACKAGES,
+        parts={"whole pipelines": rows, "stages, milliseconds an image": stages},
+        claims={
             f"{title}: {CLAIM} times Pillow and torchvision v2": row["times_faster"] >= CLAIM
             for title, row in rows.items()
         },
-    }
-    write(arguments.out, result)
-    return 0 if all(result["claims"].values()) else 1
+    )
+    print(path)
+    return status
 
 
 def open_data(root: Path) -> dict[str, Any]:
@@ -283,15 +281,6 @@ def print_stages(stages: dict[str, dict[str, float]]) -> None:
     for name, spent in stages.items():
         line = ", ".join(f"{stage} {value:.2f}" for stage, value in spent.items())
         print(f"{name}: ms an image: {line}")
-
-
-def write(out: Path | None, result: dict[str, Any]) -> None:
-    """Write the JSON."""
-    today = datetime.now(UTC).date().isoformat()
-    path = out or HERE / "results" / f"loader_{core_count()}cores_{today}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=1) + "\n")
-    print(path)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 
 All contenders run in one process, in turns; a ratio is the median over rounds of the ratio within
 a round. Numbers are compared first, then the clock is read. The JSON goes to
-benchmarks/results/losses_<cores>cores_<date>.json. Run it on a quiet machine.
+benchmarks/results/losses_<instructions>_<date>.json. Run it on a quiet machine.
 """
 
 import argparse
@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from experiments.record.origin import core_count, cpu_name, versions
+from benchmarks import filing
 from losses.focal import sigmoid_focal_loss, softmax_focal_loss
 
 warnings.filterwarnings(
@@ -54,25 +54,14 @@ def main() -> int:
         name = str(dtype).removeprefix("torch.")
         parts[f"sigmoid {name}"] = sigmoid_part(shape, dtype, arguments.rounds)
         parts[f"softmax {name}"] = softmax_part(shape, dtype, arguments.rounds)
-    result = {
-        "what": "losses",
-        "shape": shape,
-        "cpu": cpu_name(),
-        "cores": core_count(),
-        "threads": torch.get_num_threads(),
-        "instructions": torch.backends.cpu.get_cpu_capability(),
-        "load_before": load,
-        "versions": versions(("torch", "torchvision", "fvcore")),
-        "parts": parts,
-        "claims": claims(parts),
-    }
-    name = f"losses_{core_count()}cores_{time.strftime('%Y-%m-%d')}.json"
-    path = arguments.out or HERE / "results" / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    found, packages = claims(parts), ("torch", "torchvision", "fvcore")
+    path = filing.path_of("losses", arguments.out)
+    status = filing.file_result(
+        path, "losses", load=load, packages=packages, parts=parts, claims=found, shape=shape
+    )
     print_parts(parts)
-    print(json.dumps(result["claims"], indent=1))
-    return 0 if all(result["claims"].values()) else 1
+    print(json.dumps(found, indent=1))
+    return status
 
 
 def claims(parts: dict[str, Any]) -> dict[str, bool]:

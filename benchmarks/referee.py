@@ -6,7 +6,7 @@ Studies are drawn in which nothing differs, or by how much is known; each is jud
 its records would judge it (`make_groups`, `settled`, `comparison`, `verdict`). A run's quality is
 normal with an SD of .5 points over seeds, a part of which arms may share; that is its result on
 test, and its result on val is that plus noise. The JSON goes to
-benchmarks/results/referee_<cores>cores_<date>.json.
+benchmarks/results/referee_<instructions>_<date>.json.
 """
 
 import argparse
@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import filing
 from experiments.evaluation.significance import power
-from experiments.record.origin import core_count, cpu_name, versions
 from experiments.record.record import Data, Hardware, Metrics, Seconds, Split
 from experiments.report.arms import Asked, Group, make_groups
 from experiments.report.choice import settled
@@ -29,7 +29,6 @@ from experiments.report.load import Run
 from experiments.report.tables import METRICS, comparison
 from experiments.report.verdict import verdict
 
-HERE = Path(__file__).parent
 LOAD_BEFORE = os.getloadavg()[0]
 PRIMARY = METRICS[0]
 SD, VAL_NOISE = 0.5, 0.3  # points
@@ -49,22 +48,17 @@ def main() -> int:
     arguments = parser.parse_args()
     began = time.process_time()
     parts, claims = simulated(arguments.reports)
-    result = {
-        "what": "referee",
-        "cpu": cpu_name(),
-        "cores": core_count(),
-        "load_before": LOAD_BEFORE,
-        "versions": versions(("numpy", "scipy")),
-        "cpu_seconds": round(time.process_time() - began, 1),
-        "claims": claims,
-        "parts": parts,
-    }
-    name = f"referee_{core_count()}cores_{time.strftime('%Y-%m-%d')}.json"
-    out = arguments.out or HERE / "results" / name
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(result, indent=1) + "\n")
+    status = filing.file_result(
+        filing.path_of("referee", arguments.out),
+        "referee",
+        load=LOAD_BEFORE,
+        packages=("numpy", "scipy"),
+        parts=parts,
+        claims=claims,
+        cpu_seconds=round(time.process_time() - began, 1),
+    )
     print(json.dumps({"claims": claims, "parts": parts}, indent=1))
-    return 0 if all(claims.values()) else 1
+    return status
 
 
 def simulated(reports: int) -> tuple[dict[str, Any], dict[str, bool]]:

@@ -5,7 +5,7 @@
 Writes synthetic records (2 detectors x 50 settings x 10 seeds, 20 classes, 500 points of a curve)
 to a temporary folder, makes their report in a process of its own, and sorts its longest table in
 Chromium where playwright and Chromium are installed. The JSON goes to
-benchmarks/results/report_<cores>cores_<date>.json.
+benchmarks/results/report_<instructions>_<date>.json.
 """
 
 import argparse
@@ -15,13 +15,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from experiments.record.origin import config_hash, core_count, cpu_name, versions
+from benchmarks import filing
+from experiments.record.origin import config_hash
 
 HERE = Path(__file__).parent
 LOAD_BEFORE = os.getloadavg()[0]
@@ -75,21 +75,13 @@ def main() -> int:
     }
     if parts["sort_ms"]:
         claims["sorted in 200 ms"] = max(parts["sort_ms"]) < 200
-    result = {
-        "what": "report",
-        "cpu": cpu_name(),
-        "cores": core_count(),
-        "load_before": LOAD_BEFORE,
-        "versions": versions(("numpy", "matplotlib", "jinja2", "pandas")),
-        "parts": parts,
-        "claims": claims,
-    }
-    name = f"report_{core_count()}cores_{time.strftime('%Y-%m-%d')}.json"
-    path = arguments.out or HERE / "results" / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    path = filing.path_of("report", arguments.out)
+    packages = ("numpy", "matplotlib", "jinja2", "pandas")
+    status = filing.file_result(
+        path, "report", load=LOAD_BEFORE, packages=packages, parts=parts, claims=claims
+    )
     print(json.dumps(parts, indent=1), claims, path, sep="\n")
-    return 0 if all(claims.values()) else 1
+    return status
 
 
 def write_study(folder: Path, seeds: int) -> int:

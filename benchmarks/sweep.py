@@ -32,11 +32,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from benchmarks import filing
 from benchmarks.sweep_scale import SWEEP, scale
 from datasets.glyphs.write import write_glyphs
-from experiments.record.origin import core_count, cpu_name, versions
+from experiments.record.origin import core_count
 from tests.stand_in.wandb_server import StandIn
 
 HERE = Path(__file__).parent
@@ -105,30 +104,24 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         large = scale(Path(name), prepared(Path(name), 4), POINTS, environment(Path(name)))
         parts = measure(Path(name), arguments)
-    instructions = torch.backends.cpu.get_cpu_capability()
-    result = {
-        "what": "sweep",
-        "trials": 4 * arguments.seeds,
-        "at_a_time": JOBS,
-        "iterations_a_trial": arguments.iterations,
-        "rounds": arguments.rounds,
-        "cpu": cpu_name(),
-        "cores": core_count(),
-        "instructions": instructions,
-        "load_before": load,
-        "load_after": os.getloadavg()[0],
-        "versions": versions(("torch", "wandb", "optuna")),
-        "parts": parts,
-        "scale": large,
-        "claims": claims(parts, large),
-    }
-    name = f"sweep_{instructions.lower()}_{time.strftime('%Y-%m-%d')}.json"
-    path = arguments.out or HERE / "results" / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    found = claims(parts, large)
+    status = filing.file_result(
+        filing.path_of("sweep", arguments.out),
+        "sweep",
+        load=load,
+        packages=("torch", "wandb", "optuna"),
+        parts=parts,
+        claims=found,
+        trials=4 * arguments.seeds,
+        at_a_time=JOBS,
+        iterations_a_trial=arguments.iterations,
+        rounds=arguments.rounds,
+        load_after=os.getloadavg()[0],
+        scale=large,
+    )
     print_parts(parts)
-    print(json.dumps(result["claims"], indent=1))
-    return 0 if all(result["claims"].values()) else 1
+    print(json.dumps(found, indent=1))
+    return status
 
 
 def claims(parts: dict[str, Any], large: dict[str, Any]) -> dict[str, bool]:

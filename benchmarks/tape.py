@@ -30,12 +30,12 @@ from typing import Any
 
 import torch
 
+from benchmarks import filing
 from datasets.sample import Batch
 from detectors.base import AnyDetector
 from experiments.config.run import RunConfig, load_config
 from experiments.engine.arithmetic import (
     choose,
-    computes_bfloat16,
     device_here,
     placed,
     to_device,
@@ -53,7 +53,7 @@ from experiments.engine.frames import (
 )
 from experiments.engine.optimizer import build_optimizer
 from experiments.engine.playing import beginning
-from experiments.record.origin import core_count, cpu_name, gpu_names, versions
+from experiments.record.origin import core_count
 from experiments.record.record import load_record
 from experiments.run.assembly import TrainingBatches, build_detector, open_splits
 
@@ -92,11 +92,9 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="the JSON (default: benchmarks/results/..)")
     arguments = parser.parse_args()
     root = Path(arguments.root.removeprefix("data.root=")).absolute()
-    _, instructions = computes_bfloat16(device_here())
-    name = f"tape_{instructions.split()[0].lower()}_{time.strftime('%Y-%m-%d')}.json"
-    path = arguments.out or HERE / "results" / name
-    parts = json.loads(path.read_text())["parts"] if path.is_file() else {}
-    load = os.getloadavg()[0]
+    path = filing.path_of("tape", arguments.out)
+    parts = filing.parts_at(path)
+    load, status = os.getloadavg()[0], 0
     for part, detector in itertools.product(arguments.parts, arguments.recipes):
         if part == "steps":
             found = steps(detector, root)
@@ -107,19 +105,15 @@ def main() -> int:
                 found = sweeps(detector, root, Path(folder), arguments.iterations, arguments.jobs)
         parts.setdefault(part, {})[detector] = found
         print(part, detector, json.dumps(found, indent=1), flush=True)
-        result = {
-            "what": "tape",
-            "cpu": cpu_name(),
-            "gpus": gpu_names(),
-            "cores": core_count(),
-            "instructions": instructions,
-            "load_before": load,
-            "versions": versions(("torch", "torchvision", "timm")),
-            "parts": parts,
-            "claims": claims(parts.get("sweeps", {})),
-        }
-        path.write_text(json.dumps(result, indent=1) + "\n")
-    return 0
+        status = filing.file_result(
+            path,
+            "tape",
+            load=load,
+            packages=("torch", "torchvision", "timm"),
+            parts=parts,
+            claims=claims(parts.get("sweeps", {})),
+        )
+    return status
 
 
 def steps(detector: str, root: Path) -> dict[str, float]:

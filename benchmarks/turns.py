@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks import filing
 from datasets.sample import Batch, Placement
 from detectors.base import AnyDetector
 from experiments.config.train import Train
 from experiments.engine.arithmetic import choose, layout_of, placed
-from experiments.record.origin import core_count, cpu_name, versions
 
 RESULTS = Path(__file__).parent / "results"
 Contenders = dict[str, Callable[[], Any]]
@@ -133,25 +133,14 @@ def finish(
     out: Path | None,
     load: float,
 ) -> int:
-    """Write the JSON, print where; 1 if a claim fails (None: it could not be tried)."""
-    result = {
-        "what": what,
-        "cpu": cpu_name(),
-        "cores": core_count(),
-        "threads": torch.get_num_threads(),
-        "instructions": torch.backends.cpu.get_cpu_capability(),
-        "load_before": load,
-        "versions": versions(packages),
-        "parts": parts,
-        "claims": claims,
-    }
-    name = f"{what}_{core_count()}cores_{time.strftime('%Y-%m-%d')}.json"
-    path = out or RESULTS / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    """File the result, print where; 1 if a claim fails."""
+    path = filing.path_of(what, out)
+    status = filing.file_result(
+        path, what, load=load, packages=packages, parts=parts, claims=claims
+    )
     print(json.dumps(claims, indent=1))
     print(path)
-    return int(any(value is False for value in claims.values()))
+    return status
 
 
 def truth_of(images: int, truths: int, side: int, labels: range) -> Batch:

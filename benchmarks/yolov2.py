@@ -6,7 +6,7 @@
 Darknet-19 with the VOC head at 416 px, 20 classes; every contender computes the same network with
 the same random weights, in float32 but for the one that says bfloat16 (`train.precision`, with the
 loss and the weights in float32; the peers have no such mode). All run in one process, in turns. The
-JSON goes to benchmarks/results/yolov2_<cores>cores_<date>.json. Run it on a quiet machine.
+JSON goes to benchmarks/results/yolov2_<instructions>_<date>.json. Run it on a quiet machine.
 """
 
 import argparse

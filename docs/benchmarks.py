@@ -13,7 +13,9 @@ RESULTS = HERE.parent / "benchmarks/results"
 PAGE = HERE / "benchmarks.md"
 HEAD = """# Timings beside peers
 
-Written by `python -m docs.benchmarks` from `benchmarks/results/`: each benchmark's newest file.
+Written by `python -m docs.benchmarks` from `benchmarks/results/`: each benchmark's newest file
+of each kind of machine, by the instructions that networks use there (AMX, which computes bfloat16;
+AVX2, which only emulates it) or by the card of a GPU.
 `python -m benchmarks.NAME` files another; `pip install -r benchmarks/requirements.txt` brings the
 peers. All contenders of a part ran in one process or in turns; *times faster* is the median over
 rounds of the ratio within a round, so it may differ from the ratio of the medians. `load` is what
@@ -29,31 +31,43 @@ def main() -> None:
 
 def page() -> str:
     """The whole page."""
-    return HEAD + "".join(section(json.loads(path.read_text())) for path in newest())
+    found: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for path in newest():
+        what, machine, _ = path.stem.split("_")
+        found.setdefault(what, {})[machine.upper()] = json.loads(path.read_text())
+    return HEAD + "".join(section(what, results) for what, results in found.items())
 
 
 def newest() -> list[Path]:
-    """The latest result of each benchmark and number of cores; dates are the end of a name."""
+    """The latest result of each benchmark and machine; dates are the end of a name."""
     by_kind: dict[str, Path] = {}
     for path in sorted(RESULTS.glob("*.json")):
         by_kind[path.stem.rpartition("_")[0]] = path
     return list(by_kind.values())
 
 
-def section(result: Mapping[str, Any]) -> str:
-    """One benchmark: where it ran, what it claims, what it measured."""
-    packages = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
-    where = f"{result['cores']} cores of {result['cpu']}, load {float(result['load_before']):.1f}"
-    if "instructions" in result:
-        where += f", {result['instructions']}"
-    lines = [f"\n## {result['what']}\n", f"{where}; {packages}.\n"]
-    if "note" in result:
-        lines.append(f"{result['note'].capitalize()}.\n")
-    lines += ["| claim | holds |", "|---|---|"]
-    lines += [f"| {claim} | {CLAIM[holds]} |" for claim, holds in result["claims"].items()]
-    parts = result["parts"]
-    for name, part in ({"": parts} if _is_table(parts) else parts).items():
-        lines += ["", *measured(name, part)]
+def section(what: str, results: Mapping[str, Mapping[str, Any]]) -> str:
+    """One benchmark, its machines beside each other: where it ran, what it claims, what it
+    measured.
+    """
+    lines = [f"\n## {what}\n"]
+    for machine, result in results.items():
+        packages = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+        parts = [f"{result['cores']} cores of {result['cpu']}", *result.get("gpus", ())]
+        where = ", ".join([*parts, f"load {float(result['load_before']):.1f}"])
+        lines.append(f"{machine}: {where}; {packages}.\n")
+        if "note" in result:
+            lines.append(f"{result['note'].capitalize()}.\n")
+    lines += [f"| claim | {' | '.join(results)} |", "|---|" + "---|" * len(results)]
+    for claim in dict.fromkeys(claim for result in results.values() for claim in result["claims"]):
+        held = [CLAIM[result["claims"].get(claim)] for result in results.values()]
+        lines.append(f"| {claim} | {' | '.join(held)} |")
+    for machine, result in results.items():
+        if len(results) > 1:
+            lines.append(f"\n### {what}, {machine}")
+        parts = result["parts"]
+        for name, part in ({"": parts} if _is_table(parts) else parts).items():
+            lines += ["", *measured(name, part)]
     return "\n".join(lines) + "\n"
 
 

@@ -71,7 +71,7 @@ def prefers_channels_last(precision: str, detector: nn.Module, device: torch.dev
     """Which layout trains faster: channels last, but for wide networks in float32 on a CPU without
     AVX-512, where 3x3 convolutions of WIDE channels to as many take 1.3 times as long in it.
 
-    Measured: benchmarks/results/arithmetic_avx2_*.json, and engine_2cores_*.json with AVX-512.
+    Measured: benchmarks/results/arithmetic_avx2_*.json, and engine_amx_*.json with AVX-512.
     """
     if device.type == "cuda" or precision in LOW or "AVX512" in instructions():
         return True
