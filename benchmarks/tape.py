@@ -6,8 +6,9 @@
 Part `steps`: milliseconds of CPU time of a training step's pieces, of one thread (a busy machine
 tells the same), the median. Part `sweeps`: what a user runs, `python -m experiments sweep FILE`,
 starts, loading, evaluation and records included. The animals recipes are scaled down whole: of
-1,500 iterations, of the images trained on and of those measured on, the same share is taken. What
-is fixed, a sweep's and a trial's start, then weighs more than in a whole study, to the tape's
+1,500 iterations, of the images trained on and of those measured on, the same share is taken, unless
+`--share` says otherwise (a study of configs/studies: 750 or 600 iterations, `--share 1`). What is
+fixed, a sweep's and a trial's start, weighs more in a part than in the whole, to the tape's
 disadvantage. Seconds are wall-clock time and CPU time of all processes; on a busy machine only the
 latter tells. Results are compared bit for bit: weights, detections, metrics and curves. The JSON
 goes to benchmarks/results/tape_<instructions>_<date>.json, over what an earlier call filed there.
@@ -88,6 +89,7 @@ def main() -> int:
     parser.add_argument("--parts", nargs="+", choices=("steps", "sweeps"), default=["sweeps"])
     parser.add_argument("--recipes", nargs="+", choices=tuple(BARS), default=list(BARS))
     parser.add_argument("--iterations", type=int, default=150, help="of each trial (150)")
+    parser.add_argument("--share", type=float, help="of the images (as of the iterations)")
     parser.add_argument("--jobs", type=int, default=1, help="trials at a time (1)")
     parser.add_argument("--out", type=Path, help="the JSON (default: benchmarks/results/..)")
     arguments = parser.parse_args()
@@ -102,7 +104,7 @@ def main() -> int:
             runs = CHECKOUT / "runs"  # on a disk: /tmp may lie in memory
             runs.mkdir(exist_ok=True)
             with tempfile.TemporaryDirectory(dir=runs) as folder:
-                found = sweeps(detector, root, Path(folder), arguments.iterations, arguments.jobs)
+                found = sweeps(detector, root, Path(folder), arguments)
         parts.setdefault(part, {})[detector] = found
         print(part, detector, json.dumps(found, indent=1), flush=True)
         status = filing.file_result(
@@ -176,9 +178,11 @@ def written(path: Path, frame: Frame, number: int) -> None:
     write_whole(path, encoded(frame, "", number))
 
 
-def sweeps(detector: str, root: Path, folder: Path, iterations: int, jobs: int) -> dict[str, Any]:
+def sweeps(detector: str, root: Path, folder: Path, how: argparse.Namespace) -> dict[str, Any]:
     """The sweep of one detector without and with tapes."""
-    data = part_of(root, folder / "data", min(1.0, iterations / WHOLE))
+    iterations, jobs = how.iterations, how.jobs
+    share = min(1.0, how.share or iterations / WHOLE)
+    data = part_of(root, folder / "data", share)
     recipe = RECIPE.format(detector)
     file = folder / "sweep.yaml"
     file.write_text(
@@ -200,6 +204,7 @@ def sweeps(detector: str, root: Path, folder: Path, iterations: int, jobs: int) 
         "same bits": equal(folder / "without/trials", folder / "with/trials"),
         "arms": len(GAMMAS),
         "iterations": iterations,
+        "share of the images": share,
         "jobs": jobs,
         "threads": os.environ.get("OMP_NUM_THREADS", str(core_count() // jobs)),
     }
