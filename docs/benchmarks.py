@@ -118,7 +118,11 @@ def _alike(values: Iterable[Any]) -> bool:
     """Whether all are mappings of plain figures with a first key in common."""
     rows = list(values)
     return bool(rows) and all(
-        isinstance(row, Mapping) and row and next(iter(row)) == next(iter(rows[0])) for row in rows
+        isinstance(row, Mapping)
+        and row
+        and next(iter(row)) == next(iter(rows[0]))
+        and not any(isinstance(value, Mapping) for value in row.values())
+        for row in rows
     )
 
 

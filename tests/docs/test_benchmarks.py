@@ -28,3 +28,7 @@ def test_a_claim_that_does_not_hold_is_not_hidden() -> None:
         told = {row[0].strip("| "): row[column].strip("| ") for row in rows if column < len(row)}
         for claim, holds in json.loads(path.read_text())["claims"].items():
             assert told[claim] == benchmarks.CLAIM[holds]
+
+
+def test_the_page_shows_figures_and_no_program_text() -> None:
+    assert "{'" not in benchmarks.page()
