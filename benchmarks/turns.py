@@ -17,7 +17,7 @@ from benchmarks import filing
 from datasets.sample import Batch, Placement
 from detectors.base import AnyDetector
 from experiments.config.train import Train
-from experiments.engine.arithmetic import choose, layout_of, placed
+from experiments.engine.arithmetic import choose, computes_bfloat16, layout_of, placed
 
 RESULTS = Path(__file__).parent / "results"
 Contenders = dict[str, Callable[[], Any]]
@@ -116,6 +116,12 @@ def ceilings(rounds: int) -> dict[str, float]:
         seconds = statistics.median(timed(lambda: layer(maps), rounds))  # noqa: B023
         best = max(best, 2 * 9 * inputs * outputs * side * side / seconds)
     return {name: value / 1e9 for name, value in (found | {"convolution": best}).items()}
+
+
+def only_computed(calls: Mapping[str, Callable[[], Any]]) -> dict[str, Callable[[], Any]]:
+    """The contenders without bfloat16 where a processor only emulates it, in ten times the time."""
+    able, _ = computes_bfloat16(torch.device("cpu"))
+    return {name: call for name, call in calls.items() if able or "bfloat16" not in name}
 
 
 def as_trained(detector: AnyDetector) -> tuple[AnyDetector, torch.memory_format]:

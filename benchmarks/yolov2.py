@@ -93,7 +93,7 @@ def claims(parts: dict[str, Any]) -> dict[str, bool | None]:
             step["ours"]["times_faster"] >= 1.2 if peer else None
         ),
         "training step: 1.2 times lightnet, our bfloat16 against its float32": (
-            step[BFLOAT16]["times_faster"] >= 1.2 if peer else None
+            step[BFLOAT16]["times_faster"] >= 1.2 if peer and BFLOAT16 in step else None
         ),
         "region loss: under 5 % of the step": region < 0.05,
         "all outputs agree to 1e-3 of the largest": all(
@@ -150,6 +150,7 @@ def inference_part(detector: YOLOv2Detector, side: int, rounds: int) -> dict[str
                 iter(onnx_runtime(path, images).values())
             )
         calls |= lightnet_inference(detector, images, Path(folder))
+        calls = turns.only_computed(calls)
         with torch.inference_mode():
             expected = calls["ours, as trained"]()
             differences = {name: difference(call(), expected) for name, call in calls.items()}
@@ -303,7 +304,7 @@ def training_part(detector: YOLOv2Detector, side: int, rounds: int, peak: float)
             if network is not None:
                 calls[name] = lightnet_step(network, images, truth, side, layout)
     work = turns.operations(calls["ours"]) / 1e9
-    table = turns.rows(turns.in_turns(calls, rounds), LIGHTNET)
+    table = turns.rows(turns.in_turns(turns.only_computed(calls), rounds), LIGHTNET)
     return {
         "baseline": LIGHTNET,
         "contenders": table,
