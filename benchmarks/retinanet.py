@@ -4,8 +4,9 @@
 
 ResNet-50, P3 to P7, 91 classes, at 320 px; both hold the same random weights, in one process, in
 turns, in float32 but for the one that says bfloat16 (`train.precision`, with the losses and the
-weights in float32, where the processor computes it; torchvision's own step is timed under the same autocast too). The JSON goes to
-benchmarks/results/retinanet_<instructions>_<date>.json. Run it on a quiet machine.
+weights in float32, where the processor computes it; torchvision's own step is timed under the same
+autocast too). The JSON goes to benchmarks/results/retinanet_<instructions>_<date>.json. Run it on a
+quiet machine.
 """
 
 import argparse
