@@ -2,6 +2,6 @@
 
 sweep.yaml -> `space` (points) -> `coordinator` (who runs next, what an end means) -> `executors`
 (processes) -> a folder a trial, written by the trial itself; `ledger` remembers what happened,
-`trials` folds it to a state. Nothing here imports torch: a trial is a subprocess known by its
+`state` folds it. Nothing here imports torch: a trial is a subprocess known by its
 record.json and curves.jsonl.
 """
